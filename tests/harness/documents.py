@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def _read_row(path: Path, number: int, line: str) -> Claim:
 
 
 def _rule_of(path: Path, number: int, link: re.Match[str]) -> str:
-    target = (path.parent / link["file"]).resolve()
+    target = Path(os.path.normpath(path.parent / link["file"]))
     if not target.is_file():
         raise Problem(path, number, f"the link {link['file']} leads to no file")
     return f"{target.parent.name}.{target.stem}.{link['slug']}"
