@@ -21,7 +21,9 @@ class Mirrored:
             if not test.is_file():
                 yield Problem(item, 1, f"the item has no mirror: its tests belong in {_from(project, test)}")
         for test in test_paths(project.tests):
-            if test not in mirrors:
+            if test.parent.parent != project.tests or not test.name.startswith("test_"):
+                yield Problem(test, 1, "the tests have no place: write tests/CHAPTER/test_ITEM.py")
+            elif test not in mirrors:
                 item = project.root / "spec" / test.parent.name / f"{_kebab(test.stem.removeprefix('test_'))}.md"
                 yield Problem(test, 1, f"the tests have no mirror: their item belongs in {_from(project, item)}")
         rules = project.spec.rules
