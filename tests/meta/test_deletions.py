@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +32,15 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n")
 
 
-def without_lines(project: Project, path: Path, first: int, last: int) -> Iterator[Problem]:
-    """The problems of the project after these lines (counted from 1) of one of its files are gone.
+def problems_without(project: Project, path: Path, first: int, last: int) -> str:
+    """What is told of the project when these lines (counted from 1) of one of its files are gone.
 
     Only that file is read again: to read all for each deletion would take minutes.
     """
     lines = lines_of(path)
     path.write_text("\n".join(lines[: first - 1] + lines[last:]), encoding="utf-8")
     try:
-        yield from problems_of(read_again(project, path))
+        return "\n".join(map(str, problems_of(read_again(project, path))))
     finally:
         path.write_text("\n".join(lines), encoding="utf-8")
 
@@ -71,23 +70,19 @@ def functions_in(path: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def told(problems: Iterator[Problem]) -> str:
-    return "\n".join(map(str, problems))
-
-
 def test_the_rule_of_a_deleted_test_is_named(project: Project) -> None:
-    """A rule that keeps another test keeps its binding; what the lost test alone could catch, its engines tell."""
+    """Where a rule has another test, it is an engine that tells: the one which only the deleted test caught."""
     tests_of = Counter(binding.rule for binding in project.bindings)
     for binding in project.bindings:
         if tests_of[binding.rule] == 1:
             lines = functions_in(binding.path)[binding.test]
-            assert f"rule {binding.rule} has no test" in told(without_lines(project, binding.path, *lines))
+            assert f"rule {binding.rule} has no test" in problems_without(project, binding.path, *lines)
 
 
 def test_a_deleted_rule_is_named(project: Project) -> None:
     for item in project.spec.items:
         for rule in item.rules:
-            problems = told(without_lines(project, rule.path, rule.line, rule.line))
+            problems = problems_without(project, rule.path, rule.line, rule.line)
             if len(item.rules) > 1:
                 assert f"bound to '{rule.id}', which no item in spec/ has" in problems
             else:
@@ -97,14 +92,14 @@ def test_a_deleted_rule_is_named(project: Project) -> None:
 def test_a_deleted_engine_is_named(project: Project) -> None:
     for engine in project.engines:
         lines = next(span for span in functions_in(engine.path).values() if span[0] == engine.line)
-        problems = told(without_lines(project, engine.path, *lines))
+        problems = problems_without(project, engine.path, *lines)
         assert f"wrong engine {engine.name!r} does not exist" in problems
 
 
 def test_an_engine_that_its_item_no_longer_names_is_named(project: Project) -> None:
     for item in project.spec.items:
         for engine in item.engines:
-            problems = told(without_lines(project, engine.path, engine.line, last_line(engine)))
+            problems = problems_without(project, engine.path, engine.line, last_line(engine))
             assert f"no item names wrong engine {engine.name!r}" in problems
 
 
