@@ -60,9 +60,9 @@ def leaves(
 
 
 @st.composite
-def like(draw: st.DrawFn, other: st.SearchStrategy[Expression], among: tuple[memory.Layout, ...] = memory.EVERY) -> (
-    tuple[Expression, Expression]
-):
+def like(
+    draw: st.DrawFn, other: st.SearchStrategy[Expression], among: tuple[memory.Layout, ...] = memory.EVERY
+) -> tuple[Expression, Expression]:
     """A pair: what `other` draws, and a tensor of the same shape and dtype with a layout of its own, such as a
     gradient argument for an output."""
     first = draw(other)

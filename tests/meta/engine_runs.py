@@ -64,7 +64,9 @@ def load_tests() -> dict[str, list[Case]]:
     known = read_known_failures(ROOT / "known_failures.toml", read_spec(ROOT / "spec"))
     current = settings.default
     settings.register_profile(
-        "engines", settings.get_profile("standard"), phases=[phase for phase in current.phases if phase is not Phase.shrink]
+        "engines",
+        settings.get_profile("standard"),
+        phases=[phase for phase in current.phases if phase is not Phase.shrink],
     )
     settings.load_profile("engines")
     try:
