@@ -45,7 +45,7 @@ def test_a_retained_graph_adds_the_same_gradient_each_time(device, leaf, operati
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
         for _ in range(times):
             output.backward(**keep)
-    output.backward()
+        output.backward()
     assert numbers(leaf.grad) == [(times + 1) * derivative(value) for value in numbers(leaf)]
     leaf.grad = None
 

@@ -79,13 +79,8 @@ def a_new_grad_has_the_gaps_of_its_leaf(hit: Hit) -> Iterator[None]:
         for leaf in fresh:
             if leaf.grad is not None and _has_gaps(leaf):
                 hit()
-                leaf.grad = (
-                    leaf.detach()
-                    .as_strided(leaf.shape, leaf.stride())
-                    .clone()
-                    .new_empty_strided(leaf.shape, leaf.stride())
-                    .copy_(leaf.grad)
-                )
+                gaps = torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype)
+                leaf.grad = gaps.copy_(leaf.grad)
 
     with around_backward(wrong):
         yield
