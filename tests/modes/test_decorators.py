@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, leaves
+from tests.inputs import Expression, blocks
 
 MODES = (("torch.no_grad", False), ("torch.enable_grad", True), ("torch.inference_mode", False))
 RESUMPTIONS = (
@@ -30,8 +30,9 @@ def resumptions():
 
 
 @rule("modes.decorators.every-call")
-@given(leaf=leaves(), mode=modes(called=True), defined=blocks(), called=blocks(), depth=st.integers(0, 2))
-def test_a_decorated_function_runs_in_its_mode_at_every_call(device, leaf, mode, defined, called, depth):
+@given(mode=modes(called=True), defined=blocks(), called=blocks(), depth=st.integers(0, 2))
+def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defined, called, depth):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     definer, _ = defined
     caller, outside = called
@@ -52,8 +53,9 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, leaf, mode,
 
 
 @rule("modes.decorators.every-call")
-@given(leaf=leaves(), mode=modes(called=True), called=blocks())
-def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, leaf, mode, called):
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
 
@@ -70,8 +72,9 @@ def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device,
 
 
 @rule("modes.decorators.every-call")
-@given(leaf=leaves(), mode=modes(called=True), called=blocks())
-def test_a_decorated_method_runs_in_its_mode(device, leaf, mode, called):
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_method_runs_in_its_mode(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
 
@@ -89,8 +92,9 @@ def test_a_decorated_method_runs_in_its_mode(device, leaf, mode, called):
 
 
 @rule("modes.decorators.without-parentheses")
-@given(leaf=leaves(), mode=modes(called=False), called=blocks())
-def test_a_mode_decorates_without_parentheses(device, leaf, mode, called):
+@given(mode=modes(called=False), called=blocks())
+def test_a_mode_decorates_without_parentheses(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
 
@@ -105,8 +109,9 @@ def test_a_mode_decorates_without_parentheses(device, leaf, mode, called):
 
 
 @rule("modes.decorators.set-grad-enabled")
-@given(leaf=leaves(), mode=st.booleans(), defined=blocks(), called=blocks())
-def test_set_grad_enabled_decorates_and_switches_nothing(device, leaf, mode, defined, called):
+@given(mode=st.booleans(), defined=blocks(), called=blocks())
+def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     definer, around = defined
     caller, outside = called
     with definer():
@@ -123,8 +128,9 @@ def test_set_grad_enabled_decorates_and_switches_nothing(device, leaf, mode, def
 
 
 @rule("modes.decorators.generators")
-@given(leaf=leaves(), mode=modes(called=True), called=blocks(), steps=resumptions())
-def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device, leaf, mode, called, steps):
+@given(mode=modes(called=True), called=blocks(), steps=resumptions())
+def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device, mode, called, steps):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
 
@@ -152,8 +158,9 @@ def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device
 
 
 @rule("modes.decorators.generators")
-@given(leaf=leaves(), mode=modes(called=True), called=blocks())
-def test_a_decorated_generator_is_closed_in_its_mode(device, leaf, mode, called):
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
     found = []
@@ -175,8 +182,9 @@ def test_a_decorated_generator_is_closed_in_its_mode(device, leaf, mode, called)
 
 
 @rule("modes.decorators.classes")
-@given(leaf=leaves(), mode=modes(called=True), called=blocks())
-def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, leaf, mode, called):
+@given(mode=modes(called=True), called=blocks())
+def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
     with pytest.warns(Warning, match="Decorating classes is deprecated"):
@@ -196,8 +204,9 @@ def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, lea
 
 
 @rule("modes.decorators.async-functions")
-@given(leaf=leaves(), mode=modes(called=True), called=blocks(), ran=blocks())
-def test_the_body_of_a_decorated_async_function_runs_in_the_mode_of_whoever_runs_it(device, leaf, mode, called, ran):
+@given(mode=modes(called=True), called=blocks(), ran=blocks())
+def test_the_body_of_a_decorated_async_function_runs_in_the_mode_of_whoever_runs_it(device, mode, called, ran):
+    leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, _ = mode
     caller, _ = called
     runner, records = ran
