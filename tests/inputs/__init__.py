@@ -3,11 +3,14 @@
 from . import dtypes, layouts
 from .expression import Expression
 from .functions import elementwise, routes
+from .modes import blocks
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
 from .tensors import leaves, like, tensors
+from .updates import updates
 
 __all__ = [
     "Expression",
+    "blocks",
     "broadcasting_pairs",
     "dtypes",
     "elementwise",
@@ -19,4 +22,5 @@ __all__ = [
     "shapes_of_one_element",
     "shapes_of_other_sizes",
     "tensors",
+    "updates",
 ]

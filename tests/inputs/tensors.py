@@ -17,7 +17,7 @@ EARLIER_GRADS = (
     (),
     (f"{IT}.grad = torch.zeros_like({IT})",),
     (f"{IT}.grad = torch.full_like({IT}, 2)",),
-    (f"({IT} * 3).sum().backward()",),
+    (f"({IT} * 3).backward(torch.ones_like({IT}))",),
 )
 """States of `.grad` before a test begins: none, zeros, a number, and one left by an earlier backward."""
 
