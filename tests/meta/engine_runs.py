@@ -14,6 +14,7 @@ import os
 import signal
 import textwrap
 import traceback
+import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -174,9 +175,15 @@ def _left_behind(before: list[dict[str, Any]]) -> str:
     for place, was in zip(PLACES, before, strict=True):
         now = vars(place)
         changed = sorted(name for name in was.keys() | now.keys() if was.get(name) is not now.get(name))
-        if changed:
-            return f"{place.__name__}.{changed[0]} is not what it was"
+        for name in changed:
+            if not _added_by_python(name, now.get(name)):
+                return f"{place.__name__}.{name} is not what it was"
     return ""
+
+
+def _added_by_python(name: str, value: Any) -> bool:
+    """Whether a name is there without anybody's doing: a submodule imported late, the warnings shown so far."""
+    return name == "__warningregistry__" or isinstance(value, types.ModuleType)
 
 
 def _honest(rules: list[str], tests: dict[str, list[Case]]) -> str:
