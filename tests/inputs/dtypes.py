@@ -6,6 +6,8 @@ over an example that names one the device lacks.
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import strategies as st
 
 FLOATING = ("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
@@ -15,6 +17,7 @@ TARGET = st.just("dtype")
 """The dtype that the test is run for: use it with a test that names `dtype`."""
 
 
+@cache
 def floating() -> st.SearchStrategy[str]:
     """Real floating-point dtypes."""
     return st.sampled_from(FLOATING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
@@ -10,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
 Shape = tuple[int, ...]
 
 
+@cache
 def shapes(*, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> st.SearchStrategy[Shape]:
     """Any shape within the bounds, empty ones among them unless `min_side` forbids it."""
     return array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
