@@ -5,6 +5,7 @@ from .expression import Expression
 from .functions import elementwise, routes
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
 from .tensors import leaves, like, tensors
+from .updates import updates
 
 __all__ = [
     "Expression",
@@ -19,4 +20,5 @@ __all__ = [
     "shapes_of_one_element",
     "shapes_of_other_sizes",
     "tensors",
+    "updates",
 ]
