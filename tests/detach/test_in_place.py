@@ -37,9 +37,9 @@ VIEWS = st.sampled_from(
 @given(leaf=st.one_of(leaves(dtypes=dtypes.differentiable()), TRANSPOSED), place=NOT_A_VIEW)
 def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(device, leaf, place):
     tensor = place(leaf)
-    before = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.tolist())
+    before = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist())
     assert tensor.detach_() is tensor
-    assert (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.tolist()) == before
+    assert (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist()) == before
     assert tensor.is_leaf
     assert not tensor.requires_grad
     assert tensor.grad_fn is None
