@@ -1,4 +1,8 @@
-"""Tensors and leaves: a shape, values for exact arithmetic, a layout, a dtype, and an earlier state."""
+"""Tensors and leaves: a shape, values for exact arithmetic, a layout, a dtype, and an earlier state.
+
+The strategies that are asked for anew with every draw are cached where they are defined: Hypothesis checks a new
+strategy before its first use, and that would cost as much as all the drawing.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,19 @@ UPDATES = (
 )
 """A function that changes a tensor in place, and what it makes of each element."""
 
+IDLE = (
+    ("lambda x: x.add_(0)", "lambda v: v"),
+    ("lambda x: x.mul_(1)", "lambda v: v"),
+    ("lambda x: x.copy_(x.clone())", "lambda v: v"),
+)
+"""Updates that leave every element as it was, and are in-place operations all the same."""
 
-def updates() -> st.SearchStrategy[tuple[Expression, Expression]]:
-    """(update, value): after `update(x)` an element that was v is `value(v)`; some write through a view."""
-    return st.sampled_from(UPDATES).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+def updates(*, idle: bool = False) -> st.SearchStrategy[tuple[Expression, Expression]]:
+    """(update, value): after `update(x)` an element that was v is `value(v)`; some write through a view.
+
+    idle: draw also updates that change no element.
+    """
+    return st.sampled_from(UPDATES + IDLE if idle else UPDATES).map(
+        lambda pair: (Expression(pair[0]), Expression(pair[1]))
+    )
