@@ -1,0 +1,3 @@
+"""Names the harness; everything else is there."""
+
+pytest_plugins = ["tests.harness.plugin"]

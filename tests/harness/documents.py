@@ -1,0 +1,65 @@
+"""Reads `spec/documents/`: the tutorials' claims, our verdict on each, and the rules that settle it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .problems import Problem
+
+VERDICTS = ("holds", "conditional", "refuted", "unsettleable")
+ROW = re.compile(r"\|\s*(D\d+-\d+)\s*\|")
+LINK = re.compile(r"\[[^\]]*\]\((?P<file>[^)#]+)#(?P<slug>[^)]+)\)")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of a document's page."""
+
+    id: str
+    verdict: str
+    rules: tuple[str, ...]
+    path: Path
+    line: int
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The claims of every page, and what could not be read."""
+
+    claims: tuple[Claim, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_documents(root: Path) -> Documents:
+    """Read the tables of `spec/documents/*.md`; a row is `| id | where | claim | verdict | settled by |`."""
+    claims: list[Claim] = []
+    problems: list[Problem] = []
+    for path in sorted((root / "documents").glob("*.md")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if ROW.match(line):
+                try:
+                    claims.append(_read_row(path, number, line))
+                except Problem as problem:
+                    problems.append(problem)
+    return Documents(tuple(claims), tuple(problems))
+
+
+def _read_row(path: Path, number: int, line: str) -> Claim:
+    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+    if len(cells) != 5:
+        raise Problem(path, number, f"a row has five cells, this one {len(cells)}: id, where, claim, verdict, settled by")
+    identifier, _, _, verdict, settled_by = cells
+    verdict = verdict.strip("*")
+    if verdict not in VERDICTS:
+        raise Problem(path, number, f"verdict is {verdict!r}: say one of {', '.join(VERDICTS)}")
+    rules = tuple(_rule_of(path, number, match) for match in LINK.finditer(settled_by))
+    return Claim(identifier, verdict, rules, path, number)
+
+
+def _rule_of(path: Path, number: int, link: re.Match[str]) -> str:
+    target = (path.parent / link["file"]).resolve()
+    if not target.is_file():
+        raise Problem(path, number, f"the link {link['file']} leads to no file")
+    return f"{target.parent.name}.{target.stem}.{link['slug']}"

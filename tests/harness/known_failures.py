@@ -1,0 +1,91 @@
+"""Known failures: rules that a named torch on a named device is known to break, each with a reason and a link.
+
+An entry carries the smallest example, and only that is run, so that a known failure is the same in every run. When
+the example passes, the entry is out of date and the run fails until it is removed.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from tests.inputs.expression import Expression
+
+from .problems import Problem
+from .spec import Spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HEADER = "[[failure]]"
+ANY = "any"
+REQUIRED = ("rule", "device", "torch", "reason", "link", "example")
+OPTIONAL = ("test",)
+
+
+@dataclass(frozen=True)
+class KnownFailure:
+    """One entry. `device` is a kind ("cuda"), a device ("cuda:1") or "any"; `test` is needed where a rule has several."""
+
+    rule: str
+    device: str
+    torch: SpecifierSet
+    reason: str
+    link: str
+    example: dict[str, Expression]
+    test: str | None
+    path: Path
+    line: int
+
+    def covers(self, rule: str, test: str, device: str, version: Version) -> bool:
+        """Whether this entry is about this test of the rule, here."""
+        return (
+            rule == self.rule
+            and test == (self.test or test)
+            and self.device in (ANY, device, device.partition(":")[0])
+            and self.torch.contains(version.base_version, prereleases=True)
+        )
+
+
+def read_known_failures(path: Path, spec: Spec) -> list[KnownFailure]:
+    """Read the entries. Raises Problem for the first that is not whole; no file means none."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    try:
+        entries = tomllib.loads(text).get("failure", [])
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(path, getattr(error, "lineno", 1), f"not TOML: {error}") from None
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.strip() == HEADER]
+    return [_read(path, line, entry, spec) for line, entry in zip(lines, entries, strict=True)]
+
+
+def _read(path: Path, line: int, entry: dict[str, Any], spec: Spec) -> KnownFailure:
+    missing = [field for field in REQUIRED if field not in entry or entry[field] == ""]
+    if missing:
+        raise Problem(path, line, f"a known failure needs {', '.join(REQUIRED)}: this one lacks {', '.join(missing)}")
+    if unknown := sorted(set(entry) - set(REQUIRED) - set(OPTIONAL)):
+        raise Problem(path, line, f"a known failure has no field {unknown[0]!r}: it has {', '.join(REQUIRED + OPTIONAL)}")
+    if entry["rule"] not in spec.rules:
+        raise Problem(path, line, f"{entry['rule']!r} is no rule of spec/")
+    try:
+        torch_range = SpecifierSet(entry["torch"])
+    except InvalidSpecifier:
+        raise Problem(path, line, f"torch is {entry['torch']!r}: write a range such as \">=2.4,<2.6\"") from None
+    example = {name: _expression(source) for name, source in entry["example"].items()}
+    fields = (entry[field] for field in ("reason", "link"))
+    return KnownFailure(
+        entry["rule"], entry["device"], torch_range, *fields, example, entry.get("test"), path, line
+    )
+
+
+def _expression(source: str | list[str]) -> Expression:
+    """A value as one expression, or as a list: the expression, then statements in which {it} is its name."""
+    return Expression(source) if isinstance(source, str) else Expression(source[0], tuple(source[1:]))

@@ -1,0 +1,43 @@
+"""The pytest plugin that conftest.py names: options first, then everything that needs torch.
+
+Nothing here imports torch, so that its absence can be told in one line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import options, profiles
+from .problems import ROOT
+from .try_it import collect_try_it as pytest_collect_file
+
+__all__ = ["pytest_addoption", "pytest_collect_file", "pytest_configure", "pytest_ignore_collect"]
+
+NOT_CONFORMANCE = (ROOT / "tests" / "meta", ROOT / "tests" / "benchmarks")
+
+profiles.register()
+pytest.register_assert_rewrite("tests.oracles")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    options.require_torch()
+    options.choose_profile(config)
+    from .session import Conformance
+
+    config.pluginmanager.register(Conformance(config), "conformance")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests of the suite itself and the benchmarks to those who ask for them."""
+    asked = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+    for folder in NOT_CONFORMANCE:
+        if collection_path == folder and not any(path == folder or folder in path.parents for path in asked):
+            return True
+    return None

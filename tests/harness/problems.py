@@ -1,0 +1,25 @@
+"""What is wrong with the project's own files: one line each, with the place and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, order=True)
+class Problem(Exception):
+    """A file of the project breaks one of its rules."""
+
+    path: Path
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)}:{self.line}: {self.text}"
+
+
+def shown(path: Path) -> str:
+    """The path as a reader would type it: from the top of the checkout, with forward slashes."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.as_posix()

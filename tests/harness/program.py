@@ -1,0 +1,180 @@
+"""The failing program: a test's own body, with what was drawn written in, that needs nothing of ours.
+
+The body is copied as its author wrote it. Names that it takes from its module are brought along: an import as the
+import, a constant or an oracle of ours as its definition.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.inputs.expression import statements
+
+from .problems import ROOT
+
+OURS = "tests."
+RAISED = re.compile(r"[\w.]*(Error|Exception|Failed)\b")
+SECONDS = 120
+"""How long a program may take to fail by itself: the import of torch on a busy machine, mostly."""
+
+
+def program(body: Callable[..., Any], arguments: dict[str, Any], backends: Iterable[str] = ()) -> str:
+    """The source of a program that does what `body(**arguments)` did."""
+    carried = _Carried()
+    lines = _body_lines(body, carried)
+    drawn = [line for name, value in arguments.items() if name in _names(lines) or _later(name, arguments)
+             for line in _statements(name, value)]
+    for name in sorted(_names([*drawn, *lines])):
+        if name in _MODULES:
+            carried.imports.add(_MODULES[name])
+    carried.imports.add("import torch")
+    carried.imports.update(f"import {module}" for module in backends)
+    parts = ["\n".join(_ordered(carried.imports)), *carried.definitions, "\n".join(drawn), "\n".join(lines)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_MODULES = {"np": "import numpy as np", "math": "import math"}
+
+
+def _statements(name: str, value: Any) -> list[str]:
+    if name == "device":
+        return [f'device = "{value}"']
+    return statements(name, value)
+
+
+def _later(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether what was drawn for other arguments uses this one."""
+    return any(
+        name in _names(statements(other, value)) for other, value in arguments.items() if other != name and other != "device"
+    )
+
+
+def _names(lines: list[str]) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Name)}
+
+
+def _ordered(imports: Iterable[str]) -> list[str]:
+    return sorted(imports, key=lambda line: (not _is_stdlib(line), line.startswith("from "), line))
+
+
+def _is_stdlib(line: str) -> bool:
+    return line.split()[1].partition(".")[0] in sys.stdlib_module_names
+
+
+@dataclass
+class _Carried:
+    """What a body needs from its module."""
+
+    imports: set[str] = field(default_factory=set)
+    definitions: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+
+def _body_lines(body: Callable[..., Any], carried: _Carried) -> list[str]:
+    source = textwrap.dedent(inspect.getsource(body))
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    lines = source.splitlines()[first.lineno - 1 :]
+    if isinstance(first, ast.With | ast.FunctionDef) and getattr(first, "decorator_list", None):
+        lines = source.splitlines()[first.decorator_list[0].lineno - 1 :]  # type: ignore[union-attr]
+    _carry(ast.Module(function.body, []), sys.modules[body.__module__], carried)
+    return textwrap.dedent("\n".join(lines)).splitlines()
+
+
+def _carry(tree: ast.AST, module: types.ModuleType, carried: _Carried) -> None:
+    """Bring along the definition of every global name that the code uses."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for name in sorted(used & set(vars(module)) - carried.seen):
+        statement = _top_level(module).get(name)
+        if statement is None:
+            continue
+        carried.seen.add(name)
+        if isinstance(statement, ast.ImportFrom) and (statement.level or (statement.module or "").startswith(OURS)):
+            _carry_definition(name, vars(module)[name], carried)
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            alias = next(alias for alias in statement.names if (alias.asname or alias.name.partition(".")[0]) == name)
+            carried.imports.add(_import_line(statement, alias))
+        else:
+            _carry(statement, module, carried)
+            carried.definitions.append(_segment(module, statement))
+
+
+def _carry_definition(name: str, value: Any, carried: _Carried) -> None:
+    """Bring along what was imported from a module of ours, from where it is defined."""
+    if callable(value) and hasattr(value, "__module__"):
+        home = sys.modules[value.__module__]
+        statement = _top_level(home)[getattr(value, "__name__", name)]
+        _carry(statement, home, carried)
+        carried.definitions.append(_segment(home, statement))
+    else:
+        carried.definitions.append(f"{name} = {value!r}")
+
+
+def _import_line(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> str:
+    renamed = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+    return f"from {statement.module} import {renamed}" if isinstance(statement, ast.ImportFrom) else f"import {renamed}"
+
+
+def _top_level(module: types.ModuleType) -> dict[str, ast.stmt]:
+    """The statement that binds each global name of a module."""
+    bound: dict[str, ast.stmt] = {}
+    for statement in ast.parse(inspect.getsource(module)).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            bound[statement.name] = statement
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            bound[statement.target.id] = statement
+        elif isinstance(statement, ast.Assign):
+            bound.update((target.id, statement) for target in statement.targets if isinstance(target, ast.Name))
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            for alias in statement.names:
+                bound[alias.asname or alias.name.partition(".")[0]] = statement
+    return bound
+
+
+def _segment(module: types.ModuleType, statement: ast.stmt) -> str:
+    lines = inspect.getsource(module).splitlines()
+    decorators = getattr(statement, "decorator_list", [])
+    start = decorators[0].lineno if decorators else statement.lineno
+    return "\n".join(lines[start - 1 : statement.end_lineno])
+
+
+def run(source: str) -> str:
+    """Run the program in a process of its own; one line that says whether it fails there too, and how."""
+    handle, name = tempfile.mkstemp(suffix=".py", text=True)
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(source)
+        # Backends beside the checkout are found as they were found by this process.
+        paths = os.pathsep.join(entry for entry in sys.path if entry and Path(entry) != ROOT)
+        done = subprocess.run(
+            [sys.executable, name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+    except subprocess.TimeoutExpired:
+        return f"Run by itself it was still running after {SECONDS} s."
+    finally:
+        path.unlink()
+    if done.returncode == 0:
+        return "Run by itself it does not fail: the failure needs something that happened earlier in the run."
+    if done.returncode < 0:
+        return f"Run by itself it dies of signal {-done.returncode}."
+    raised = [line for line in done.stderr.splitlines() if RAISED.match(line)] or [f"exit status {done.returncode}"]
+    return f"Run by itself it fails too: {raised[-1]}"

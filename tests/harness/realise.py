@@ -1,0 +1,105 @@
+"""Turns what was drawn into tensors just before a test's body runs, and remembers it for the failing program."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis
+import torch
+
+from tests.inputs.expression import build, expressions_in
+
+from . import isolation, targets
+
+LACKING = re.compile(r"Could not run '|not implemented for '|not currently implemented|not currently supported")
+"""How torch and its backends say that an operator, or an operator on a dtype, does not exist."""
+
+
+@dataclass
+class Trial:
+    """One test on one target while it runs: how often, on what it last failed, and what could not run."""
+
+    examples: int = 0
+    failing: dict[str, Any] | None = None
+    lacking: Counter[str] = field(default_factory=Counter)
+
+
+_current: list[Trial] = []
+
+
+def begin() -> Trial:
+    """Start counting for the test that is about to run."""
+    _current[:] = [Trial()]
+    return _current[0]
+
+
+def realising(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The test, with its body called on real tensors and in isolation, example by example."""
+    inner = getattr(getattr(test, "hypothesis", None), "inner_test", None)
+    if inner is None:
+        return _on_tensors(test)
+    test.hypothesis.inner_test = _on_tensors(inner)  # type: ignore[attr-defined]  # Hypothesis's own way to wrap a body
+    return test
+
+
+def body_of(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as its author wrote it, under Hypothesis and under us."""
+    inner = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+    return getattr(inner, "__wrapped__", inner)  # type: ignore[no-any-return]
+
+
+def replay(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Run the test once on these arguments and no others."""
+    getattr(getattr(test, "hypothesis", None), "inner_test", test)(**arguments)
+
+
+def _on_tensors(body: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(body)
+    def run(**arguments: Any) -> None:
+        trial = _current[0] if _current else begin()
+        device = arguments.get("device", targets.CPU)
+        for value in arguments.values():
+            for expression in expressions_in(value):
+                for dtype in sorted(expression.dtypes):
+                    if reason := targets.lacks(str(device), dtype):
+                        _pass_over(trial, f"{dtype}: {reason}")
+        try:
+            with isolation.kept(body.__name__):
+                body(**_built(arguments))
+            trial.examples += 1
+        except (NotImplementedError, RuntimeError) as error:
+            if LACKING.search(str(error)):
+                _pass_over(trial, str(error).strip().splitlines()[0])
+            _remember(trial, arguments)
+            raise
+        except BaseException as error:
+            if not isinstance(error, hypothesis.errors.UnsatisfiedAssumption):
+                _remember(trial, arguments)
+            raise
+
+    return run
+
+
+def _remember(trial: Trial, arguments: dict[str, Any]) -> None:
+    trial.examples += 1
+    trial.failing = arguments
+
+
+def _pass_over(trial: Trial, reason: str) -> None:
+    trial.lacking[reason] += 1
+    hypothesis.reject()
+
+
+def _built(arguments: dict[str, Any]) -> dict[str, Any]:
+    namespace = {"torch": torch, **{name: arguments[name] for name in ("device", "dtype") if name in arguments}}
+    namespace.setdefault("device", targets.CPU)
+    if any("np." in expression.source for value in arguments.values() for expression in expressions_in(value)):
+        import numpy
+
+        namespace["np"] = numpy
+    return {name: build(namespace, name, value) for name, value in arguments.items()}

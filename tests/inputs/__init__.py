@@ -1,0 +1,22 @@
+"""What is drawn: Hypothesis strategies that draw source text, so that a failure can be pasted and run."""
+
+from . import dtypes, layouts
+from .expression import Expression
+from .functions import elementwise, routes
+from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
+from .tensors import leaves, like, tensors
+
+__all__ = [
+    "Expression",
+    "broadcasting_pairs",
+    "dtypes",
+    "elementwise",
+    "layouts",
+    "leaves",
+    "like",
+    "routes",
+    "shapes",
+    "shapes_of_one_element",
+    "shapes_of_other_sizes",
+    "tensors",
+]

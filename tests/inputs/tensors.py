@@ -1,0 +1,70 @@
+"""Tensors and leaves: a shape, values for exact arithmetic, a layout, a dtype, and an earlier state."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import strategies as st
+
+from . import dtypes as dtype_names
+from . import layouts as memory
+from . import shapes as sizes
+from .expression import IT, Expression
+from .shapes import Shape
+from .values import integers
+
+EARLIER_GRADS = (
+    (),
+    (f"{IT}.grad = torch.zeros_like({IT})",),
+    (f"{IT}.grad = torch.full_like({IT}, 2)",),
+    (f"({IT} * 3).sum().backward()",),
+)
+"""States of `.grad` before a test begins: none, zeros, a number, and one left by an earlier backward."""
+
+
+@st.composite
+def tensors(
+    draw: st.DrawFn,
+    shapes: st.SearchStrategy[Shape] | None = None,
+    dtypes: st.SearchStrategy[str] | None = None,
+    among: tuple[memory.Layout, ...] = memory.EVERY,
+) -> Expression:
+    """A tensor that does not require grad, with integers in [-3, 3] as its elements.
+
+    shapes: default every shape of up to three dimensions. dtypes: default float32 and its like.
+    among: the layouts it may have. The expression's facts are `shape` and `dtype`.
+    """
+    shape = draw(sizes.shapes() if shapes is None else shapes)
+    dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
+    values = draw(integers(math.prod(shape)))
+    layout = draw(memory.layouts(shape, among))
+    named = frozenset() if dtype == "dtype" else frozenset({dtype})
+    return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
+
+
+@st.composite
+def leaves(
+    draw: st.DrawFn,
+    shapes: st.SearchStrategy[Shape] | None = None,
+    dtypes: st.SearchStrategy[str] | None = None,
+    among: tuple[memory.Layout, ...] = memory.EVERY,
+    earlier_grad: bool = False,
+) -> Expression:
+    """A leaf that requires grad.
+
+    Arguments as for `tensors`. earlier_grad: draw also what `.grad` holds when the test begins; else it is None.
+    """
+    tensor = draw(tensors(shapes, dtypes, among))
+    then = draw(st.sampled_from(EARLIER_GRADS)) if earlier_grad else ()
+    return Expression(f"{tensor.source}.requires_grad_()", then, tensor.dtypes, tensor.facts)
+
+
+@st.composite
+def like(draw: st.DrawFn, other: st.SearchStrategy[Expression], among: tuple[memory.Layout, ...] = memory.EVERY) -> (
+    tuple[Expression, Expression]
+):
+    """A pair: what `other` draws, and a tensor of the same shape and dtype with a layout of its own, such as a
+    gradient argument for an output."""
+    first = draw(other)
+    shape, dtype = first.facts["shape"], first.facts["dtype"]
+    return first, draw(tensors(st.just(shape), st.just(dtype), among))

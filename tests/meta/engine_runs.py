@@ -1,0 +1,186 @@
+"""Runs rules against a wrong engine, in a forked child, so that a defect never meets an honest test.
+
+A rule has caught the engine if a test of the rule fails by what it asserts. A test that fails in another way has
+only crashed, and that counts for nothing: any nonsense can make a test crash.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import os
+import signal
+import textwrap
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import Phase, settings
+
+from tests.harness import bindings, realise, targets
+from tests.harness.problems import ROOT
+from tests.wrong_engines.engine import WrongEngine
+
+CAUGHT, SURVIVED, CRASHED = "caught", "survived", "crashed"
+SECONDS = 120
+
+PLACES = (torch, torch.Tensor, torch.autograd, torch.autograd.grad_mode, torch.autograd.graph, torch.nn.Module)
+"""Where engines put defects in by replacing attributes; after an engine they have to be as they were."""
+
+
+@dataclass
+class EngineRun:
+    """What happened with an engine in: how often its defect showed, and what each rule made of it."""
+
+    hits: int = 0
+    rules: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, str] = field(default_factory=dict)
+    left_behind: str = ""
+    died: str = ""
+
+
+Case = tuple[Callable[..., Any], dict[str, Any]]
+
+
+def load_tests() -> dict[str, list[Case]]:
+    """Every test of every rule with each of its cases on the CPU; no shrinking, because one failing example will do."""
+    current = settings.default
+    settings.register_profile(
+        "engines", settings.get_profile("standard"), phases=[phase for phase in current.phases if phase is not Phase.shrink]
+    )
+    settings.load_profile("engines")
+    try:
+        cases: dict[str, list[Case]] = {}
+        for path in bindings.test_paths(ROOT / "tests"):
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            for function in vars(module).values():
+                if rule := getattr(function, bindings.RULE_OF, None):
+                    cases.setdefault(rule, []).extend((function, case) for case in _cases(function))
+        return cases
+    finally:
+        settings.load_profile("standard")
+
+
+def _cases(function: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+    names = inspect.signature(function).parameters
+    here = {"device": targets.CPU} if "device" in names else {}
+    if "dtype" not in names:
+        yield here
+        return
+    for dtype in targets.differentiable_dtypes():
+        if not targets.lacks(targets.CPU, str(dtype)):
+            yield {**here, "dtype": dtype}
+
+
+def run_engine(engine: WrongEngine, rules: Iterable[str], tests: dict[str, list[Case]]) -> EngineRun:
+    """Put the engine in, run the tests of these rules, take it out, and run them again on the torch it leaves."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.alarm(SECONDS)
+        status = 1
+        try:
+            torch.set_num_threads(1)
+            with os.fdopen(writing, "w") as pipe:
+                json.dump(asdict(_in_child(engine, list(rules), tests)), pipe)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read()
+    _, ended = os.waitpid(child, 0)
+    if ended or not told:
+        return EngineRun(died=f"the process ended with status {os.waitstatus_to_exitcode(ended)}")
+    return EngineRun(**json.loads(told))
+
+
+def _in_child(engine: WrongEngine, rules: list[str], tests: dict[str, list[Case]]) -> EngineRun:
+    run = EngineRun()
+    before = [dict(vars(place)) for place in PLACES]
+    with engine.installed():
+        for rule in rules:
+            run.rules[rule], run.accounts[rule] = _judge(engine, tests.get(rule, []))
+    run.hits = engine.hits
+    run.left_behind = _left_behind(before) or _honest(rules, tests)
+    return run
+
+
+def _judge(engine: WrongEngine, cases: list[Case]) -> tuple[str, str]:
+    """The best that any test of a rule does against the engine, and its account."""
+    verdict, account = SURVIVED, ""
+    for function, case in cases:
+        error = _failure(function, case)
+        if error is None:
+            continue
+        account = "".join(traceback.format_exception(error))
+        if _asserted(error, realise.body_of(function), engine):
+            return CAUGHT, account
+        verdict = CRASHED
+    return verdict, account
+
+
+def _failure(function: Callable[..., Any], case: dict[str, Any]) -> BaseException | None:
+    realise.begin()
+    try:
+        function(**case)
+    except hypothesis.errors.Unsatisfiable:
+        return None  # nothing that is drawn can run with this dtype
+    except (Exception, pytest.fail.Exception) as error:
+        return error
+    return None
+
+
+def _asserted(error: BaseException, body: Callable[..., Any], engine: WrongEngine) -> bool:
+    """Whether the failure is what the test asserts, and not merely an error on the way."""
+    if isinstance(error, hypothesis.errors.Flaky):
+        causes = getattr(error, "exceptions", ())
+        return bool(causes) and all(_asserted(cause, body, engine) for cause in causes)
+    if isinstance(error, AssertionError | pytest.fail.Exception):
+        return True
+    if engine.refuses is not None and engine.refuses in str(error):
+        return True
+    return _within_raises(error, body)
+
+
+def _within_raises(error: BaseException, body: Callable[..., Any]) -> bool:
+    """Whether the error came out of a `with pytest.raises(...)` of the body: an error of the wrong type."""
+    lines, first = inspect.getsourcelines(body)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    expecting = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With) and any("pytest.raises" in ast.unparse(item.context_expr) for item in node.items)
+    ]
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is body.__code__:
+            here = line - first + 1
+            return any(node.lineno <= here <= (node.end_lineno or here) for node in expecting)
+    return False
+
+
+def _left_behind(before: list[dict[str, Any]]) -> str:
+    for place, was in zip(PLACES, before, strict=True):
+        now = vars(place)
+        changed = sorted(name for name in was.keys() | now.keys() if was.get(name) is not now.get(name))
+        if changed:
+            return f"{place.__name__}.{changed[0]} is not what it was"
+    return ""
+
+
+def _honest(rules: list[str], tests: dict[str, list[Case]]) -> str:
+    """Why the torch that an engine leaves is not an honest one; empty if it is."""
+    for rule in rules:
+        for function, case in tests.get(rule, []):
+            if error := _failure(function, case):
+                return f"{rule} fails without the engine: {error}"
+    return ""

@@ -1,0 +1,84 @@
+"""spec/backward/implicit-gradient.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import leaves_below, replaced
+
+REFUSAL = "grad can be implicitly created only for scalar outputs"
+
+
+def _is_given(gradient: Any) -> bool:
+    return gradient is not None
+
+
+@wrong_engine("scalar-means-0d", refuses=REFUSAL)
+@contextmanager
+def refuses_one_element_with_dimensions(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not _is_given(gradient) and tensor.shape == (1,):
+                hit()
+                raise RuntimeError(REFUSAL)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("implicit-gradient-of-ones")
+@contextmanager
+def seeds_any_output_with_ones(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not _is_given(gradient) and tensor.numel() != 1:
+                hit()
+                gradient = torch.ones_like(tensor)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("refusal-allocates-grad")
+@contextmanager
+def refuses_but_has_filled_grad_with_zeros(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not _is_given(gradient) and tensor.numel() > 1:
+                for leaf in leaves_below(tensor):
+                    if leaf.grad is None:
+                        hit()
+                        leaf.grad = torch.zeros_like(leaf)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("refusal-frees-graph", refuses="Trying to backward through the graph a second time")
+@contextmanager
+def refuses_after_freeing_the_graph(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not _is_given(gradient) and tensor.numel() != 1 and tensor.requires_grad:
+                hit()
+                torch.autograd.grad(tensor, leaves_below(tensor), torch.zeros_like(tensor), allow_unused=True)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
