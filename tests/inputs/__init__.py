@@ -1,6 +1,7 @@
 """What is drawn: Hypothesis strategies that draw source text, so that a failure can be pasted and run."""
 
 from . import dtypes, layouts
+from .arrays import arrays, tensors_of_numpy_dtypes
 from .expression import Expression
 from .functions import elementwise, routes
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
@@ -8,6 +9,7 @@ from .tensors import leaves, like, tensors
 
 __all__ = [
     "Expression",
+    "arrays",
     "broadcasting_pairs",
     "dtypes",
     "elementwise",
@@ -19,4 +21,5 @@ __all__ = [
     "shapes_of_one_element",
     "shapes_of_other_sizes",
     "tensors",
+    "tensors_of_numpy_dtypes",
 ]
