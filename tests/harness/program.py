@@ -34,8 +34,12 @@ def program(body: Callable[..., Any], arguments: dict[str, Any], backends: Itera
     """The source of a program that does what `body(**arguments)` did."""
     carried = _Carried()
     lines = _body_lines(body, carried)
-    drawn = [line for name, value in arguments.items() if name in _names(lines) or _later(name, arguments)
-             for line in _statements(name, value)]
+    drawn = [
+        line
+        for name, value in arguments.items()
+        if name in _names(lines) or _later(name, arguments)
+        for line in _statements(name, value)
+    ]
     for name in sorted(_names([*drawn, *lines])):
         if name in _MODULES:
             carried.imports.add(_MODULES[name])
@@ -57,7 +61,9 @@ def _statements(name: str, value: Any) -> list[str]:
 def _later(name: str, arguments: dict[str, Any]) -> bool:
     """Whether what was drawn for other arguments uses this one."""
     return any(
-        name in _names(statements(other, value)) for other, value in arguments.items() if other != name and other != "device"
+        name in _names(statements(other, value))
+        for other, value in arguments.items()
+        if other != name and other != "device"
     )
 
 
