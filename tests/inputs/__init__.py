@@ -1,7 +1,7 @@
 """What is drawn: Hypothesis strategies that draw source text, so that a failure can be pasted and run."""
 
 from . import dtypes, layouts
-from .arrays import arrays, tensors_of_numpy_dtypes
+from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
 from .functions import elementwise, routes
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
@@ -20,6 +20,7 @@ __all__ = [
     "shapes",
     "shapes_of_one_element",
     "shapes_of_other_sizes",
+    "telling_shapes",
     "tensors",
     "tensors_of_numpy_dtypes",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -96,6 +97,25 @@ def _fits(layout: Layout, shape: Shape) -> bool:
     return True
 
 
+@cache
+def telling_shapes(min_dims: int = 0) -> st.SearchStrategy[Shape]:
+    """Any shape of up to three dimensions; every other one has two or three and no side below two.
+
+    In a small shape most layouts are the same layout.
+    """
+    return sizes.shapes(min_dims=min_dims) | sizes.shapes(min_dims=2, min_side=2)
+
+
+@cache
+def _layouts(shape: Shape, among: tuple[Layout, ...]) -> st.SearchStrategy[Layout]:
+    return st.sampled_from([layout for layout in among if _fits(layout, shape)])
+
+
+@cache
+def _one_of(dtypes: tuple[str, ...]) -> st.SearchStrategy[str]:
+    return st.sampled_from(dtypes)
+
+
 @st.composite
 def arrays(
     draw: st.DrawFn,
@@ -105,12 +125,12 @@ def arrays(
 ) -> Expression:
     """An array with integers in [-3, 3] as its elements, or in [0, 3] if the dtype has no sign.
 
-    shapes: default every shape of up to three dimensions. The expression's facts are `shape` and `dtype`.
+    shapes: default `telling_shapes`. The expression's facts are `shape` and `dtype`.
     """
-    shape = draw(sizes.shapes() if shapes is None else shapes)
-    dtype = draw(st.sampled_from(dtypes))
+    shape = draw(telling_shapes() if shapes is None else shapes)
+    dtype = draw(_one_of(dtypes))
     values = draw(integers(math.prod(shape)))
-    layout = draw(st.sampled_from([layout for layout in among if _fits(layout, shape)]))
+    layout = draw(_layouts(shape, among))
     return Expression(layout(_signed(values, dtype), shape, dtype), facts={"shape": shape, "dtype": dtype})
 
 
@@ -132,8 +152,8 @@ def tensors_of_numpy_dtypes(
 
     Its elements are as those of `arrays`. It is of dtypes, too, for which the CPU has no arithmetic.
     """
-    shape = draw(sizes.shapes())
-    named = draw(st.sampled_from(dtypes))
+    shape = draw(telling_shapes())
+    named = draw(_one_of(dtypes))
     values = _signed(draw(integers(math.prod(shape))), named)
     layout = draw(memory.layouts(shape, among))
     dtype = named.replace("np.", "torch.").rstrip("_")

@@ -1,24 +1,46 @@
 """spec/numpy/refused-tensors.md"""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, routes, shapes, tensors, tensors_of_numpy_dtypes
+from tests.inputs import Expression, leaves, routes, shapes, telling_shapes, tensors, tensors_of_numpy_dtypes
 from tests.inputs.layouts import WRITABLE
 from tests.oracles import aliases, disjoint, state
 
-CONVERSIONS = ("lambda x: x.numpy()", "lambda x: np.asarray(x)", "lambda x: x.__array__()")
-NOT_RECORDING = ("torch.no_grad()", "torch.inference_mode()", "torch.set_grad_enabled(False)")
+CONVERSIONS = (
+    lambda x: x.numpy(),
+    lambda x: np.asarray(x),
+    lambda x: x.__array__(),
+)
+NOT_RECORDING = (
+    lambda: torch.no_grad(),
+    lambda: torch.set_grad_enabled(False),
+    lambda: torch.inference_mode(),
+)
 NEEDS_DETACH = r"Can't call numpy\(\) on Tensor that requires grad. Use tensor.detach\(\).numpy\(\) instead"
 NUMPY_DIFFERENTIABLE = st.sampled_from(
     ("torch.float32", "torch.float64", "torch.float16", "torch.complex64", "torch.complex128")
 )
-CONJUGATED = ("lambda z: z.conj()", "lambda z: z.conj()[None]", "lambda z: z.transpose(0, -1).conj()")
-NEGATED = ("lambda z: z.conj().imag", "lambda z: z.conj()[None].imag")
-COMPLEX = st.sampled_from(("torch.complex64", "torch.complex128"))
+WITH_A_BIT = (
+    (lambda z: z.conj(), "conjugate bit set.*resolve_conj"),
+    (lambda z: z[None].conj(), "conjugate bit set.*resolve_conj"),
+    (lambda z: z.conj().transpose(0, -1), "conjugate bit set.*resolve_conj"),
+    (lambda z: z.conj().imag, "negative bit set.*resolve_neg"),
+    (lambda z: z.conj()[None].imag, "negative bit set.*resolve_neg"),
+)
+"""Views of a complex tensor that mean something else than their memory says, and what is said of them."""
+
+
+
+@st.composite
+def complex_tensors(draw):
+    """A complex tensor with a real and an imaginary part, leaf or not."""
+    tensor = draw(tensors(telling_shapes(), st.sampled_from(("torch.complex64", "torch.complex128")), WRITABLE))
+    return Expression(f"{tensor.source}.mul_(1 + 2j)" + draw(st.sampled_from(("", ".requires_grad_()"))))
 
 
 def unsupported():
@@ -42,96 +64,74 @@ def unsupported():
 
 
 @rule("numpy.refused-tensors.requires-grad")
-@given(leaf=leaves(dtypes=NUMPY_DIFFERENTIABLE), route=routes(), convert=st.sampled_from(CONVERSIONS).map(Expression))
-def test_a_tensor_that_requires_grad_is_refused_until_it_is_detached(device, leaf, route, convert):
-    x = route(leaf)
-    before = state(leaf, x)
-    with pytest.raises(RuntimeError, match=NEEDS_DETACH) as refusal:
-        convert(x)
-    assert refusal.type is RuntimeError
-    assert state(leaf, x) == before
-    assert aliases(x, convert(x.detach()))
+@given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes(), nested=st.booleans())
+def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_detached(device, leaf, route, nested):
+    with torch.set_grad_enabled(not nested), torch.enable_grad():
+        x = route(leaf)
+        before = state(leaf, x)
+        for convert in CONVERSIONS:
+            with pytest.raises(RuntimeError, match=NEEDS_DETACH) as refusal:
+                convert(x)
+            assert refusal.type is RuntimeError
+            assert state(leaf, x) == before
+        for convert in CONVERSIONS:
+            assert aliases(x, convert(x.detach()))
 
 
 @rule("numpy.refused-tensors.grad-mode-off")
-@given(
-    leaf=leaves(dtypes=NUMPY_DIFFERENTIABLE),
-    route=routes(),
-    convert=st.sampled_from(CONVERSIONS).map(Expression),
-    mode=st.sampled_from(NOT_RECORDING).map(Expression),
-)
-def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device, leaf, route, convert, mode):
+@given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
+def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device, leaf, route):
     x = route(leaf)
-    before = state(leaf, x)
-    with mode:
-        array = convert(x)
-    assert state(leaf, x) == before
-    assert aliases(x, array)
-
-
-@rule("numpy.refused-tensors.requires-grad")
-@given(
-    leaf=leaves(dtypes=NUMPY_DIFFERENTIABLE),
-    convert=st.sampled_from(CONVERSIONS).map(Expression),
-    mode=st.sampled_from(NOT_RECORDING[::2]).map(Expression),
-)
-def test_where_recording_was_turned_on_again_it_is_refused(device, leaf, convert, mode):
-    with mode, torch.enable_grad(), pytest.raises(RuntimeError, match=NEEDS_DETACH):
-        convert(leaf)
+    for not_recording in NOT_RECORDING:
+        for convert in CONVERSIONS:
+            before = state(leaf, x)
+            with not_recording():
+                array = convert(x)
+            assert state(leaf, x) == before
+            assert aliases(x, array)
 
 
 @rule("numpy.refused-tensors.conj-and-neg")
-@given(
-    z=tensors(dtypes=COMPLEX),
-    case=st.tuples(st.sampled_from(CONJUGATED).map(Expression), st.just("conjugate bit set.*resolve_conj"))
-    | st.tuples(st.sampled_from(NEGATED).map(Expression), st.just("negative bit set.*resolve_neg")),
-    convert=st.sampled_from(CONVERSIONS).map(Expression),
-)
-def test_a_tensor_with_a_bit_that_numpy_does_not_know_is_refused(device, z, case, convert):
-    look, reason = case
-    x = look(z)
-    before = state(z, x)
-    with pytest.raises(RuntimeError, match=reason) as refusal:
-        convert(x)
-    assert refusal.type is RuntimeError
-    assert state(z, x) == before
+@given(z=complex_tensors())
+def test_a_tensor_with_a_bit_that_numpy_does_not_know_is_refused(device, z):
+    for look, reason in WITH_A_BIT:
+        x = look(z).detach()
+        before = state(z, x)
+        for convert in CONVERSIONS:
+            with pytest.raises(RuntimeError, match=reason) as refusal:
+                convert(x)
+            assert refusal.type is RuntimeError
+            assert state(z, x) == before
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:ComplexHalf support")
 @rule("numpy.refused-tensors.unsupported")
-@given(case=unsupported(), force=st.booleans())
-def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, case, force):
+@given(case=unsupported())
+def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, case):
     x, reason = case
-    with pytest.raises(TypeError, match=reason) as refusal:
-        x.numpy(force=force)
-    assert refusal.type is TypeError
+    for force in (False, True):
+        with pytest.raises(TypeError, match=reason) as refusal:
+            x.numpy(force=force)
+        assert refusal.type is TypeError
 
 
 @rule("numpy.refused-tensors.force")
-@given(x=tensors_of_numpy_dtypes())
-def test_force_shares_the_memory_of_a_plain_tensor(device, x):
-    assert aliases(x, x.numpy(force=True))
-
-
-@rule("numpy.refused-tensors.force")
-@given(leaf=leaves(dtypes=NUMPY_DIFFERENTIABLE), route=routes())
-def test_force_shares_the_memory_of_a_tensor_that_requires_grad(device, leaf, route):
-    x = route(leaf)
-    before = state(leaf, x)
+@given(tensor=tensors_of_numpy_dtypes() | leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
+def test_force_shares_memory_and_leaves_the_tensor_as_it_was(device, tensor, route):
+    x = route(tensor)
+    before = state(tensor, x)
     array = x.numpy(force=True)
-    assert state(leaf, x) == before
+    assert state(tensor, x) == before
     assert aliases(x, array)
 
 
 @rule("numpy.refused-tensors.force")
-@given(
-    z=tensors(dtypes=COMPLEX, among=WRITABLE) | leaves(dtypes=COMPLEX, among=WRITABLE),
-    look=st.sampled_from(CONJUGATED + NEGATED).map(Expression),
-)
-def test_force_copies_what_a_bit_stands_for(device, z, look):
-    x = look(z)
-    before = state(z, x)
-    array = x.numpy(force=True)
-    assert state(z, x) == before
-    assert array.tolist() == x.tolist()
-    assert disjoint(x, array)
+@given(z=complex_tensors())
+def test_force_copies_what_a_bit_stands_for(device, z):
+    for look, _ in WITH_A_BIT:
+        x = look(z)
+        before = state(z, x)
+        array = x.numpy(force=True)
+        assert state(z, x) == before
+        assert array.tolist() == x.tolist()
+        assert disjoint(x, array)

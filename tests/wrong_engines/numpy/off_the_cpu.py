@@ -63,7 +63,7 @@ def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
 def fetches_from_the_start_of_the_storage(hit: Hit) -> Iterator[None]:
     def make(cpu: Any) -> Any:
         def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            if _is_elsewhere(tensor) and tensor.ndim == 1 and tensor.storage_offset() > 0:
+            if _is_elsewhere(tensor) and tensor.storage_offset() > 0:
                 hit()
                 tensor = tensor.as_strided(tensor.shape, tensor.stride(), 0)
             return cpu(tensor, *args, **kwargs)

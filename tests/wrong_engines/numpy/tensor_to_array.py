@@ -118,10 +118,10 @@ def copies_0d_for_the_protocol(hit: Hit) -> Iterator[None]:
 @contextmanager
 def ignores_the_dtype_of_the_protocol(hit: Hit) -> Iterator[None]:
     def make(protocol: Any) -> Any:
-        def wrong(tensor: torch.Tensor, dtype: Any = None) -> np.ndarray:
+        def wrong(tensor: torch.Tensor, dtype: Any = None, **kwargs: Any) -> np.ndarray:
             if dtype is not None:
                 hit()
-            return protocol(tensor)
+            return protocol(tensor, **kwargs)
 
         return wrong
 
