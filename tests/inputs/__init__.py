@@ -1,6 +1,7 @@
 """What is drawn: Hypothesis strategies that draw source text, so that a failure can be pasted and run."""
 
 from . import dtypes, layouts
+from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
 from .functions import elementwise, routes
 from .modes import blocks
@@ -10,6 +11,7 @@ from .updates import updates
 
 __all__ = [
     "Expression",
+    "arrays",
     "blocks",
     "broadcasting_pairs",
     "dtypes",
@@ -21,6 +23,8 @@ __all__ = [
     "shapes",
     "shapes_of_one_element",
     "shapes_of_other_sizes",
+    "telling_shapes",
     "tensors",
+    "tensors_of_numpy_dtypes",
     "updates",
 ]
