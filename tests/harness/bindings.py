@@ -28,7 +28,7 @@ def rule(identifier: str) -> Callable[[Test], Test]:
     def bind(test: Test) -> Test:
         from . import realise  # imports torch, and without torch the harness still has to say so
 
-        bound = realise.realising(test)
+        bound: Test = realise.realising(test)
         setattr(bound, RULE_OF, identifier)
         return bound
 

@@ -49,7 +49,9 @@ def read_documents(root: Path) -> Documents:
 def _read_row(path: Path, number: int, line: str) -> Claim:
     cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
     if len(cells) != 5:
-        raise Problem(path, number, f"a row has five cells, this one {len(cells)}: id, where, claim, verdict, settled by")
+        raise Problem(
+            path, number, f"a row has five cells, this one {len(cells)}: id, where, claim, verdict, settled by"
+        )
     identifier, _, _, verdict, settled_by = cells
     verdict = verdict.strip("*")
     if verdict not in VERDICTS:

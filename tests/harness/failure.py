@@ -14,12 +14,17 @@ from .spec import Rule
 
 
 def describe(
-    item: pytest.Item, rule: Rule, trial: realise.Trial, excinfo: pytest.ExceptionInfo[BaseException], backends: list[str]
+    item: pytest.Item,
+    rule: Rule,
+    trial: realise.Trial,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    backends: list[str],
 ) -> tuple[str, str, str]:
     """(message, program, text for the terminal) of a test that failed."""
     message = message_of(excinfo.value)
     where = f"{shown(item.path)}::{item.name}"
-    head = f"{rule.id}\n{shown(rule.path)}:{rule.line}\n\n{textwrap.fill(rule.sentence, 100, initial_indent='  ', subsequent_indent='  ')}\n"
+    sentence = textwrap.fill(rule.sentence, 100, initial_indent="  ", subsequent_indent="  ")
+    head = f"{rule.id}\n{shown(rule.path)}:{rule.line}\n\n{sentence}\n"
     if trial.failing is None:
         # It failed before its body ran; pytest's own account of that is the best there is.
         return message, "", f"{head}\n{where}\n{excinfo.getrepr(style='short')}"

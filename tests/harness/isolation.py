@@ -1,7 +1,8 @@
 """Isolation: a test, and each example of a test, leaves torch as it found it.
 
 What is kept is what one piece of code can change under another's feet. The number of inter-op threads is left out,
-because torch lets nobody change it twice; the state of an accelerator's generator is left out, because reading it stops the device.
+because torch lets nobody change it twice; the state of an accelerator's generator is left out, because
+reading it stops the device.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ SETTINGS = (
     Setting(
         "anomaly mode",
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-        lambda state: torch._C._set_anomaly_enabled(*state),
+        lambda state: torch.autograd.set_detect_anomaly(*state),
     ),
     Setting(
         "deterministic algorithms",

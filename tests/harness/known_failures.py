@@ -32,7 +32,7 @@ OPTIONAL = ("test",)
 
 @dataclass(frozen=True)
 class KnownFailure:
-    """One entry. `device` is a kind ("cuda"), a device ("cuda:1") or "any"; `test` is needed where a rule has several."""
+    """One entry: `device` is a kind ("cuda"), a device ("cuda:1") or "any"; `test` names one of several tests."""
 
     rule: str
     device: str
@@ -72,17 +72,26 @@ def _read(path: Path, line: int, entry: dict[str, Any], spec: Spec) -> KnownFail
     if missing:
         raise Problem(path, line, f"a known failure needs {', '.join(REQUIRED)}: this one lacks {', '.join(missing)}")
     if unknown := sorted(set(entry) - set(REQUIRED) - set(OPTIONAL)):
-        raise Problem(path, line, f"a known failure has no field {unknown[0]!r}: it has {', '.join(REQUIRED + OPTIONAL)}")
+        raise Problem(
+            path, line, f"a known failure has no field {unknown[0]!r}: it has {', '.join(REQUIRED + OPTIONAL)}"
+        )
     if entry["rule"] not in spec.rules:
         raise Problem(path, line, f"{entry['rule']!r} is no rule of spec/")
     try:
         torch_range = SpecifierSet(entry["torch"])
     except InvalidSpecifier:
-        raise Problem(path, line, f"torch is {entry['torch']!r}: write a range such as \">=2.4,<2.6\"") from None
+        raise Problem(path, line, f'torch is {entry["torch"]!r}: write a range such as ">=2.4,<2.6"') from None
     example = {name: _expression(source) for name, source in entry["example"].items()}
-    fields = (entry[field] for field in ("reason", "link"))
     return KnownFailure(
-        entry["rule"], entry["device"], torch_range, *fields, example, entry.get("test"), path, line
+        rule=entry["rule"],
+        device=entry["device"],
+        torch=torch_range,
+        reason=entry["reason"],
+        link=entry["link"],
+        example=example,
+        test=entry.get("test"),
+        path=path,
+        line=line,
     )
 
 

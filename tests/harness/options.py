@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import pytest
@@ -11,6 +12,7 @@ from . import profiles
 from .spec import Spec
 
 OLDEST = (2, 0)
+OPTIONS = ("--device", "--backend", "--rule", "--report")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -34,9 +36,24 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="check the rules whose id matches, such as 'detach.*' or 'backward.implicit-gradient.one-element'; repeatable",
+        help="check the rules whose id matches, such as 'detach.*', or the rules of an item or chapter; repeatable",
     )
     group.addoption("--report", metavar="FILE", help="write verdicts to FILE as JSON lines, as they come")
+
+
+def with_equals_signs(arguments: Iterable[str]) -> tuple[str, ...]:
+    """The arguments with `--report FILE` written as `--report=FILE`, and so for every option of ours.
+
+    A worker process parses its arguments before it knows these options, and would take a file that exists for a
+    place to collect tests from.
+    """
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in OPTIONS:
+            joined[-1] = f"{joined[-1]}={argument}"
+        else:
+            joined.append(argument)
+    return tuple(joined)
 
 
 def require_torch() -> None:
@@ -83,11 +100,11 @@ def check_patterns(patterns: list[str], spec: Spec) -> None:
     """Raise a usage error for a --rule that no rule matches."""
     for pattern in patterns:
         if not any(matches(rule, [pattern]) for rule in spec.rules):
-            raise pytest.UsageError(f"--rule {pattern}: no rule of spec/ has an id like this; ids read chapter.item.rule")
+            raise pytest.UsageError(
+                f"--rule {pattern}: no rule of spec/ has an id like this; ids read chapter.item.rule"
+            )
 
 
 def matches(rule: str, patterns: list[str]) -> bool:
     """Whether a rule is among those asked for; a pattern may also be the id of an item or a chapter."""
-    return not patterns or any(
-        fnmatchcase(rule, pattern) or rule.startswith(f"{pattern}.") for pattern in patterns
-    )
+    return not patterns or any(fnmatchcase(rule, pattern) or rule.startswith(f"{pattern}.") for pattern in patterns)

@@ -5,6 +5,7 @@ Nothing here imports torch, so that its absence can be told in one line.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     options.require_torch()
     options.choose_profile(config)
+    given = config.invocation_params
+    config.invocation_params = dataclasses.replace(given, args=options.with_equals_signs(given.args))
     from .session import Conformance
 
     config.pluginmanager.register(Conformance(config), "conformance")

@@ -13,24 +13,25 @@ from hypothesis import HealthCheck, Phase, settings
 DEFAULT = "standard"
 EXAMPLES = {"smoke": 12, "standard": 100, "thorough": 2000}
 
-COMMON = {
-    # A shared machine stalls now and then; how long an example takes says nothing about torch.
-    "deadline": None,
-    # Drawing is cheap, but the first example pays for kernels that torch sets up lazily. A device that lacks dtypes
-    # has many examples passed over, each of them counted and reported.
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
-    # One failing program a test: the smallest.
-    "report_multiple_bugs": False,
-    # What was found in an earlier run must not change the verdict of this one.
-    "database": None,
-    "phases": [Phase.explicit, Phase.generate, Phase.shrink],
-}
-
 
 def register() -> None:
     """Make the profiles known and `standard` the one that is used."""
     for name, examples in EXAMPLES.items():
-        settings.register_profile(name, max_examples=examples, derandomize=name != "thorough", **COMMON)
+        settings.register_profile(
+            name,
+            max_examples=examples,
+            derandomize=name != "thorough",
+            # A shared machine stalls now and then; how long an example takes says nothing about torch.
+            deadline=None,
+            # The first example pays for kernels that torch sets up lazily. A device that lacks dtypes has many
+            # examples passed over, each of them counted and reported.
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+            # One failing program a test: the smallest.
+            report_multiple_bugs=False,
+            # What was found in an earlier run must not change the verdict of this one.
+            database=None,
+            phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        )
     settings.load_profile(DEFAULT)
 
 

@@ -38,19 +38,19 @@ def begin() -> Trial:
     return _current[0]
 
 
-def realising(test: Callable[..., Any]) -> Callable[..., Any]:
+def realising(test: Any) -> Any:
     """The test, with its body called on real tensors and in isolation, example by example."""
     inner = getattr(getattr(test, "hypothesis", None), "inner_test", None)
     if inner is None:
         return _on_tensors(test)
-    test.hypothesis.inner_test = _on_tensors(inner)  # type: ignore[attr-defined]  # Hypothesis's own way to wrap a body
+    test.hypothesis.inner_test = _on_tensors(inner)  # Hypothesis's own way to wrap a body
     return test
 
 
 def body_of(test: Callable[..., Any]) -> Callable[..., Any]:
     """The function as its author wrote it, under Hypothesis and under us."""
     inner = getattr(getattr(test, "hypothesis", None), "inner_test", test)
-    return getattr(inner, "__wrapped__", inner)  # type: ignore[no-any-return]
+    return getattr(inner, "__wrapped__", inner)
 
 
 def replay(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
@@ -96,7 +96,10 @@ def _pass_over(trial: Trial, reason: str) -> None:
 
 
 def _built(arguments: dict[str, Any]) -> dict[str, Any]:
-    namespace = {"torch": torch, **{name: arguments[name] for name in ("device", "dtype") if name in arguments}}
+    namespace: dict[str, Any] = {
+        "torch": torch,
+        **{name: arguments[name] for name in ("device", "dtype") if name in arguments},
+    }
     namespace.setdefault("device", targets.CPU)
     if any("np." in expression.source for value in arguments.values() for expression in expressions_in(value)):
         import numpy

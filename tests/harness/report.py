@@ -32,7 +32,9 @@ class Report:
         try:
             self._file: TextIO = path.open("w", encoding="utf-8")
         except OSError as error:
-            raise CannotWrite(f"--report {path}: {error.strerror}; name a file in a folder that can be written") from None
+            raise CannotWrite(
+                f"--report {path}: {error.strerror}; name a file in a folder that can be written"
+            ) from None
 
     def header(self, spec: Spec, devices: list[str], profile: str, seed: int) -> None:
         """The machine, the torch, and what was asked of it."""

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -107,7 +106,8 @@ class Conformance:
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         if self.patterns:
-            chosen, left = [], []
+            chosen: list[pytest.Item] = []
+            left: list[pytest.Item] = []
             for item in items:
                 rule = self._rule_of(getattr(item, "obj", None))
                 (chosen if rule and options.matches(rule.id, self.patterns) else left).append(item)
@@ -176,10 +176,8 @@ class Conformance:
         return next((entry for entry in self.known if entry.covers(rule.id, name, device, TORCH)), None)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Iterator[None]:
-        report: pytest.TestReport = yield  # type: ignore[misc, assignment]  # what a wrapped hook returns
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        report: pytest.TestReport = yield  # type: ignore[assignment]  # what a wrapped hook returns
         rule = self._rule_of(getattr(item, "obj", None))
         if rule is None or call.when == "teardown" or (call.when == "setup" and report.passed):
             return report  # type: ignore[return-value]
@@ -197,7 +195,10 @@ class Conformance:
         if report.skipped:
             verdict, message = item.stash.get(SKIPPED_AS, NOT_RUN), str(call.excinfo.value) if call.excinfo else ""
         elif report.passed and known:
-            verdict, message = FIXED, f"{known.path.name}:{known.line}: the failure is gone on this torch: remove the entry"
+            verdict, message = (
+                FIXED,
+                f"{known.path.name}:{known.line}: the failure is gone on this torch: remove the entry",
+            )
             report.outcome, report.longrepr = "failed", message
         elif report.failed and call.excinfo:
             if call.excinfo.errisinstance(hypothesis.errors.Unsatisfiable) and trial.lacking:
@@ -251,14 +252,16 @@ class Conformance:
         if self.config.getoption("collectonly"):
             return []
         verdicts = list(self.tally.verdicts())
-        expected = self.requested or sorted({targets.device_of(outcome.target) for outcome in verdicts} & set(self.devices))
+        expected = self.requested or sorted(
+            {targets.device_of(outcome.target) for outcome in verdicts} & set(self.devices)
+        )
         return summary.idle(expected, verdicts)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self.is_worker:
-            summary.write(terminalreporter, self.project.spec, self.tally, self._idle_devices())
+            summary.write(terminalreporter, self.project.spec, self.devices, self.tally, self._idle_devices())
 
     def pytest_unconfigure(self) -> None:
         # Some torch builds abort at exit if a device thread is still at work when the interpreter goes.
-        if any(torch.device(device).type != targets.CPU for device in self.devices):
+        if not all(map(targets.is_cpu, self.devices)):
             time.sleep(0.2)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
@@ -94,9 +95,7 @@ def read_spec(root: Path) -> Spec:
 
 def item_paths(root: Path) -> list[Path]:
     """The files of `spec/CHAPTER/ITEM.md`, in the order in which a reader meets them."""
-    return sorted(
-        path for path in root.glob("*/*.md") if path.parent.name != "documents" and path.name != "README.md"
-    )
+    return sorted(path for path in root.glob("*/*.md") if path.parent.name != "documents" and path.name != "README.md")
 
 
 def read_item(path: Path) -> Item:
@@ -109,7 +108,7 @@ def read_item(path: Path) -> Item:
     return Item(header["id"], header["title"], tuple(header["claims"]), path, rules, engines)
 
 
-def _split_front_matter(path: Path, text: str) -> tuple[dict[str, object], str, int]:
+def _split_front_matter(path: Path, text: str) -> tuple[dict[str, Any], str, int]:
     lines = text.split("\n")
     if lines[0] != "---" or "---" not in lines[1:]:
         raise Problem(path, 1, "no front matter: start the file with a block between two lines of ---")
@@ -129,7 +128,9 @@ def _check_header(path: Path, header: object) -> None:
     if missing := [field for field in REQUIRED if field not in header]:
         raise Problem(path, 1, f"front matter lacks {', '.join(missing)}")
     if unknown := sorted(str(field) for field in set(header) - FIELDS):
-        raise Problem(path, 1, f"front matter has an unknown field {unknown[0]}: the fields are {', '.join(sorted(FIELDS))}")
+        raise Problem(
+            path, 1, f"front matter has an unknown field {unknown[0]}: the fields are {', '.join(sorted(FIELDS))}"
+        )
     expected = f"{path.parent.name}.{path.stem}"
     if header["id"] != expected:
         raise Problem(path, 1, f"id is {header['id']!r}, but in this place it is {expected!r}")
@@ -197,7 +198,7 @@ def _under(sections: list[_Section], title: str) -> Iterator[_Section]:
             yield section
 
 
-def _rules(path: Path, header: dict[str, object], sections: list[_Section]) -> Iterator[Rule]:
+def _rules(path: Path, header: dict[str, Any], sections: list[_Section]) -> Iterator[Rule]:
     seen: set[str] = set()
     for section in _under(sections, "Rules"):
         if section.level != 3:

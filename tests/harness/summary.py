@@ -15,9 +15,12 @@ from .verdicts import EXECUTED, FAIL, FIXED, KNOWN, NOT_APPLICABLE, NOT_RUN, WOR
 COLOURS = {"pass": {"green": True}, KNOWN: {"yellow": True}, NOT_RUN: {"yellow": True}, NOT_APPLICABLE: {}}
 
 
-def write(terminal: pytest.TerminalReporter, spec: Spec, tally: Tally, idle_devices: list[str]) -> None:
-    """Write the summary, unless nothing of the conformance suite was run."""
-    verdicts = list(tally.verdicts())
+def write(
+    terminal: pytest.TerminalReporter, spec: Spec, devices: list[str], tally: Tally, idle_devices: list[str]
+) -> None:
+    """Write the summary, devices in the order of the run, unless nothing of the conformance suite was run."""
+    order = {device: position for position, device in enumerate(devices)}
+    verdicts = sorted(tally.verdicts(), key=lambda outcome: order.get(targets.device_of(outcome.target), len(order)))
     if verdicts:
         terminal.section("conformance", sep="=")
         _items(terminal, spec, verdicts)
@@ -80,7 +83,11 @@ def _not_checked(terminal: pytest.TerminalReporter, verdicts: list[Outcome]) -> 
 
 def _special(terminal: pytest.TerminalReporter, verdicts: list[Outcome]) -> None:
     """Failures that do not make a target non-conformant, and entries that are out of date."""
-    told = [outcome for outcome in verdicts if outcome.verdict in (KNOWN, FIXED) or (outcome.verdict == FAIL and outcome.observed)]
+    told = [
+        outcome
+        for outcome in verdicts
+        if outcome.verdict in (KNOWN, FIXED) or (outcome.verdict == FAIL and outcome.observed)
+    ]
     if told:
         terminal.write_line("")
     for outcome in told:

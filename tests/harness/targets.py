@@ -7,8 +7,10 @@ there are, and the device itself, by a small computation, whether it can be used
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
+from typing import Any
 
 import torch
 
@@ -38,7 +40,7 @@ def check_device(name: str) -> str:
 def describe(name: str) -> str:
     """What the device calls itself, or its name where its backend does not say."""
     device = torch.device(name)
-    module = _module(device.type)
+    module: Any = _module(device.type)
     ask = getattr(module, "get_device_name", None)
     try:
         return str(ask(device)) if ask else name
@@ -56,14 +58,14 @@ def _accelerators() -> Iterator[str]:
 
 
 def _kinds() -> list[str]:
-    """Every kind of device that this torch knows, in its own words; the last is whatever a backend registered."""
+    """Every kind of device that this torch knows, in its own words; a backend of its own gives one a new name."""
     try:
-        torch.device("no such kind")
+        torch.device("nonsense")
     except RuntimeError as error:
         listed = re.search(r"Expected one of (.*) device type", str(error))
-    registered = torch._C._get_privateuse1_backend_name()
-    names = listed[1].split(", ") if listed else [CPU]
-    return [registered if name == "privateuseone" else name for name in names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of names that it is about to forget
+        return [torch.device(name).type for name in listed[1].split(", ")] if listed else [CPU]
 
 
 def _module(kind: str) -> object:
@@ -101,7 +103,7 @@ def differentiable_dtypes() -> list[torch.dtype]:
     return sorted((dtype for dtype in named if dtype.is_floating_point or dtype.is_complex), key=str)
 
 
-@lru_cache(maxsize=None)
+@cache
 def lacks(device: str, dtype: str) -> str | None:
     """Why the device cannot compute with the dtype ("torch.float16"); None if it can.
 
@@ -110,7 +112,7 @@ def lacks(device: str, dtype: str) -> str | None:
     """
     try:
         there = torch.tensor([1, 0, 1]).to(getattr(torch, dtype.removeprefix("torch."))).to(device)
-        back = (there * there + there).sum().to(CPU).tolist()
+        back: object = (there * there + there).sum().to(CPU).tolist()
         expected = 1 if there.dtype == torch.bool else 4
         return None if back == expected else f"1*1 + 1 twice gives {back}"
     except Exception as error:  # whatever a backend raises is the answer
@@ -129,8 +131,12 @@ def device_of(target: str) -> str:
 
 def for_devices(devices: Iterable[str], wanted: str) -> list[str]:
     """Those devices that an item of this kind (all, cpu, accelerator) is about."""
-    kinds = {"all": lambda kind: True, "cpu": lambda kind: kind == CPU, "accelerator": lambda kind: kind != CPU}
-    return [device for device in devices if kinds[wanted](torch.device(device).type)]
+    return [device for device in devices if wanted in ("all", "cpu" if is_cpu(device) else "accelerator")]
+
+
+def is_cpu(device: str) -> bool:
+    """Whether this names the CPU, the one device that torch always has."""
+    return torch.device(device).type == CPU
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from . import dtypes as dtype_names
 from . import layouts as memory
-from . import shapes as sizes
 from .expression import IT, Expression
 from .shapes import Shape
+from .shapes import shapes as any_shapes
 from .values import integers
 
 EARLIER_GRADS = (
@@ -34,7 +34,7 @@ def tensors(
     shapes: default every shape of up to three dimensions. dtypes: default float32 and its like.
     among: the layouts it may have. The expression's facts are `shape` and `dtype`.
     """
-    shape = draw(sizes.shapes() if shapes is None else shapes)
+    shape = draw(any_shapes() if shapes is None else shapes)
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
     values = draw(integers(math.prod(shape)))
     layout = draw(memory.layouts(shape, among))
@@ -60,9 +60,9 @@ def leaves(
 
 
 @st.composite
-def like(draw: st.DrawFn, other: st.SearchStrategy[Expression], among: tuple[memory.Layout, ...] = memory.EVERY) -> (
-    tuple[Expression, Expression]
-):
+def like(
+    draw: st.DrawFn, other: st.SearchStrategy[Expression], among: tuple[memory.Layout, ...] = memory.EVERY
+) -> tuple[Expression, Expression]:
     """A pair: what `other` draws, and a tensor of the same shape and dtype with a layout of its own, such as a
     gradient argument for an output."""
     first = draw(other)

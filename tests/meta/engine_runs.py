@@ -52,7 +52,9 @@ def load_tests() -> dict[str, list[Case]]:
     """Every test of every rule with each of its cases on the CPU; no shrinking, because one failing example will do."""
     current = settings.default
     settings.register_profile(
-        "engines", settings.get_profile("standard"), phases=[phase for phase in current.phases if phase is not Phase.shrink]
+        "engines",
+        settings.get_profile("standard"),
+        phases=[phase for phase in current.phases if phase is not Phase.shrink],
     )
     settings.load_profile("engines")
     try:

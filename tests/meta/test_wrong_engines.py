@@ -1,4 +1,4 @@
-"""Every rule proves that it can fail: each wrong engine is reached, is caught by the rules that its item names, and comes off."""
+"""Each wrong engine is reached, is caught by the rules that its item names, and comes off: every rule can fail."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ import torch
 def share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether each element of `one` is the same memory as the element of `other` at the same index.
 
-    Two tensors of the same shape and dtype, outside inference mode; both keep the values they had. Empty tensors have no
-    memory to share: never call it with one.
+    Two tensors of the same shape and dtype, outside inference mode; both keep the values they had. Empty tensors have
+    no memory to share: never call it with one.
     """
-    assert one.shape == other.shape and one.numel() > 0
+    assert one.shape == other.shape
+    assert one.numel() > 0
     with torch.no_grad():
         return _writes_are_seen(one, other) and _writes_are_seen(other, one)
 

@@ -30,7 +30,9 @@ def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -
 
 
 @contextmanager
-def kernel(operator: str, make: Callable[[Callable[..., Any]], Callable[..., Any]], key: str = "AutogradCPU") -> Iterator[None]:
+def kernel(
+    operator: str, make: Callable[[Callable[..., Any]], Callable[..., Any]], key: str = "AutogradCPU"
+) -> Iterator[None]:
     """Replace the kernel of an aten operator ("mul.Tensor") for one dispatch key by `make(below)`.
 
     `below(*args)` runs the operator without autograd, so a kernel that is to be differentiable wraps it in a

@@ -18,7 +18,9 @@ class ClaimsAreSettled:
             if rows[claim.id] > 1:
                 yield Problem(claim.path, claim.line, f"claim {claim.id} has more than one row")
             if not claim.rules and claim.verdict != "unsettleable":
-                yield Problem(claim.path, claim.line, f"no rule settles claim {claim.id}: link one, or say unsettleable")
+                yield Problem(
+                    claim.path, claim.line, f"no rule settles claim {claim.id}: link one, or say unsettleable"
+                )
             for rule in claim.rules:
                 if rule not in project.spec.rules:
                     yield Problem(claim.path, claim.line, f"claim {claim.id} links {rule}, which is no rule")

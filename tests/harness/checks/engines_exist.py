@@ -18,7 +18,9 @@ class EnginesExist:
         for item in project.spec.items:
             for engine in item.engines:
                 if engine.name not in defined:
-                    yield Problem(engine.path, engine.line, f"wrong engine {engine.name!r} does not exist in tests/wrong_engines")
+                    yield Problem(
+                        engine.path, engine.line, f"wrong engine {engine.name!r} does not exist in tests/wrong_engines"
+                    )
                 if named[engine.name] > 1:
                     yield Problem(engine.path, engine.line, f"wrong engine {engine.name!r} is named more than once")
         for defined_engine in project.engines:

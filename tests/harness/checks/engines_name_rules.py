@@ -17,5 +17,7 @@ class EnginesNameRules:
                 for rule in engine.caught_by:
                     if rule not in project.spec.rules:
                         yield Problem(
-                            engine.path, engine.line, f"{engine.name!r} is said to be caught by {rule!r}, which is no rule"
+                            engine.path,
+                            engine.line,
+                            f"{engine.name!r} is said to be caught by {rule!r}, which is no rule",
                         )

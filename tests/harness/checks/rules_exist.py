@@ -15,5 +15,7 @@ class RulesExist:
         for binding in project.bindings:
             if binding.rule is not None and binding.rule not in project.spec.rules:
                 yield Problem(
-                    binding.path, binding.line, f"{binding.test} is bound to {binding.rule!r}, which no item in spec/ has"
+                    binding.path,
+                    binding.line,
+                    f"{binding.test} is bound to {binding.rule!r}, which no item in spec/ has",
                 )

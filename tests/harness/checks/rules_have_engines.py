@@ -16,5 +16,7 @@ class RulesHaveEngines:
         for rule in project.spec.rules.values():
             if rule.id not in caught:
                 yield Problem(
-                    rule.path, rule.line, f"no wrong engine is caught by rule {rule.id}: name one under ## Wrong engines"
+                    rule.path,
+                    rule.line,
+                    f"no wrong engine is caught by rule {rule.id}: name one under ## Wrong engines",
                 )

@@ -16,4 +16,6 @@ class TestsHaveRules:
     def problems(self, project: Project) -> Iterator[Problem]:
         for binding in project.bindings:
             if binding.rule is None:
-                yield Problem(binding.path, binding.line, f'{binding.test} is bound to no rule: put @rule("...") above it')
+                yield Problem(
+                    binding.path, binding.line, f'{binding.test} is bound to no rule: put @rule("...") above it'
+                )
