@@ -159,25 +159,23 @@ def _segment(module: types.ModuleType, statement: ast.stmt) -> str:
 
 def run(source: str) -> str:
     """Run the program in a process of its own; one line that says whether it fails there too, and how."""
-    handle, name = tempfile.mkstemp(suffix=".py", text=True)
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(source)
-        # Backends beside the checkout are found as they were found by this process.
-        paths = os.pathsep.join(entry for entry in sys.path if entry and Path(entry) != ROOT)
-        done = subprocess.run(
-            [sys.executable, name],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-    except subprocess.TimeoutExpired:
-        return f"Run by itself it was still running after {SECONDS} s."
-    finally:
-        path.unlink()
+    # Backends beside the checkout are found as they were found by this process.
+    paths = os.pathsep.join(entry for entry in sys.path if entry and Path(entry) != ROOT)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "program.py")
+        path.write_text(source, encoding="utf-8")
+        try:
+            done = subprocess.run(
+                [sys.executable, path.name],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=SECONDS,
+                env={**os.environ, "PYTHONPATH": paths},
+            )
+        except subprocess.TimeoutExpired:
+            return f"Run by itself it was still running after {SECONDS} s."
     if done.returncode == 0:
         return "Run by itself it does not fail: the failure needs something that happened earlier in the run."
     if done.returncode < 0:

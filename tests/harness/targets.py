@@ -113,7 +113,7 @@ def lacks(device: str, dtype: str) -> str | None:
     try:
         there = torch.tensor([1, 0, 1]).to(getattr(torch, dtype.removeprefix("torch."))).to(device)
         back: object = (there * there + there).sum().to(CPU).tolist()
-        expected = 1 if there.dtype == torch.bool else 4
+        expected = 2 if there.dtype == torch.bool else 4  # a sum counts what is true
         return None if back == expected else f"1*1 + 1 twice gives {back}"
     except Exception as error:  # whatever a backend raises is the answer
         return _first_line(error)

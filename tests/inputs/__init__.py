@@ -1,13 +1,18 @@
 """What is drawn: Hypothesis strategies that draw source text, so that a failure can be pasted and run."""
 
 from . import dtypes, layouts
+from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
 from .functions import elementwise, routes
+from .modes import blocks
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
 from .tensors import leaves, like, tensors
+from .updates import updates
 
 __all__ = [
     "Expression",
+    "arrays",
+    "blocks",
     "broadcasting_pairs",
     "dtypes",
     "elementwise",
@@ -18,5 +23,8 @@ __all__ = [
     "shapes",
     "shapes_of_one_element",
     "shapes_of_other_sizes",
+    "telling_shapes",
     "tensors",
+    "tensors_of_numpy_dtypes",
+    "updates",
 ]

@@ -6,6 +6,8 @@ over an example that names one the device lacks.
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import strategies as st
 
 FLOATING = ("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
@@ -15,21 +17,25 @@ TARGET = st.just("dtype")
 """The dtype that the test is run for: use it with a test that names `dtype`."""
 
 
+@cache
 def floating() -> st.SearchStrategy[str]:
     """Real floating-point dtypes."""
     return st.sampled_from(FLOATING)
 
 
+@cache
 def complex_() -> st.SearchStrategy[str]:
     """Complex dtypes."""
     return st.sampled_from(COMPLEX)
 
 
+@cache
 def differentiable() -> st.SearchStrategy[str]:
     """Every dtype that may require gradients: real and complex floating point."""
     return st.sampled_from(FLOATING + COMPLEX)
 
 
+@cache
 def integral() -> st.SearchStrategy[str]:
     """Integer dtypes and bool, which may not require gradients."""
     return st.sampled_from(INTEGRAL)

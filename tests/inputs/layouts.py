@@ -8,6 +8,7 @@ operations, the least that a young backend has to offer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def fits(layout: Layout, shape: Shape) -> bool:
     return True
 
 
+@cache
 def layouts(shape: Shape, among: tuple[Layout, ...] = EVERY) -> st.SearchStrategy[Layout]:
     """The layouts of `among` that a tensor of this shape can have, contiguous first."""
     return st.sampled_from([layout for layout in among if fits(layout, shape)])

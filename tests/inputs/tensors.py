@@ -1,4 +1,8 @@
-"""Tensors and leaves: a shape, values for exact arithmetic, a layout, a dtype, and an earlier state."""
+"""Tensors and leaves: a shape, values for exact arithmetic, a layout, a dtype, and an earlier state.
+
+The strategies that are asked for anew with every draw are cached where they are defined: Hypothesis checks a new
+strategy before its first use, and that would cost as much as all the drawing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ EARLIER_GRADS = (
     (),
     (f"{IT}.grad = torch.zeros_like({IT})",),
     (f"{IT}.grad = torch.full_like({IT}, 2)",),
-    (f"({IT} * 3).sum().backward()",),
+    (f"({IT} * 3).backward(torch.ones_like({IT}))",),
 )
 """States of `.grad` before a test begins: none, zeros, a number, and one left by an earlier backward."""
 

@@ -6,11 +6,14 @@ narrowest dtype under test (8 significant bits: every integer up to 256), still 
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import strategies as st
 
 LARGEST = 3
 
 
+@cache
 def integers(count: int) -> st.SearchStrategy[list[int]]:
     """`count` integers in [-3, 3] that follow a pattern: neighbours differ, and it shrinks towards 1, 2, 3."""
     period = 2 * LARGEST + 1

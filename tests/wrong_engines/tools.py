@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,34 @@ def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -
             delattr(owner, name)
         else:
             setattr(owner, name, own)
+
+
+Backward = Callable[..., None]
+Around = Callable[[list[torch.Tensor], Backward, dict[str, Any]], None]
+
+
+@contextmanager
+def around_backward(wrong: Around) -> Iterator[None]:
+    """Replace what every `backward()` comes down to, `torch.autograd.backward`, by `wrong(outputs, honest, options)`.
+
+    `honest()` does what was asked for; `honest(retain_graph=False)` does it with an option changed. options: the other
+    arguments by name.
+    """
+
+    def make(backward: Callable[..., Any]) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> None:
+            options = inspect.signature(backward).bind(*args, **kwargs).arguments
+            tensors = options.pop("tensors")
+
+            def honest(**changed: Any) -> None:
+                backward(tensors, **{**options, **changed})
+
+            wrong([tensors] if isinstance(tensors, torch.Tensor) else list(tensors), honest, options)
+
+        return replacement
+
+    with replaced(torch.autograd, "backward", make):
+        yield
 
 
 @contextmanager

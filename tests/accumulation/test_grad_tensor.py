@@ -1,0 +1,117 @@
+"""spec/accumulation/grad-tensor.md"""
+
+import warnings
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes
+from tests.oracles import numbers, share_memory
+
+NOT_EMPTY = shapes(min_side=1) | shapes(min_dims=4, max_dims=4, min_side=1, max_side=2)
+
+
+@st.composite
+def leaf_and_place(draw):
+    """A leaf, and a device and dtype to compute in: here in a dtype of the device, or on the CPU."""
+    kind = draw(st.sampled_from((dtypes.floating(), dtypes.complex_())))
+    dtype, is_here = draw(kind), draw(st.booleans())
+    place = Expression(f"(device, {dtype})", dtypes=frozenset({dtype})) if is_here else Expression(f'("cpu", {dtype})')
+    return draw(leaves(dtypes=kind)), place
+
+
+@rule("accumulation.grad-tensor.like-the-leaf")
+@given(drawn=leaf_and_place())
+def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
+    leaf, place = drawn
+    output = 2 * leaf.to(*place)
+    output.backward(torch.ones_like(output))
+    assert leaf.grad.shape == leaf.shape
+    assert leaf.grad.dtype == leaf.dtype
+    assert leaf.grad.device == leaf.device
+    assert not leaf.grad.requires_grad
+    assert leaf.grad.grad_fn is None
+
+
+@rule("accumulation.grad-tensor.strides")
+@given(pair=like(leaves(NOT_EMPTY)), operation=elementwise(), route=routes())
+def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
+    function, _ = operation
+    leaf, gradient = pair
+    route(function(leaf)).backward(route(gradient))
+    slowest_first = sorted(range(leaf.ndim), key=leaf.stride, reverse=True)
+    is_dense = leaf.permute(slowest_first).is_contiguous()
+    grad = leaf.grad.permute(slowest_first) if is_dense else leaf.grad
+    assert grad.is_contiguous()
+
+
+@rule("accumulation.grad-tensor.same-tensor")
+@given(leaf=leaves(), first=elementwise(), second=elementwise())
+def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second):
+    (function, derivative), (later, later_derivative) = first, second
+    function(leaf).sum().backward()
+    held = leaf.grad
+    alias, address, strides = held.view_as(held), held.data_ptr(), held.stride()
+    later(leaf).sum().backward()
+    assert leaf.grad is held
+    assert (held.data_ptr(), held.stride()) == (address, strides)
+    assert numbers(alias) == [derivative(value) + later_derivative(value) for value in numbers(leaf)]
+
+
+@rule("accumulation.grad-tensor.same-tensor")
+@given(pair=like(leaves(), among=layouts.WRITABLE), operation=elementwise())
+def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, operation):
+    function, derivative = operation
+    leaf, by_hand = pair
+    expected = [held + derivative(value) for held, value in zip(numbers(by_hand), numbers(leaf), strict=True)]
+    address, strides = by_hand.data_ptr(), by_hand.stride()
+    leaf.grad = by_hand
+    function(leaf).sum().backward()
+    assert leaf.grad is by_hand
+    assert (by_hand.data_ptr(), by_hand.stride()) == (address, strides)
+    assert numbers(by_hand) == expected
+
+
+@rule("accumulation.grad-tensor.create-graph-replaces")
+@given(leaf=leaves(), first=elementwise(), second=elementwise())
+def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first, second):
+    (function, derivative), (later, later_derivative) = first, second
+    function(leaf).sum().backward()
+    held = leaf.grad
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the reference cycle
+        later(leaf).sum().backward(create_graph=True)
+    assert leaf.grad is not held
+    assert numbers(held) == [derivative(value) for value in numbers(leaf)]
+    assert numbers(leaf.grad) == [derivative(value) + later_derivative(value) for value in numbers(leaf)]
+    leaf.grad = None
+
+
+@st.composite
+def two_leaves_and_a_gradient(draw):
+    """Two leaves and a gradient argument for their sum: one shape, one dtype, three layouts."""
+    first, gradient = draw(like(leaves(NOT_EMPTY), among=layouts.WRITABLE))
+    shape, dtype = first.facts["shape"], first.facts["dtype"]
+    return first, draw(leaves(st.just(shape), st.just(dtype))), gradient
+
+
+@rule("accumulation.grad-tensor.own-memory")
+@given(drawn=two_leaves_and_a_gradient())
+def test_grads_share_memory_with_nothing(device, drawn):
+    first, second, gradient = drawn
+    (first + second).backward(gradient)
+    assert not share_memory(first.grad, gradient)
+    assert not share_memory(second.grad, gradient)
+    assert not share_memory(first.grad, second.grad)
+
+
+@rule("accumulation.grad-tensor.own-memory-anywhere")
+@given(drawn=two_leaves_and_a_gradient(), route=routes())
+def test_grads_share_memory_with_nothing_behind_views_either(device, drawn, route):
+    first, second, gradient = drawn
+    (route(first) + route(second)).backward(route(gradient))
+    assert not share_memory(first.grad, gradient)
+    assert not share_memory(second.grad, gradient)
+    assert not share_memory(first.grad, second.grad)

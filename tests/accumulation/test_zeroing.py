@@ -1,0 +1,101 @@
+"""spec/accumulation/zeroing.md"""
+
+import math
+import warnings
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, elementwise, layouts, leaves, like, tensors
+from tests.oracles import numbers
+
+
+@rule("accumulation.zeroing.none-starts-afresh")
+@given(leaf=leaves(earlier_grad=True), first=elementwise(), second=elementwise(), between=st.booleans())
+def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, second, between):
+    (function, _), (later, derivative) = first, second
+    function(leaf).sum().backward()
+    held = leaf.grad
+    values = numbers(held)
+    output = later(leaf).sum() if between else None
+    leaf.grad = None
+    assert leaf.grad is None
+    (output if between else later(leaf).sum()).backward()
+    assert leaf.grad is not held
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    assert numbers(held) == values
+
+
+@rule("accumulation.zeroing.zero-keeps-the-tensor")
+@given(
+    pair=like(leaves(), among=layouts.WRITABLE),
+    factor=st.sampled_from((1.0, math.inf)),
+    operation=elementwise(),
+    between=st.booleans(),
+)
+def test_zeroed_in_place_the_next_backward_is_alone_in_the_same_tensor(device, pair, factor, operation, between):
+    function, derivative = operation
+    leaf, held = pair
+    leaf.grad = held.mul_(factor)  # infinity times zero is nan
+    output = function(leaf).sum() if between else None
+    leaf.grad.zero_()
+    assert leaf.grad is held
+    assert numbers(held) == [0] * held.numel()
+    (output if between else function(leaf).sum()).backward()
+    assert leaf.grad is held
+    assert numbers(held) == [derivative(value) for value in numbers(leaf)]
+
+
+def owners():
+    """Something that holds parameters and can clear their gradients."""
+    return st.sampled_from(
+        (
+            Expression("torch.nn.ParameterList"),
+            Expression("lambda parameters: torch.optim.SGD(parameters, lr=1)"),
+            Expression("lambda parameters: torch.optim.SGD([{'params': [one]} for one in parameters], lr=1)"),
+        )
+    )
+
+
+@rule("accumulation.zeroing.zero-grad-to-none")
+@given(data=st.lists(tensors(), min_size=2, max_size=3), owner=owners(), reached=st.integers(1, 3))
+def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, owner, reached):
+    parameters = [torch.nn.Parameter(tensor) for tensor in data]
+    outputs = [(3 * parameter).sum() for parameter in parameters]
+    for parameter in parameters[:reached]:
+        (2 * parameter).sum().backward()
+    grads = [parameter.grad for parameter in parameters[:reached]]
+    owner(parameters).zero_grad()
+    assert [parameter.grad for parameter in parameters] == [None] * len(parameters)
+    assert [numbers(grad) for grad in grads] == [[2] * grad.numel() for grad in grads]
+    outputs[0].backward()
+    assert numbers(parameters[0].grad) == [3] * parameters[0].numel()
+    assert [parameter.grad for parameter in parameters[1:]] == [None] * len(parameters[1:])
+
+
+@rule("accumulation.zeroing.zero-grad-to-zeros")
+@given(
+    data=st.lists(tensors(), min_size=2, max_size=3),
+    owner=owners(),
+    reached=st.integers(1, 3),
+    create_graph=st.booleans(),
+)
+def test_zero_grad_fills_with_zeros_in_place_and_detaches(device, data, owner, reached, create_graph):
+    parameters = [torch.nn.Parameter(tensor) for tensor in data]
+    outputs = [(3 * parameter).sum() for parameter in parameters]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
+        for parameter in parameters[:reached]:
+            (parameter * parameter).sum().backward(create_graph=create_graph)
+    grads = [parameter.grad for parameter in parameters]
+    owner(parameters).zero_grad(set_to_none=False)
+    assert all(parameter.grad is grad for parameter, grad in zip(parameters, grads, strict=True))
+    for grad in grads[:reached]:
+        assert numbers(grad) == [0] * grad.numel()
+        assert grad.grad_fn is None
+        assert not grad.requires_grad
+    assert grads[reached:] == [None] * len(grads[reached:])
+    outputs[0].backward()
+    assert numbers(parameters[0].grad) == [3] * parameters[0].numel()

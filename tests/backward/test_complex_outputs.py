@@ -1,0 +1,109 @@
+"""spec/backward/complex-outputs.md"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, leaves, routes, shapes_of_one_element, tensors
+from tests.oracles import numbers, state
+
+REAL_OUTPUTS = (
+    ("lambda z: z.real", "lambda v: 1"),
+    ("lambda z: z.imag", "lambda v: 1j"),
+    ("lambda z: (z * (2 - 1j)).real", "lambda v: 2 + 1j"),
+    ("lambda z: z.real * z.imag", "lambda v: complex(v.imag, v.real)"),
+    ("lambda z: (z * z).imag", "lambda v: complex(2 * v.imag, 2 * v.real)"),
+    ("lambda z: (z * z.conj()).real", "lambda v: 2 * v"),
+)
+"""A real function of complex elements, and the derivative by the real part plus i times that by the imaginary part."""
+
+COMPLEX_OUTPUTS = (
+    ("lambda z: z * (2 - 1j)", "lambda v, g: g * (2 + 1j)"),
+    ("lambda z: (z * 1j).conj()", "lambda v, g: g.conjugate() * -1j"),
+    ("lambda z: z * z * 1j", "lambda v, g: g * -2j * complex(v).conjugate()"),
+    ("lambda z: (z * 1j).view_as(z) * 3", "lambda v, g: g * -3j"),
+)
+"""A complex function, and the gradient that a complex element v gets from the gradient g of its output."""
+
+BOTH = "both grad_output and output are required to have the same dtype"
+
+
+@st.composite
+def complex_tensors(draw, shapes=None, dtype=None, then=""):
+    """A complex tensor, as it was drawn, or multiplied so that the imaginary parts are not zero, or conjugated."""
+    tensor = draw(tensors(shapes, dtypes.complex_() if dtype is None else st.just(dtype)))
+    form = draw(st.sampled_from(["({} * (2 - 1j))", "({} * (1 + 1j)).conj()", "{}"]))
+    return Expression(form.format(tensor.source) + then, dtypes=tensor.dtypes, facts=tensor.facts)
+
+
+def complex_leaves(shapes=None):
+    """A complex leaf, laid out by what it was computed from."""
+    return complex_tensors(shapes, then=".detach().requires_grad_()")
+
+
+@st.composite
+def with_a_complex_gradient(draw):
+    """A leaf, real or complex, and a complex tensor of its shape that has the dtype of its product with 1j."""
+    # The narrow real dtypes are not everywhere multiplied with complex numbers.
+    leaf = draw(complex_leaves() | leaves(dtypes=st.sampled_from(["torch.float32", "torch.float64"])))
+    dtype = "torch.complex128" if leaf.facts["dtype"] in ("torch.float64", "torch.complex128") else "torch.complex64"
+    return leaf, draw(complex_tensors(st.just(leaf.facts["shape"]), dtype))
+
+
+@st.composite
+def with_the_other_kind(draw):
+    """A real leaf and a complex tensor of its shape, or a complex leaf and a real one."""
+    is_complex = draw(st.booleans())
+    leaf = draw(leaves(dtypes=dtypes.complex_() if is_complex else dtypes.floating()))
+    other = st.sampled_from([*dtypes.FLOATING, "torch.int64"]) if is_complex else dtypes.complex_()
+    return leaf, draw(tensors(st.just(leaf.facts["shape"]), other))
+
+
+def pairs(functions):
+    """One of these functions, and its derivative."""
+    return st.sampled_from(functions).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+
+@rule("backward.complex-outputs.real-output")
+@given(leaf=complex_leaves(), operation=pairs(REAL_OUTPUTS), route=routes())
+def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(device, leaf, operation, route):
+    function, ascent = operation
+    function(route(leaf)).sum().backward()
+    assert leaf.grad.dtype == leaf.dtype
+    assert numbers(leaf.grad) == [ascent(value) for value in numbers(leaf)]
+
+
+@rule("backward.complex-outputs.complex-gradient")
+@given(drawn=with_a_complex_gradient(), operation=pairs(COMPLEX_OUTPUTS), route=routes())
+def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, drawn, operation, route):
+    leaf, gradient = drawn
+    function, pullback = operation
+    route(function(leaf)).backward(route(gradient))
+    assert leaf.grad.dtype == leaf.dtype
+    results = [pullback(value, weight) for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
+    assert numbers(leaf.grad) == (results if leaf.is_complex() else [result.real for result in results])
+
+
+@rule("backward.complex-outputs.no-implicit")
+@given(leaf=complex_leaves(shapes_of_one_element()), operation=pairs(COMPLEX_OUTPUTS))
+def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(device, leaf, operation):
+    function, _ = operation
+    output = function(leaf)
+    before = state(leaf, output)
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for real scalar outputs") as refusal:
+        output.backward()
+    assert refusal.type is RuntimeError
+    assert state(leaf, output) == before
+
+
+@rule("backward.complex-outputs.same-kind")
+@given(drawn=with_the_other_kind(), route=routes())
+def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, drawn, route):
+    leaf, gradient = drawn
+    output = route(leaf * 3)
+    before = state(leaf, output)
+    with pytest.raises(RuntimeError, match=BOTH) as refusal:
+        output.backward(route(gradient))
+    assert refusal.type is RuntimeError
+    assert state(leaf, output) == before

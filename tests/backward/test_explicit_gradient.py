@@ -1,0 +1,179 @@
+"""spec/backward/explicit-gradient.md"""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes, tensors
+from tests.oracles import numbers, state
+
+NOT_TENSORS = (
+    1.0,
+    2,
+    True,
+    1j,
+    [1.0],
+    [1.0, 1.0],
+    (2, 3, 4),
+    [[1.0, 1.0], [1.0, 1.0]],
+    Expression("np.ones(())"),
+    Expression("np.ones(1, dtype=np.float32)"),
+    Expression("np.ones((2, 3))"),
+    Expression("np.float32(1)"),
+)
+
+
+def with_a_strided_gradient():
+    """A leaf and a tensor of its shape and dtype that is not contiguous."""
+    return like(leaves(shapes(min_dims=2, min_side=2)), (layouts.transposed, layouts.stepped, layouts.expanded))
+
+
+@st.composite
+def matrix_products(draw):
+    """(vector, matrix, gradient) with `matrix @ vector` of the gradient's shape; each size can be 0."""
+    rows, columns = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    dtype = draw(dtypes.floating())
+    matrix = draw(tensors(st.just((rows, columns)), st.just(dtype)))
+    return draw(leaves(st.just((columns,)), st.just(dtype))), matrix, draw(tensors(st.just((rows,)), st.just(dtype)))
+
+
+@st.composite
+def with_two_gradients(draw):
+    """A leaf and two tensors of its shape and dtype."""
+    leaf, gradient = draw(like(leaves()))
+    return leaf, gradient, draw(like(st.just(leaf)))[1]
+
+
+@st.composite
+def with_a_misfit(draw):
+    """A leaf and a tensor of another shape: any, or one that torch could broadcast or reshape."""
+    leaf = draw(leaves(earlier_grad=True))
+    shape = leaf.facts["shape"]
+    near = {(1, *shape), (*shape, 1), shape[1:], shape[:-1], shape[::-1], (math.prod(shape),), (1,), ()} - {shape}
+    other = st.sampled_from(sorted(near)) | shapes().filter(lambda drawn: drawn != shape)
+    return leaf, draw(tensors(other, st.just(leaf.facts["dtype"])))
+
+
+@st.composite
+def with_another_dtype(draw):
+    """A leaf and a tensor of its shape, of another real dtype."""
+    leaf = draw(leaves())
+    # No uint8: among the numbers that are drawn are negative ones.
+    others = set(dtypes.FLOATING + dtypes.INTEGRAL) - {leaf.facts["dtype"], "torch.uint8"}
+    return leaf, draw(tensors(st.just(leaf.facts["shape"]), st.sampled_from(sorted(others))))
+
+
+@st.composite
+def with_a_gradient_that_requires_grad(draw):
+    """A leaf and another one of its shape and dtype, perhaps with a `.grad` of its own."""
+    leaf = draw(leaves())
+    return leaf, draw(leaves(st.just(leaf.facts["shape"]), st.just(leaf.facts["dtype"]), earlier_grad=True))
+
+
+def elsewhere(device):
+    """A device that is not this one."""
+    return "meta" if device == "cpu" else "cpu"
+
+
+@rule("backward.explicit-gradient.vector-jacobian")
+@given(drawn=like(leaves()) | with_a_strided_gradient(), operation=elementwise(), route=routes())
+def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device, drawn, operation, route):
+    leaf, gradient = drawn
+    function, derivative = operation
+    route(function(leaf)).backward(route(gradient))
+    assert leaf.grad is not None
+    assert leaf.grad.shape == leaf.shape
+    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
+    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
+
+
+@rule("backward.explicit-gradient.vector-jacobian")
+@given(drawn=matrix_products())
+def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(device, drawn):
+    leaf, matrix, gradient = drawn
+    (matrix @ leaf).backward(gradient)
+    assert leaf.grad is not None
+    rows, columns = matrix.shape
+    weights, entries = numbers(gradient), numbers(matrix.t())
+    assert numbers(leaf.grad) == [
+        sum(weights[row] * entries[column * rows + row] for row in range(rows)) for column in range(columns)
+    ]
+
+
+@rule("backward.explicit-gradient.linear")
+@given(drawn=with_two_gradients(), a=st.integers(-1, 1), b=st.integers(-2, 2), operation=elementwise())
+def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
+    leaf, first, second = drawn
+    function, _ = operation
+    output = function(leaf)
+    results = []
+    for gradient in (first, second, a * first + b * second):
+        leaf.grad = None
+        output.backward(gradient, retain_graph=True)
+        assert leaf.grad is not None
+        assert leaf.grad.shape == leaf.shape
+        results.append(numbers(leaf.grad))
+    assert results[2] == [a * one + b * other for one, other in zip(results[0], results[1], strict=True)]
+
+
+@rule("backward.explicit-gradient.same-shape")
+@given(drawn=with_a_misfit(), operation=elementwise())
+def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation):
+    leaf, gradient = drawn
+    function, _ = operation
+    output = function(leaf)
+    before = state(leaf, output, gradient)
+    with pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
+        output.backward(gradient)
+    assert refusal.type is RuntimeError
+    assert state(leaf, output, gradient) == before
+
+
+@rule("backward.explicit-gradient.other-dtype")
+@given(drawn=with_another_dtype(), operation=elementwise())
+def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, operation):
+    leaf, gradient = drawn
+    function, derivative = operation
+    function(leaf).backward(gradient)
+    assert leaf.grad.dtype == leaf.dtype
+    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
+    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
+
+
+@rule("backward.explicit-gradient.other-device")
+@given(leaf=leaves(shapes(min_dims=1), earlier_grad=True), operation=elementwise())
+def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, leaf, operation):
+    function, _ = operation
+    output = function(leaf)
+    before = state(leaf, output)
+    with pytest.raises(RuntimeError, match="expected device") as refusal:
+        output.backward(torch.ones(leaf.shape, dtype=leaf.dtype, device=elsewhere(device)))
+    assert refusal.type is RuntimeError
+    assert state(leaf, output) == before
+
+
+@rule("backward.explicit-gradient.not-a-tensor")
+@given(leaf=leaves(earlier_grad=True), operation=elementwise(), gradient=st.sampled_from(NOT_TENSORS))
+def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, leaf, operation, gradient):
+    function, _ = operation
+    output = function(leaf)
+    before = state(leaf, output)
+    with pytest.raises(TypeError) as refusal:
+        output.backward(gradient)
+    assert refusal.type is TypeError
+    assert state(leaf, output) == before
+
+
+@rule("backward.explicit-gradient.read-only")
+@given(drawn=with_a_gradient_that_requires_grad(), operation=elementwise(), route=routes())
+def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, operation, route):
+    leaf, gradient = drawn
+    function, _ = operation
+    before = state(gradient)
+    route(function(leaf)).backward(route(gradient))
+    assert state(gradient) == before
+    assert not leaf.grad.requires_grad

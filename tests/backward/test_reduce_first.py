@@ -1,0 +1,47 @@
+"""spec/backward/reduce-first.md"""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import elementwise, leaves, like, routes, shapes
+from tests.oracles import numbers
+
+POWERS_OF_TWO = (1, 2, 4, 8, 16)
+
+# Dividing as a product with the reciprocal rounds twice, the chain rule of the functions at most twice more.
+ROUNDINGS = 4
+
+
+@rule("backward.reduce-first.sum")
+@given(leaf=leaves(), operation=elementwise(), copies=st.integers(0, 3))
+def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(device, leaf, operation, copies):
+    function, derivative = operation
+    function(leaf).expand(copies, *leaf.shape).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.shape == leaf.shape
+    assert numbers(leaf.grad) == [copies * derivative(value) for value in numbers(leaf)]
+
+
+@rule("backward.reduce-first.sum")
+@given(drawn=like(leaves()), operation=elementwise(), route=routes())
+def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, operation, route):
+    leaf, weight = drawn
+    function, derivative = operation
+    (route(function(leaf)) * route(weight)).sum().backward()
+    assert leaf.grad is not None
+    pairs = zip(numbers(leaf), numbers(weight), strict=True)
+    assert numbers(leaf.grad) == [derivative(value) * factor for value, factor in pairs]
+
+
+@rule("backward.reduce-first.mean")
+@given(leaf=leaves(shapes(min_side=1)), operation=elementwise(linear=True), route=routes())
+def test_the_mean_divides_by_the_number_of_elements(device, leaf, operation, route):
+    function, derivative = operation
+    route(function(leaf)).mean().backward()
+    assert leaf.grad.shape == leaf.shape
+    is_exact = leaf.numel() in POWERS_OF_TWO
+    bound = 0 if is_exact else ROUNDINGS * torch.finfo(leaf.dtype).eps / 2
+    expected = derivative(0) / leaf.numel()
+    assert all(abs(result - expected) <= bound * abs(expected) for result in numbers(leaf.grad))

@@ -1,0 +1,144 @@
+"""spec/backward/several-outputs.md"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import (
+    Expression,
+    elementwise,
+    leaves,
+    like,
+    routes,
+    shapes,
+    shapes_of_one_element,
+    shapes_of_other_sizes,
+    tensors,
+)
+from tests.oracles import numbers, state
+
+# Not bfloat16: what three outputs add up to here can be larger than the integers that it holds.
+WIDE = st.sampled_from(["torch.float32", "torch.float64", "torch.float16"])
+
+RUNS = (
+    "lambda outputs, gradients, leaf: torch.autograd.backward(outputs, gradients) or leaf.grad",
+    "lambda outputs, gradients, leaf: torch.autograd.grad(outputs, leaf, gradients)[0]",
+)
+"""The two ways to run several outputs; each returns what the leaf gets."""
+
+UNFIT = (
+    "lambda good, bad: [good, bad]",
+    "lambda good, bad: [bad, good]",
+    "lambda good, bad: [good, None]",
+    "lambda good, bad: [None, good]",
+    "lambda good, bad: [good]",
+    "lambda good, bad: []",
+    "lambda good, bad: good",
+)
+"""Gradients for two outputs, of which one does not fit or is missing."""
+
+
+@st.composite
+def with_three_gradients(draw):
+    """A leaf, and three tensors of its shape and dtype."""
+    leaf = draw(leaves(dtypes=WIDE))
+    return leaf, [draw(like(st.just(leaf)))[1] for _ in range(3)]
+
+
+@st.composite
+def with_one_element_and_any(draw):
+    """A leaf of one element; another leaf of any shape, and a tensor of that shape."""
+    return draw(leaves(shapes_of_one_element())), *draw(like(leaves()))
+
+
+@st.composite
+def with_a_fit_and_a_misfit(draw):
+    """A leaf, a tensor of its shape and one of another shape, all of one dtype."""
+    leaf, good = draw(like(leaves(shapes_of_other_sizes(), WIDE, earlier_grad=True)))
+    other = shapes().filter(lambda shape: shape != leaf.facts["shape"])
+    return leaf, good, draw(tensors(other, st.just(leaf.facts["dtype"])))
+
+
+@rule("backward.several-outputs.sum")
+@given(
+    drawn=with_three_gradients(),
+    order=st.permutations(range(3)),
+    operation=elementwise(),
+    route=routes(),
+    run=st.sampled_from(RUNS).map(Expression),
+)
+def test_outputs_that_are_repeated_or_computed_from_each_other_add_up(device, drawn, order, operation, route, run):
+    leaf, gradients = drawn
+    function, derivative = operation
+    inner = route(function(leaf))
+    outer = inner * 2
+    outputs = [inner, outer, inner]
+    result = run([outputs[place] for place in order], [route(gradients[place]) for place in order], leaf)
+    assert result.shape == leaf.shape
+    parts = zip(numbers(leaf), *(numbers(gradient) for gradient in gradients), strict=True)
+    assert numbers(result) == [derivative(value) * (one + 2 * two + three) for value, one, two, three in parts]
+
+
+@rule("backward.several-outputs.none")
+@given(drawn=with_one_element_and_any(), operation=elementwise(), route=routes())
+def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element(device, drawn, operation, route):
+    leaf, other, gradient = drawn
+    function, derivative = operation
+    torch.autograd.backward([route(function(leaf)), other * 3], [None, gradient])
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    assert numbers(other.grad) == [3 * weight for weight in numbers(gradient)]
+
+
+@rule("backward.several-outputs.none")
+@given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), none=st.sampled_from([None, [None], (None,)]))
+def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, operation, none):
+    function, derivative = operation
+    torch.autograd.backward(function(leaf), none)
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+
+
+@rule("backward.several-outputs.none")
+@given(
+    leaf=leaves(shapes_of_other_sizes(), earlier_grad=True),
+    operation=elementwise(),
+    none=st.sampled_from([None, [None], (None,)]),
+)
+def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, operation, none):
+    function, _ = operation
+    output = function(leaf)
+    before = state(leaf, output)
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs") as refusal:
+        torch.autograd.backward(output, none)
+    assert refusal.type is RuntimeError
+    assert state(leaf, output) == before
+
+
+@rule("backward.several-outputs.refused-whole")
+@given(drawn=with_a_fit_and_a_misfit(), unfit=st.sampled_from(UNFIT).map(Expression), operation=elementwise())
+def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, operation):
+    leaf, good, bad = drawn
+    function, derivative = operation
+    outputs = [function(leaf), leaf * 2]
+    before = state(leaf, *outputs)
+    with pytest.raises(RuntimeError) as refusal:
+        torch.autograd.backward(outputs, unfit(good, bad))
+    assert refusal.type is RuntimeError
+    assert state(leaf, *outputs) == before
+    leaf.grad = None
+    torch.autograd.backward(outputs, [good, good])
+    pairs = zip(numbers(leaf), numbers(good), strict=True)
+    assert numbers(leaf.grad) == [(derivative(value) + 2) * weight for value, weight in pairs]
+
+
+@rule("backward.several-outputs.too-many")
+@given(drawn=like(leaves()), extra=tensors(), operation=elementwise())
+def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra, operation):
+    leaf, gradient = drawn
+    function, derivative = operation
+    torch.autograd.backward([function(leaf)], [gradient, extra])
+    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
+    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]

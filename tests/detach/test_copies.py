@@ -1,0 +1,42 @@
+"""spec/detach/copies.md"""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, layouts, leaves, updates
+from tests.oracles import numbers
+
+COPIES = st.sampled_from(["lambda x: x.clone().detach()", "lambda x: x.detach().clone()"]).map(Expression)
+
+
+@rule("detach.copies.nothing-shared")
+@given(leaf=leaves(), copying=COPIES, update=updates(idle=True))
+def test_a_write_to_the_copy_disturbs_neither_the_original_nor_its_backward(device, leaf, copying, update):
+    change, value = update
+    values = numbers(leaf)
+    version = leaf._version
+    output = leaf * leaf
+    copy = copying(leaf)
+    assert (copy.requires_grad, copy.grad_fn) == (False, None)
+    assert numbers(copy) == values
+    change(copy)
+    assert numbers(copy) == [value(v) for v in values]
+    assert numbers(leaf) == values
+    assert leaf._version == version
+    output.sum().backward()
+    assert numbers(leaf.grad) == [2 * v for v in values]
+
+
+@rule("detach.copies.nothing-shared")
+@given(leaf=leaves(among=layouts.WRITABLE), copying=COPIES, update=updates(idle=True))
+def test_a_write_to_the_original_is_not_seen_by_the_copy(device, leaf, copying, update):
+    change, _ = update
+    values = numbers(leaf)
+    copy = copying(leaf)
+    version = copy._version
+    with torch.no_grad():
+        change(leaf)
+    assert numbers(copy) == values
+    assert copy._version == version

@@ -1,0 +1,77 @@
+"""spec/detach/outside-the-graph.md"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import forward_ad
+
+from tests.harness.bindings import rule
+from tests.inputs import dtypes, elementwise, leaves, routes, tensors
+from tests.oracles import numbers
+
+
+@rule("detach.outside-the-graph.new-leaf")
+@given(
+    tensor=st.one_of(
+        leaves(earlier_grad=True), leaves(dtypes=dtypes.complex_()), tensors(dtypes=dtypes.differentiable())
+    ),
+    operation=elementwise(),
+    route=routes(),
+)
+def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation, route):
+    function, _ = operation
+    for original in (tensor, route(tensor), function(tensor), route(function(tensor))):
+        detached = original.detach()
+        assert detached.is_leaf
+        assert not detached.requires_grad
+        assert detached.grad_fn is None
+        assert detached.grad is None
+
+
+@rule("detach.outside-the-graph.original-untouched")
+@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
+def test_detaching_changes_nothing_about_the_original(device, leaf, operation, route):
+    function, derivative = operation
+    output = function(route(leaf))
+    values = leaf.flatten().cpu().tolist()
+    grad = leaf.grad
+    earlier = [0] * len(values) if grad is None else grad.flatten().cpu().tolist()
+    before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in (leaf, output)]
+    leaf.detach()
+    output.detach()
+    assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in (leaf, output)] == before
+    assert leaf.grad is grad
+    output.sum().backward()
+    assert numbers(leaf.grad) == [g + derivative(v) for g, v in zip(earlier, values, strict=True)]
+
+
+@rule("detach.outside-the-graph.no-gradient-crosses")
+@given(leaf=leaves(), operation=elementwise(linear=True), route=routes(), requires_grad=st.booleans())
+def test_no_gradient_crosses_between_the_original_and_the_detached_tensor(
+    device, leaf, operation, route, requires_grad
+):
+    function, derivative = operation
+    original = route(function(leaf))
+    detached = original.detach()
+    if requires_grad:
+        detached.requires_grad_()
+    (original * detached).sum().backward()
+    assert numbers(route(leaf.grad)) == [
+        derivative(v) * factor for v, factor in zip(numbers(route(leaf)), numbers(original), strict=True)
+    ]
+    if requires_grad:
+        assert detached.grad is not None
+        assert numbers(detached.grad) == numbers(original)
+
+
+@rule("detach.outside-the-graph.no-tangent")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@given(primal=tensors(), route=routes())
+def test_the_detached_tensor_has_no_tangent_and_the_original_keeps_its_own(device, primal, route):
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(primal, primal.view_as(primal))
+        result = route(dual)
+        assert forward_ad.unpack_dual(dual.detach()).tangent is None
+        assert forward_ad.unpack_dual(result.detach()).tangent is None
+        assert numbers(forward_ad.unpack_dual(dual).tangent) == numbers(primal)
+        assert numbers(forward_ad.unpack_dual(result).tangent) == numbers(route(primal))

@@ -1,0 +1,154 @@
+"""spec/detach/shared-memory.md"""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tensors, updates
+
+ANY_TENSOR = st.one_of(
+    leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral())
+)
+
+PLACES = st.one_of(
+    routes(), st.sampled_from(["lambda x: x.clone()", "lambda x: x.conj()", "lambda x: x.detach()"]).map(Expression)
+)
+
+VIEWS = st.sampled_from(
+    [
+        "lambda x: x",
+        "lambda x: x.view_as(x)",
+        "lambda x: x.unsqueeze(0)",
+        "lambda x: x.movedim(0, -1) if x.ndim > 1 else x",
+        "lambda x: x[..., 1:] if x.ndim else x",
+        "lambda x: x.unbind()[0] if x.ndim and x.shape[0] else x",
+    ]
+).map(Expression)
+
+DETACHED = st.sampled_from(
+    [
+        "lambda base, original, detached: detached",
+        "lambda base, original, detached: detached.view_as(detached)",
+        "lambda base, original, detached: detached.detach()",
+        "lambda base, original, detached: original.detach()",
+    ]
+).map(Expression)
+
+ATTACHED = st.sampled_from(["lambda base, original, detached: original", "lambda base, original, detached: base"]).map(
+    Expression
+)
+
+
+def modes(*names):
+    return st.sampled_from([f"torch.{name}()" for name in names]).map(Expression)
+
+
+WRITERS = st.one_of(
+    st.tuples(DETACHED, modes("enable_grad", "no_grad", "inference_mode")),
+    st.tuples(ATTACHED, modes("no_grad", "inference_mode")),
+)
+
+RESHAPINGS = st.sampled_from(
+    [
+        "lambda t: t.resize_(1)",
+        "lambda t: t.resize_(0)",
+        "lambda t: t.resize_(t.numel() + 5, 3)",
+        "lambda t: t.resize_(0).resize_(64)",
+        "lambda t: t.unsqueeze_(0)",
+        "lambda t: t.squeeze_()",
+        "lambda t: t.transpose_(0, -1)",
+        "lambda t: t.set_()",
+        "lambda t: t.set_(torch.ones_like(t))",
+        "lambda t: t.set_(torch.ones_like(t)).fill_(9)",
+    ]
+).map(Expression)
+
+
+def elements(tensor):
+    """The elements in row-major order, read without `detach()`, which is what is under test."""
+    with torch.no_grad():
+        return tensor.flatten().cpu().tolist()
+
+
+@rule("detach.shared-memory.same-memory")
+@given(tensor=ANY_TENSOR, place=PLACES)
+def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensor, place):
+    original = place(tensor)
+    detached = original.detach()
+    assert detached is not original
+    assert detached.data_ptr() == original.data_ptr()
+    assert detached.storage_offset() == original.storage_offset()
+    assert (detached.shape, detached.stride()) == (original.shape, original.stride())
+    assert (detached.dtype, detached.device) == (original.dtype, original.device)
+    assert elements(detached) == elements(original)
+
+
+@rule("detach.shared-memory.writes-seen")
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=DETACHED, update=updates())
+def test_a_write_through_the_detached_tensor_is_read_through_the_original_and_its_base(
+    device, leaf, view, name, update
+):
+    change, value = update
+    original = view(leaf)
+    detached = original.detach()
+    viewed = elements(view(torch.arange(leaf.numel()).reshape(leaf.shape)))
+    expected = [value(v) if place in viewed else v for place, v in enumerate(elements(leaf))]
+    change(name(leaf, original, detached))
+    assert elements(leaf) == expected
+    assert elements(original) == elements(view(leaf))
+    assert elements(detached) == elements(view(leaf))
+
+
+@rule("detach.shared-memory.writes-seen")
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=ATTACHED, update=updates())
+def test_a_write_through_the_original_or_its_base_is_read_through_the_detached_tensor(device, leaf, view, name, update):
+    change, value = update
+    original = view(leaf)
+    detached = original.detach()
+    expected = [value(v) for v in elements(original)]
+    with torch.no_grad():
+        change(name(leaf, original, detached))
+    assert elements(detached) == expected
+
+
+@rule("detach.shared-memory.writes-seen")
+@given(
+    leaf=leaves(shapes(min_dims=1, min_side=1), dtypes.differentiable(), among=(layouts.expanded,)),
+    update=updates(),
+)
+def test_a_write_to_one_row_of_a_detached_expanded_tensor_is_read_in_every_row(device, leaf, update):
+    change, value = update
+    expected = [value(v) for v in elements(leaf)]
+    change(leaf.detach()[0])
+    assert elements(leaf) == expected
+
+
+@rule("detach.shared-memory.version-shared")
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    view=VIEWS,
+    writer=WRITERS,
+    update=updates(idle=True),
+)
+def test_a_write_raises_the_version_of_all_that_share_the_memory(device, leaf, view, writer, update):
+    name, mode = writer
+    change, _ = update
+    original = view(leaf)
+    detached = original.detach()
+    sharing = [leaf, original, detached, detached.view_as(detached), detached.detach()]
+    before = leaf._version
+    with mode:
+        change(name(leaf, original, detached))
+    versions = {tensor._version for tensor in sharing}
+    assert len(versions) == 1
+    assert versions.pop() > before
+
+
+@rule("detach.shared-memory.own-shape")
+@given(tensor=ANY_TENSOR, view=VIEWS, reshaping=RESHAPINGS)
+def test_a_new_shape_for_the_detached_tensor_is_its_own(device, tensor, view, reshaping):
+    original = view(tensor)
+    before = (original.shape, original.stride(), original.storage_offset(), elements(original))
+    reshaping(original.detach())
+    assert (original.shape, original.stride(), original.storage_offset(), elements(original)) == before

@@ -1,0 +1,166 @@
+"""spec/detach/writes-and-the-graph.md"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, routes, tensors, updates
+from tests.oracles import numbers, state
+
+NOTICED = "modified by an inplace operation"
+REFUSED = "requires grad is being used in an in-place operation"
+
+NAMES = st.sampled_from(
+    [
+        "lambda t: t.detach()",
+        "lambda t: t.detach().detach()",
+        "lambda t: t.view_as(t).detach()",
+        "lambda t: t.detach().unsqueeze(0)",
+        "lambda t: t.detach().unsqueeze(0)[..., :1]",
+    ]
+).map(Expression)
+
+SAVING_THE_RESULT = st.sampled_from(["lambda x: x.exp()", "lambda x: x.sigmoid()", "lambda x: x.tanh()"]).map(
+    Expression
+)
+
+COMBINING = st.sampled_from(
+    [
+        ("lambda t, operand: t.add_(operand)", "lambda v: v + 2"),
+        ("lambda t, operand: t.mul_(operand)", "lambda v: v * 2"),
+        ("lambda t, operand: t.copy_(operand)", "lambda v: 2"),
+    ]
+).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+
+def leaves_with_memory_of_their_own():
+    return tensors(dtypes=dtypes.differentiable()).map(
+        lambda tensor: Expression(f"{tensor.source}.clone().requires_grad_()", dtypes=tensor.dtypes)
+    )
+
+
+@rule("detach.writes-and-the-graph.saved-write-raises")
+@given(
+    leaf=st.one_of(
+        leaves(among=layouts.WRITABLE, earlier_grad=True), leaves(dtypes=dtypes.complex_(), among=layouts.WRITABLE)
+    ),
+    route=routes(),
+    name=NAMES,
+    update=updates(idle=True),
+)
+def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, route, name, update):
+    change, _ = update
+    saved = route(leaf)
+    output = saved * saved
+    change(name(saved))
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match=NOTICED) as refusal:
+        output.backward(torch.ones_like(output))
+    assert refusal.type is RuntimeError
+    assert state(leaf) == before
+
+
+@rule("detach.writes-and-the-graph.saved-write-raises")
+@given(
+    leaf=leaves(among=layouts.WRITABLE, earlier_grad=True),
+    operation=SAVING_THE_RESULT,
+    name=NAMES,
+    update=updates(idle=True),
+)
+def test_backward_notices_a_write_to_a_result_that_was_saved(device, leaf, operation, name, update):
+    change, _ = update
+    saved = operation(leaf)
+    output = saved.sum()
+    change(name(saved))
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match=NOTICED) as refusal:
+        output.backward()
+    assert refusal.type is RuntimeError
+    assert state(leaf) == before
+
+
+@rule("detach.writes-and-the-graph.saved-write-raises")
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    route=routes(),
+    name=NAMES,
+    update=updates(idle=True),
+)
+def test_backward_notices_a_write_through_the_original_when_the_detached_tensor_was_saved(
+    device, leaf, route, name, update
+):
+    change, _ = update
+    original = route(leaf)
+    detached = name(original)
+    weight = torch.ones_like(detached, requires_grad=True)
+    output = weight * detached
+    with torch.no_grad():
+        change(original)
+    with pytest.raises(RuntimeError, match=NOTICED) as refusal:
+        output.backward(torch.ones_like(output))
+    assert refusal.type is RuntimeError
+    assert weight.grad is None
+
+
+@rule("detach.writes-and-the-graph.other-writes-harmless")
+@given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(linear=True), name=NAMES, update=updates())
+def test_a_write_to_an_operand_that_was_not_saved_leaves_the_gradient_alone(device, leaf, operation, name, update):
+    function, derivative = operation
+    change, _ = update
+    values = numbers(leaf)
+    output = function(leaf).sum()
+    change(name(leaf))
+    output.backward()
+    assert numbers(leaf.grad) == [derivative(v) for v in values]
+
+
+@rule("detach.writes-and-the-graph.other-writes-harmless")
+@given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(), name=NAMES, update=updates())
+def test_a_write_to_a_result_that_was_not_saved_leaves_the_gradient_alone(device, leaf, operation, name, update):
+    function, derivative = operation
+    change, _ = update
+    values = numbers(leaf)
+    result = function(leaf)
+    output = result.sum()
+    change(name(result))
+    output.backward()
+    assert numbers(leaf.grad) == [derivative(v) for v in values]
+
+
+@rule("detach.writes-and-the-graph.other-writes-harmless")
+@given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(), update=updates())
+def test_after_a_write_the_gradient_is_that_of_the_new_values(device, leaf, operation, update):
+    function, derivative = operation
+    change, value = update
+    values = numbers(leaf)
+    change(leaf.detach())
+    function(leaf).sum().backward()
+    assert numbers(leaf.grad) == [derivative(value(v)) for v in values]
+
+
+@rule("detach.writes-and-the-graph.graph-unaware")
+@given(
+    leaf=leaves_with_memory_of_their_own(),
+    view=st.sampled_from(["lambda x: x", "lambda x: x.view_as(x)", "lambda x: x.unsqueeze(0)"]).map(Expression),
+    update=COMBINING,
+    recorded=st.booleans(),
+)
+def test_a_write_that_the_original_refuses_passes_through_the_detached_tensor_and_joins_no_graph(
+    device, leaf, view, update, recorded
+):
+    change, value = update
+    original = view(leaf)
+    operand = torch.full_like(original, 2, requires_grad=recorded)
+    with pytest.raises(RuntimeError, match=REFUSED):
+        change(original, operand)
+    expected = [value(v) for v in numbers(leaf)]
+    is_leaf = original.is_leaf
+    change(original.detach(), operand)
+    assert numbers(leaf) == expected
+    assert (original.requires_grad, original.is_leaf) == (True, is_leaf)
+    output = original * 3
+    output.backward(torch.ones_like(output))
+    assert numbers(leaf.grad) == [3] * leaf.numel()
+    assert operand.grad is None

@@ -1,0 +1,206 @@
+"""spec/fits/cubic.md"""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression
+from tests.oracles import numbers
+from tests.oracles.descent import (
+    descent,
+    descent_bound,
+    gradient,
+    gradient_bound,
+    least_squares,
+    losses,
+    losses_bound,
+    rows_of_powers,
+    swing,
+    swing_bound,
+)
+
+TAYLOR = (1, 1, 1 / 2, 1 / 6)
+
+SIZES = st.shared(st.sampled_from((1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 32, 33, 64, 65)), key="number of points")
+DTYPES = st.shared(st.sampled_from(("torch.float32", "torch.float64")), key="dtype")
+
+POINTS = (
+    "torch.linspace(-1, 1, {n}, dtype={dtype}, device=device)",
+    "torch.linspace(-1, 1, {n} * 2 - 1, dtype={dtype}, device=device)[::2]",
+    "torch.linspace(-1, 1, {n}, dtype={dtype}, device=device).reshape({rows}, -1).T",
+)
+LEAVES = (
+    "lambda number: torch.tensor(number, dtype={dtype}, device=device, requires_grad=True)",
+    "lambda number: torch.tensor([number], dtype={dtype}, device=device, requires_grad=True)",
+    "lambda number: torch.tensor([0, number], dtype={dtype}, device=device)[1].requires_grad_()",
+    "lambda number: torch.nn.Parameter(torch.tensor(number, dtype={dtype}, device=device))",
+)
+CLEARINGS = ("lambda leaf: setattr(leaf, 'grad', None)", "lambda leaf: leaf.grad.zero_()")
+
+
+def written(form: str, dtype: str, n: int = 1) -> Expression:
+    return Expression(form.format(n=n, rows=2 - n % 2, dtype=dtype), dtypes=frozenset({dtype}))
+
+
+def points() -> st.SearchStrategy[Expression]:
+    """The same evenly spaced points of [-1, 1] in different layouts."""
+    return st.builds(written, st.sampled_from(POINTS), DTYPES, SIZES)
+
+
+def leaf_makers() -> st.SearchStrategy[Expression]:
+    """Functions that make a leaf of one element, 0-d or not, a view or not."""
+    return st.builds(written, st.sampled_from(LEAVES), DTYPES)
+
+
+def clearings() -> st.SearchStrategy[Expression]:
+    """Functions that clear the gradient of a leaf."""
+    return st.sampled_from(CLEARINGS).map(Expression)
+
+
+def starts() -> st.SearchStrategy[tuple[float, ...]]:
+    """Four coefficients, constant first."""
+    return st.tuples(*[quarters(-12, 12)] * 4)
+
+
+def starts_above() -> st.SearchStrategy[tuple[float, ...]]:
+    """Cubics that lie so far above exp that what is to be fitted is mostly their constant and their square."""
+    return st.tuples(quarters(8, 12), *[quarters(0, 4)] * 3)
+
+
+def quarters(first: int, last: int) -> st.SearchStrategy[float]:
+    """Numbers that are exact in every dtype."""
+    return st.integers(first, last).map(lambda quarter: quarter / 4)
+
+
+def rates(*parts: float) -> st.SearchStrategy[float]:
+    """Rates that are about these parts of the stable limit for the points."""
+
+    def rate(n: int, part: float) -> float:
+        a = rows_of_powers(np.linspace(-1, 1, n))
+        return float(f"{part * 2 / np.linalg.eigvalsh(2 * a.T @ a).max():.3g}")
+
+    return st.builds(rate, SIZES, st.sampled_from(parts))
+
+
+def stable_rates() -> st.SearchStrategy[float]:
+    return rates(0.9, 0.02, 0.1, 0.25, 0.5, 0.75, 0.98)
+
+
+def fit(x, y, coefficients, rate, steps, clear):
+    """Rows of the coefficients, and the losses, before each step and after the last one."""
+    a, b, c, d = coefficients
+    path, heights = [], []
+    for step in range(steps + 1):
+        prediction = a + b * x + c * x**2 + d * x**3
+        loss = (prediction - y).pow(2).sum()
+        path.append([coefficient.item() for coefficient in coefficients])
+        heights.append(loss.item())
+        if step < steps:
+            loss.backward()
+            with torch.no_grad():
+                for coefficient in coefficients:
+                    coefficient -= rate * coefficient.grad
+                    clear(coefficient)
+    return np.array(path), np.array(heights)
+
+
+@rule("fits.cubic.closed-form")
+@given(x=points(), leaf=leaf_makers(), start=starts(), rate=stable_rates(), steps=st.integers(1, 8), clear=clearings())
+def test_every_step_ends_where_the_closed_form_puts_it(device, x, leaf, start, rate, steps, clear):
+    y = torch.exp(x)
+    path, _ = fit(x, y, [leaf(number) for number in start], rate, steps, clear)
+    powers, target = rows_of_powers(numbers(x)), np.array(numbers(y))
+    expected = descent(powers, target, path[0], rate, steps)
+    bound = descent_bound(powers, target, expected, rate, torch.finfo(x.dtype).eps)
+    assert (abs(path - expected) / bound).max() <= 1
+
+
+@rule("fits.cubic.closed-form")
+def test_from_where_a_document_says_its_run_is_after_99_steps_the_next_100_go_by_the_closed_form(device):
+    x = torch.linspace(-1, 1, 2000, dtype=torch.float32, device=device)
+    y = torch.exp(x)
+    first_line = (0.987654, 1.012345, 0.498765, 0.165432)
+    leaves = [torch.tensor(number, dtype=torch.float32, device=device, requires_grad=True) for number in first_line]
+    path, _ = fit(x, y, leaves, 1e-5, 100, clear=lambda leaf: setattr(leaf, "grad", None))
+    powers, target = rows_of_powers(numbers(x)), np.array(numbers(y))
+    expected = descent(powers, target, path[0], 1e-5, 100)
+    bound = descent_bound(powers, target, expected, 1e-5, torch.finfo(torch.float32).eps)
+    assert (abs(path - expected) / bound).max() <= 1
+
+
+@rule("fits.cubic.loss-falls")
+@given(x=points(), leaf=leaf_makers(), start=starts(), rate=stable_rates(), steps=st.integers(1, 8), clear=clearings())
+def test_the_loss_falls_at_every_step_to_that_of_the_closed_form(device, x, leaf, start, rate, steps, clear):
+    y = torch.exp(x)
+    path, heights = fit(x, y, [leaf(number) for number in start], rate, steps, clear)
+    powers, target, eps = rows_of_powers(numbers(x)), np.array(numbers(y)), torch.finfo(x.dtype).eps
+    expected = descent(powers, target, path[0], rate, steps)
+    bound = losses_bound(powers, target, expected, eps, descent_bound(powers, target, expected, rate, eps))
+    assert (np.diff(heights) <= bound[1:] + bound[:-1]).all()
+    assert (abs(heights - losses(powers, target, expected)) / bound).max() <= 1
+
+
+@rule("fits.cubic.unstable-rate")
+@given(
+    x=points(),
+    leaf=leaf_makers(),
+    start=starts_above(),
+    rate=rates(1.25, 1.5, 2, 3),
+    steps=st.integers(8, 10),
+    clear=clearings(),
+)
+def test_above_the_stable_limit_the_loss_ends_above_its_beginning(device, x, leaf, start, rate, steps, clear):
+    y = torch.exp(x)
+    path, heights = fit(x, y, [leaf(number) for number in start], rate, steps, clear)
+    powers, target = rows_of_powers(numbers(x)), np.array(numbers(y))
+    expected = descent(powers, target, path[0], rate, steps)
+    bound = descent_bound(powers, target, expected, rate, torch.finfo(x.dtype).eps)
+    assert (abs(path - expected) / bound).max() <= 1
+    assert heights[-1] > heights[0]
+
+
+@rule("fits.cubic.uncleared")
+@given(x=points(), leaf=leaf_makers(), start=starts(), rate=stable_rates(), steps=st.integers(2, 12))
+def test_without_clearing_the_coefficients_swing_and_keep_their_swing(device, x, leaf, start, rate, steps):
+    y = torch.exp(x)
+    path, _ = fit(x, y, [leaf(number) for number in start], rate, steps, clear=lambda leaf: None)
+    powers, target = rows_of_powers(numbers(x)), np.array(numbers(y))
+    expected = swing(powers, target, path[0], rate, steps)
+    bound = swing_bound(powers, target, expected, rate, torch.finfo(x.dtype).eps)
+    assert (abs(path - expected) / bound).max() <= 1
+
+
+@rule("fits.cubic.gradients")
+@given(x=points(), leaf=leaf_makers(), start=starts())
+def test_the_gradients_vanish_at_the_least_squares_cubic_and_not_at_taylors(device, x, leaf, start):
+    y = torch.exp(x)
+    powers, target, eps = rows_of_powers(numbers(x)), np.array(numbers(y)), torch.finfo(x.dtype).eps
+    best = least_squares(powers, target)
+    for cubic in (start, best.tolist(), TAYLOR):
+        a, b, c, d = coefficients = [leaf(number) for number in cubic]
+        (a + b * x + c * x**2 + d * x**3 - y).pow(2).sum().backward()
+        found = np.array([coefficient.grad.item() for coefficient in coefficients])
+        held = [coefficient.item() for coefficient in coefficients]
+        bound = gradient_bound(powers, target, held, eps)
+        assert (abs(found - gradient(powers, target, held)) / bound).max() <= 1
+        if cubic is TAYLOR:
+            assert (abs(found) > bound).all()
+
+
+@rule("fits.cubic.long-run")
+def test_5000_steps_settle_the_even_coefficients_and_not_the_odd_ones(device):
+    x = torch.linspace(-1, 1, 2000, dtype=torch.float32, device=device)
+    y = torch.exp(x)
+    start = [torch.tensor(0.0, dtype=torch.float32, device=device, requires_grad=True) for _ in range(4)]
+    path, _ = fit(x, y, start, 1e-5, 5000, clear=lambda leaf: setattr(leaf, "grad", None))
+    powers, target = rows_of_powers(numbers(x)), np.array(numbers(y))
+    expected = descent(powers, target, path[0], 1e-5, 5000)
+    bound = descent_bound(powers, target, expected, 1e-5, torch.finfo(torch.float32).eps)
+    assert (abs(path - expected) / bound).max() <= 1
+
+    a, b, c, d = path[-1]
+    best = least_squares(powers, target)
+    assert (round(a, 3), round(c, 3)) == (0.996, 0.537)
+    assert (abs(path[-1] - best) > bound[-1]).tolist() == [False, True, False, True]

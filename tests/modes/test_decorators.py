@@ -1,0 +1,223 @@
+"""spec/modes/decorators.md"""
+
+import asyncio
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, blocks
+
+MODES = (("torch.no_grad", False), ("torch.enable_grad", True), ("torch.inference_mode", False))
+RESUMPTIONS = (
+    ("next", None),
+    ("lambda generator: generator.send('sent')", "sent"),
+    ("lambda generator: generator.throw(KeyError('thrown'))", "thrown"),
+)
+
+
+def modes(*, called):
+    """(decorator, records): a decorator, and whether what it decorates records. called: with parentheses."""
+    return st.sampled_from(MODES).map(lambda pair: (Expression(f"{pair[0]}{'()' if called else ''}"), pair[1]))
+
+
+def resumptions():
+    """Ways to resume a generator, each with what the generator hears."""
+    ways = st.sampled_from(RESUMPTIONS).map(lambda pair: (Expression(pair[0]), pair[1]))
+    return st.lists(ways, min_size=1, max_size=3)
+
+
+@rule("modes.decorators.every-call")
+@given(mode=modes(called=True), defined=blocks(), called=blocks(), depth=st.integers(0, 2))
+def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defined, called, depth):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    definer, _ = defined
+    caller, outside = called
+
+    def call(depth):
+        assert (leaf * 2).requires_grad == records
+        if depth:
+            decorated(depth - 1)
+        assert (leaf * 2).requires_grad == records
+        return depth
+
+    with definer():
+        decorated = decorator(call)
+    with caller():
+        for _ in range(2):
+            assert decorated(depth) == depth
+            assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.every-call")
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    caller, outside = called
+
+    @decorator
+    def fail():
+        assert (leaf * 2).requires_grad == records
+        raise KeyError
+
+    with caller():
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                fail()
+            assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.every-call")
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_method_runs_in_its_mode(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    caller, outside = called
+
+    class Model:
+        @decorator
+        def forward(self, times, *, plus):
+            return self, leaf * times + plus
+
+    model = Model()
+    with caller():
+        received, result = model.forward(2, plus=1)
+        assert received is model
+        assert result.requires_grad == records
+        assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.without-parentheses")
+@given(mode=modes(called=False), called=blocks())
+def test_a_mode_decorates_without_parentheses(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    caller, outside = called
+
+    @decorator
+    def recording():
+        return (leaf * 2).requires_grad
+
+    with caller():
+        for _ in range(2):
+            assert recording() == records
+            assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.set-grad-enabled")
+@given(mode=st.booleans(), defined=blocks(), called=blocks())
+def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    definer, around = defined
+    caller, outside = called
+    with definer():
+
+        @torch.set_grad_enabled(mode)
+        def recording():
+            return (leaf * 2).requires_grad
+
+        assert (leaf * 2).requires_grad == around
+    with caller():
+        for _ in range(2):
+            assert recording() == mode
+            assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.generators")
+@given(mode=modes(called=True), called=blocks(), steps=resumptions())
+def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device, mode, called, steps):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    caller, outside = called
+
+    @decorator
+    def conversation():
+        heard = []
+        while len(heard) < len(steps):
+            try:
+                heard.append((yield (leaf * 2).requires_grad))
+            except KeyError as error:
+                heard.append(error.args[0])
+        return heard, (leaf * 2).requires_grad
+
+    with caller():
+        generator = conversation()
+        assert next(generator) == records
+        assert (leaf * 2).requires_grad == outside
+        for resume, _ in steps[:-1]:
+            assert resume(generator) == records
+            assert (leaf * 2).requires_grad == outside
+        with pytest.raises(StopIteration) as end:
+            steps[-1][0](generator)
+        assert end.value.value == ([said for _, said in steps], records)
+        assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.generators")
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    caller, outside = called
+    found = []
+
+    @decorator
+    def endless():
+        try:
+            while True:
+                yield
+        finally:
+            found.append((leaf * 2).requires_grad)
+
+    with caller():
+        generator = endless()
+        next(generator)
+        generator.close()
+        assert found == [records]
+        assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.classes")
+@given(mode=modes(called=True), called=blocks())
+def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, records = mode
+    caller, outside = called
+    with pytest.warns(Warning, match="Decorating classes is deprecated"):
+
+        @decorator
+        class Model:
+            def __init__(self):
+                self.built = (leaf * 2).requires_grad
+
+            def recording(self):
+                return (leaf * 2).requires_grad
+
+    with caller():
+        model = Model()
+        assert model.built == records
+        assert model.recording() == outside
+
+
+@rule("modes.decorators.async-functions")
+@given(mode=modes(called=True), called=blocks(), ran=blocks())
+def test_the_body_of_a_decorated_async_function_runs_in_the_mode_of_whoever_runs_it(device, mode, called, ran):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, _ = mode
+    caller, _ = called
+    runner, records = ran
+
+    @decorator
+    async def recording():
+        before = (leaf * 2).requires_grad
+        await asyncio.sleep(0)
+        return before, (leaf * 2).requires_grad
+
+    with caller():
+        coroutine = recording()
+    with runner():
+        assert asyncio.run(coroutine) == (records, records)

@@ -1,0 +1,116 @@
+"""spec/modes/in-place-updates.md"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, updates
+from tests.oracles import numbers, state
+
+REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
+MODIFIED = "has been modified by an inplace operation"
+
+
+def nodes():
+    """A function whose result has a grad_fn and three times the values."""
+    return st.sampled_from(("lambda x: x * 3", "lambda x: x + 2 * x", "lambda x: (x * 3).view_as(x)")).map(Expression)
+
+
+@rule("modes.in-place-updates.inside")
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True), update=updates())
+def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, update):
+    change, value = update
+    alias, version, grad = leaf.detach(), leaf._version, leaf.grad
+    expected = [value(number) for number in numbers(leaf)]
+    with torch.no_grad():
+        change(leaf)
+    assert numbers(leaf) == expected
+    assert numbers(alias) == expected
+    assert leaf._version > version
+    assert leaf.is_leaf
+    assert leaf.requires_grad
+    assert leaf.grad_fn is None
+    assert leaf.grad is grad
+
+
+@rule("modes.in-place-updates.inside")
+@given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE), update=updates())
+def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, update):
+    change, value = update
+    version = leaf._version
+    was = numbers(leaf)
+    row = len(was) // len(leaf)
+    with torch.no_grad():
+        change(leaf[0])
+    assert numbers(leaf) == [value(number) for number in was[:row]] + was[row:]
+    assert leaf._version > version
+    assert leaf.is_leaf
+    assert leaf.requires_grad
+    assert leaf.grad_fn is None
+
+
+@rule("modes.in-place-updates.inside")
+@given(leaf=leaves(among=layouts.WRITABLE))
+def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
+    (leaf * leaf).sum().backward()
+    same, was = leaf, numbers(leaf)
+    with torch.no_grad():
+        leaf -= 0.25 * leaf.grad
+    assert leaf is same
+    assert numbers(leaf) == [number / 2 for number in was]
+    assert (leaf * 2).requires_grad
+
+
+@rule("modes.in-place-updates.outside")
+@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=updates())
+def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
+    change, _ = update
+    output = (leaf * leaf).sum()
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match=REFUSED) as refusal:
+        change(leaf)
+    assert refusal.type is RuntimeError
+    assert state(leaf) == before
+    (grad,) = torch.autograd.grad(output, leaf)
+    assert numbers(grad) == [2 * number for number in numbers(leaf)]
+
+
+@rule("modes.in-place-updates.outside")
+@given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE, earlier_grad=True), update=updates())
+def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
+    change, _ = update
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match=REFUSED) as refusal:
+        change(leaf[0])
+    assert refusal.type is RuntimeError
+    assert state(leaf) == before
+
+
+@rule("modes.in-place-updates.not-recorded")
+@given(leaf=leaves(), node=nodes(), update=updates())
+def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, update):
+    change, value = update
+    tensor = node(leaf)
+    with torch.no_grad():
+        change(tensor)
+    assert tensor.grad_fn is not None
+    assert numbers(tensor) == [value(3 * number) for number in numbers(leaf)]
+    tensor.sum().backward()
+    assert numbers(leaf.grad) == [3] * leaf.numel()
+
+
+@rule("modes.in-place-updates.old-values")
+@given(leaf=leaves(among=layouts.WRITABLE, earlier_grad=True), route=routes(), update=updates())
+def test_a_backward_pass_that_needs_the_old_values_is_refused(device, leaf, route, update):
+    change, _ = update
+    tensor = route(leaf)
+    output = (tensor * tensor).sum()
+    with torch.no_grad():
+        change(tensor)
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match=MODIFIED) as refusal:
+        output.backward()
+    assert refusal.type is RuntimeError
+    assert state(leaf) == before

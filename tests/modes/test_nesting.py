@@ -1,0 +1,116 @@
+"""spec/modes/nesting.md"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, blocks, leaves
+
+INFERENCE = (Expression("torch.inference_mode"), False)
+FAILURES = (
+    ("lambda: 1 / 0", "ZeroDivisionError"),
+    ("lambda: torch.zeros(2).reshape(3)", "RuntimeError"),
+    ("lambda: (step for step in ()).throw(KeyboardInterrupt)", "KeyboardInterrupt"),
+)
+
+
+def failures():
+    """(fail, error): fail() raises error."""
+    return st.sampled_from(FAILURES).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+
+def nests():
+    """Blocks, from the outermost to the innermost; only the innermost may be inference mode."""
+    return st.tuples(st.lists(blocks(), min_size=1, max_size=4), st.booleans()).map(
+        lambda drawn: [*drawn[0], INFERENCE] if drawn[1] else drawn[0]
+    )
+
+
+@rule("modes.nesting.innermost")
+@given(leaf=leaves(), nest=nests())
+def test_the_innermost_block_decides_and_leaving_it_brings_back_the_one_around(device, leaf, nest):
+    def enter(nested):
+        if nested:
+            block, records = nested[0]
+            with block():
+                assert (leaf * 2).requires_grad == records
+                enter(nested[1:])
+                assert (leaf * 2).requires_grad == records
+
+    enter(nest)
+    assert (leaf * 2).requires_grad
+    assert not torch.is_inference_mode_enabled()
+
+
+@rule("modes.nesting.exception")
+@given(leaf=leaves(), around=blocks(), nest=nests(), failure=failures())
+def test_an_exception_brings_back_the_mode_as_well(device, leaf, around, nest, failure):
+    fail, error = failure
+    block, records = around
+
+    def enter(nested):
+        if not nested:
+            fail()
+        with nested[0][0]():
+            enter(nested[1:])
+
+    with block():
+        with pytest.raises(error):
+            enter(nest)
+        assert (leaf * 2).requires_grad == records
+    assert (leaf * 2).requires_grad
+    assert not torch.is_inference_mode_enabled()
+
+
+@rule("modes.nesting.plain-call")
+@given(leaf=leaves(), around=blocks(), block=blocks(), modes=st.lists(st.booleans(), min_size=1, max_size=3))
+def test_a_plain_call_lasts_until_the_block_around_it_is_left(device, leaf, around, block, modes):
+    outer, records = around
+    inner, _ = block
+    with outer():
+        with inner():
+            for mode in modes:
+                torch.set_grad_enabled(mode)
+                assert (leaf * 2).requires_grad == mode
+        assert (leaf * 2).requires_grad == records
+
+
+@rule("modes.nesting.plain-call")
+@given(leaf=leaves(), block=blocks(), mode=st.booleans())
+def test_a_plain_call_outlasts_a_block_that_follows_it(device, leaf, block, mode):
+    following, records = block
+
+    def call():
+        torch.set_grad_enabled(mode)
+
+    try:
+        call()
+        assert (leaf * 2).requires_grad == mode
+        with following():
+            assert (leaf * 2).requires_grad == records
+        assert (leaf * 2).requires_grad == mode
+    finally:
+        torch.set_grad_enabled(True)
+
+
+@rule("modes.nesting.inference-mode-wins")
+@given(leaf=leaves(), block=blocks(recording=True))
+def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, block):
+    enable, _ = block
+    with torch.inference_mode(), enable():
+        assert torch.is_grad_enabled()
+        result = leaf * 2
+        assert not result.requires_grad
+        assert result.grad_fn is None
+
+
+@rule("modes.nesting.inference-mode-wins")
+@given(leaf=leaves(), block=blocks())
+def test_switching_inference_mode_off_records_even_within_no_grad(device, leaf, block):
+    switch, _ = block
+    with torch.inference_mode(), switch(), torch.inference_mode(False):
+        assert (leaf * 2).requires_grad
+    with switch(), torch.inference_mode(False):
+        assert (leaf * 2).requires_grad

@@ -1,0 +1,131 @@
+"""spec/modes/views.md"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, blocks, dtypes, layouts, leaves, tensors, updates
+from tests.oracles import numbers, state
+
+LOOKS = (
+    "lambda x: x[...]",
+    "lambda x: x[None]",
+    "lambda x: x[0] if x.ndim and len(x) else x[...]",
+    "lambda x: x[1:] if x.ndim else x[...]",
+    "lambda x: x[..., ::2] if x.ndim else x[...]",
+    "lambda x: x.view_as(x)",
+    "lambda x: x.unsqueeze(0)",
+    "lambda x: x.squeeze()",
+    "lambda x: x.movedim(0, -1) if x.ndim > 1 else x[...]",
+    "lambda x: x.unsqueeze(0).unbind()[0]",
+)
+BASES = (
+    "lambda x: x.detach().clone().requires_grad_()",
+    "lambda x: x.detach().clone().requires_grad_()[None]",
+    "lambda x: x * 1",
+    "lambda x: (x * 1)[...]",
+)
+USES = ("lambda x: x * 2", "lambda x: x.sum()", "lambda x: x.clone()", "lambda x: x + torch.ones_like(x)")
+CREATED_INSIDE = "created in no_grad mode"
+
+
+def looks():
+    """A function that returns a view of some or all elements, of any shape that fits."""
+    return st.sampled_from(LOOKS).map(Expression)
+
+
+def bases():
+    """A function that gives a leaf, a result, or a view of one; the tensor that owns the memory requires grad."""
+    return st.sampled_from(BASES).map(Expression)
+
+
+def origins():
+    """What `bases` draws, or the drawn leaf itself: a view, in most layouts, of a tensor that does not require grad."""
+    return st.just(Expression("lambda x: x")) | bases()
+
+
+@rule("modes.views.changed-inside")
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), origin=origins(), look=looks())
+def test_a_view_made_inside_is_written_inside(device, leaf, origin, look):
+    base = origin(leaf)
+    version = base._version
+    with torch.no_grad():
+        view = look(base)
+        view.fill_(7)
+    assert numbers(look(base.detach())) == [7] * view.numel()
+    assert numbers(base).count(7) == view.numel()
+    assert base._version > version
+    assert view._version == base._version
+
+
+@rule("modes.views.changed-outside")
+@given(
+    leaf=leaves(among=layouts.WRITABLE), origin=bases(), look=looks(), block=blocks(recording=False), update=updates()
+)
+def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, look, block, update):
+    change, _ = update
+    switch_off, _ = block
+    base = origin(leaf)
+    with switch_off():
+        view = look(base)
+    before = state(leaf, base, view)
+    with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
+        change(view)
+    assert refusal.type is RuntimeError
+    assert state(leaf, base, view) == before
+
+
+@rule("modes.views.free-base")
+@given(base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), look=looks())
+def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look):
+    with torch.no_grad():
+        view = look(base)
+    view.fill_(7)
+    assert numbers(base).count(7) == view.numel()
+    assert not view.requires_grad
+    assert not base.requires_grad
+
+
+@rule("modes.views.flag")
+@given(leaf=leaves(), origin=origins(), look=looks())
+def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, leaf, origin, look):
+    tensor = origin(leaf)
+    base = tensor if tensor._base is None else tensor._base
+    with torch.no_grad():
+        view = look(tensor)
+    assert view.requires_grad == base.requires_grad
+    assert view.grad_fn is None
+    assert view.is_leaf
+    weight = torch.full_like(view, 2, requires_grad=True)
+    (view * weight).sum().backward()
+    assert numbers(weight.grad) == numbers(view)
+    assert view.grad is None
+    assert leaf.grad is None
+    assert not tensor.is_leaf or tensor.grad is None
+
+
+@rule("modes.views.stale")
+@given(
+    leaf=leaves(among=layouts.WRITABLE),
+    origin=bases(),
+    look=looks(),
+    update=updates(),
+    by_view=st.booleans(),
+    use=st.sampled_from(USES).map(Expression),
+)
+def test_a_view_made_inside_is_of_no_use_to_autograd_once_its_base_has_changed(
+    device, leaf, origin, look, update, by_view, use
+):
+    change, _ = update
+    base = origin(leaf)
+    with torch.no_grad():
+        view = look(base)
+        change(view if by_view else base)
+    with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
+        use(view)
+    assert refusal.type is RuntimeError
+    with torch.no_grad():
+        assert not use(view).requires_grad
+    assert numbers(view) == numbers(look(base.detach()))

@@ -1,0 +1,60 @@
+"""spec/numpy/tensor-to-array.md"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import tensors_of_numpy_dtypes
+from tests.inputs.arrays import COMPLEX, EVERY_DTYPE
+from tests.oracles import aliases, disjoint
+
+SHARING = (
+    lambda x: np.asarray(x),
+    lambda x: x.__array__(),
+    lambda x: x.__array__(x.numpy().dtype),
+)
+CONVERTING = (
+    lambda x, to: np.asarray(x, dtype=to),
+    lambda x, to: np.array(x, dtype=to),
+    lambda x, to: x.__array__(to),
+)
+REAL = tuple(name for name in EVERY_DTYPE if name not in COMPLEX)
+# NumPy 2 offers __array__ a keyword that tensors do not have, and says so when a copy is wanted.
+without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+@rule("numpy.tensor-to-array.same-memory")
+@given(x=tensors_of_numpy_dtypes())
+def test_every_array_is_the_memory_of_the_tensor(device, x):
+    for array in (x.numpy(), x.numpy()):
+        assert str(x.dtype) == f"torch.{array.dtype.name}"
+        assert aliases(x, array)
+
+
+@rule("numpy.tensor-to-array.array-protocol")
+@given(x=tensors_of_numpy_dtypes())
+def test_asarray_gives_the_memory_of_the_tensor(device, x):
+    for convert in SHARING:
+        assert aliases(x, convert(x))
+
+
+@without_copy_keyword
+@rule("numpy.tensor-to-array.array-protocol")
+@given(x=tensors_of_numpy_dtypes())
+def test_array_gives_an_independent_copy(device, x):
+    array = np.array(x)
+    assert array.tolist() == x.tolist()
+    assert disjoint(x, array)
+
+
+@without_copy_keyword
+@rule("numpy.tensor-to-array.array-protocol")
+@given(x=tensors_of_numpy_dtypes(REAL), to=st.sampled_from(("complex64", "complex128")))
+def test_another_dtype_gives_an_independent_copy(device, x, to):
+    for convert in CONVERTING:
+        array = convert(x, to)
+        assert array.dtype == to
+        assert array.tolist() == x.tolist()
+        assert disjoint(x, array)

@@ -1,0 +1,117 @@
+"""spec/accumulation/freeing.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below
+
+Hit = Callable[[], None]
+
+SECOND_TIME = "Trying to backward through the graph a second time"
+
+
+def _has_run(outputs: list[torch.Tensor]) -> bool:
+    """Whether there was a backward from the first output before; remembers this one."""
+    ran = "_has_run" in vars(outputs[0])
+    outputs[0]._has_run = True  # type: ignore[attr-defined]
+    return ran
+
+
+@wrong_engine("retain-halves")
+@contextmanager
+def a_later_run_of_a_graph_adds_half_to_a_0d_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [(leaf, leaf.grad.clone()) for leaf in leaves_below(outputs) if leaf.grad is not None]
+        again = _has_run(outputs)
+        honest()
+        for leaf, before in held:
+            if again and leaf.ndim == 0:
+                hit()
+                leaf.grad = (leaf.grad + before).detach() / 2
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("retain-once", refuses=SECOND_TIME)
+@contextmanager
+def a_retained_graph_lasts_for_one_further_call(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        if _has_run(outputs) and options.get("retain_graph"):
+            hit()
+            honest(retain_graph=False)
+        else:
+            honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("second-run-silent")
+@contextmanager
+def a_backward_through_a_freed_graph_does_nothing(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError as error:
+            if SECOND_TIME not in str(error):
+                raise
+            hit()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("second-run-zeroes")
+@contextmanager
+def a_refused_second_run_has_already_zeroed_the_gradients(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError:
+            for leaf in leaves_below(outputs):
+                if leaf.grad is not None:
+                    hit()
+                    leaf.grad.zero_()
+            raise
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("frees-older-graphs", refuses=SECOND_TIME)
+@contextmanager
+def a_backward_uses_up_older_graphs_of_its_leaves_too(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        node = outputs[0].grad_fn
+        for leaf in leaves_below(outputs):
+            freed_by, freed_at = vars(leaf).get("_freed", (node, -1))
+            if node is not freed_by and node._sequence_nr() < freed_at:
+                hit()
+                raise RuntimeError(SECOND_TIME)
+        honest()
+        now = torch.ones((), requires_grad=True).clone().grad_fn
+        for leaf in leaves_below(outputs):
+            leaf._freed = (node, now._sequence_nr())  # type: ignore[attr-defined, union-attr]
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("refuses-any-second-run", refuses=SECOND_TIME)
+@contextmanager
+def refuses_a_second_run_of_whatever_was_not_retained(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        if _has_run(outputs):
+            hit()
+            raise RuntimeError(SECOND_TIME)
+        honest()
+
+    with around_backward(wrong):
+        yield

@@ -1,0 +1,160 @@
+"""spec/accumulation/grad-tensor.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+
+Hit = Callable[[], None]
+
+
+def _without_grad(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [leaf for leaf in leaves_below(outputs) if leaf.grad is None]
+
+
+def _has_gaps(tensor: torch.Tensor) -> bool:
+    slowest_first = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    return all(tensor.stride()) and not tensor.permute(slowest_first).is_contiguous()
+
+
+@wrong_engine("grad-of-bfloat16-is-float32")
+@contextmanager
+def shows_the_grad_of_a_bfloat16_leaf_in_float32(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wide(leaf: torch.Tensor) -> Any:
+            held = grad.__get__(leaf)
+            if held is None or leaf.dtype != torch.bfloat16:
+                return held
+            hit()
+            return held.float()
+
+        return property(wide, grad.__set__, grad.__delete__)
+
+    with replaced(torch.Tensor, "grad", make):
+        yield
+
+
+@wrong_engine("grad-requires-grad")
+@contextmanager
+def a_new_grad_of_a_0d_leaf_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        for leaf in fresh:
+            if leaf.ndim == 0 and leaf.grad is not None:
+                hit()
+                leaf.grad.requires_grad_()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-always-contiguous")
+@contextmanager
+def a_new_grad_is_contiguous(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        for leaf in fresh:
+            if leaf.grad is not None and not leaf.grad.is_contiguous():
+                hit()
+                leaf.grad = leaf.grad.contiguous()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-keeps-gaps")
+@contextmanager
+def a_new_grad_has_the_gaps_of_its_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        for leaf in fresh:
+            if leaf.grad is not None and _has_gaps(leaf):
+                hit()
+                gaps = torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype)
+                leaf.grad = gaps.copy_(leaf.grad)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("sum-in-new-tensor")
+@contextmanager
+def adds_half_precision_out_of_place(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None and leaf.dtype in (torch.float16, torch.bfloat16):
+                hit()
+                leaf.grad = leaf.grad.clone()
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("strided-sum-moves")
+@contextmanager
+def moves_a_grad_that_is_not_contiguous_before_adding(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None and not leaf.grad.is_contiguous():
+                hit()
+                leaf.grad.data = leaf.grad.contiguous()
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("create-graph-in-place")
+@contextmanager
+def adds_in_place_under_create_graph(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [(leaf, leaf.grad) for leaf in leaves_below(outputs) if leaf.grad is not None]
+        honest()
+        for leaf, grad in held:
+            if options.get("create_graph"):
+                hit()
+                leaf.grad = grad.copy_(leaf.grad.detach())
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-is-the-argument")
+@contextmanager
+def a_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        given = options.get("grad_tensors")
+        for leaf in fresh:
+            if isinstance(given, torch.Tensor) and leaf.grad is not None and given.shape == leaf.shape:
+                hit()
+                leaf.grad = given.detach()
+                break
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("leaves-share-a-grad")
+@contextmanager
+def two_leaves_hold_one_memory(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        if len(fresh) == 2 and fresh[0].shape == fresh[1].shape and fresh[0].dtype == fresh[1].dtype:
+            hit()
+            fresh[1].grad = fresh[0].grad.detach()
+
+    with around_backward(wrong):
+        yield

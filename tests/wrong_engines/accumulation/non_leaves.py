@@ -1,0 +1,108 @@
+"""spec/accumulation/non-leaves.md"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import Backward, around_backward, replaced
+
+Hit = Callable[[], None]
+
+
+@wrong_engine("keeps-views-of-leaves")
+@contextmanager
+def a_view_of_a_leaf_keeps_its_gradient(hit: Hit) -> Iterator[None]:
+    def make(view_as: Any) -> Any:
+        def wrong(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            view: torch.Tensor = view_as(tensor, other)
+            if view.requires_grad and tensor.is_leaf:
+                hit()
+                view.retain_grad()
+            return view
+
+        return wrong
+
+    with replaced(torch.Tensor, "view_as", make):
+        yield
+
+
+@wrong_engine("keeps-silently")
+@contextmanager
+def nobody_warns_who_reads_the_grad_of_a_non_leaf(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def read(tensor: torch.Tensor) -> Any:
+            if not tensor.is_leaf:
+                hit()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return grad.__get__(tensor)
+
+        return property(read, grad.__set__, grad.__delete__)
+
+    with replaced(torch.Tensor, "grad", make):
+        yield
+
+
+@contextmanager
+def _around_retain_grad(after: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    def make(retain_grad: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> None:
+            retain_grad(tensor)
+            after(tensor)
+
+        return wrong
+
+    with replaced(torch.Tensor, "retain_grad", make):
+        yield
+
+
+@wrong_engine("retained-overwrites")
+@contextmanager
+def a_retained_grad_is_that_of_the_last_call(hit: Hit) -> Iterator[None]:
+    retained: list[torch.Tensor] = []
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for tensor in retained:
+            if not tensor.is_leaf and tensor.grad is not None:
+                hit()
+                tensor.grad = None
+        honest()
+
+    with _around_retain_grad(retained.append), around_backward(wrong):
+        yield
+
+
+@wrong_engine("retained-sends-twice")
+@contextmanager
+def a_retained_tensor_passes_its_gradient_on_twice(hit: Hit) -> Iterator[None]:
+    def twice(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+        hit()
+        return tuple(gradient if gradient is None else 2 * gradient for gradient in gradients)
+
+    def after(tensor: torch.Tensor) -> None:
+        if tensor.grad_fn is not None:
+            tensor.grad_fn.register_prehook(twice)
+
+    with _around_retain_grad(after):
+        yield
+
+
+@wrong_engine("retain-grad-doubles-its-leaf")
+@contextmanager
+def a_leaf_that_retains_counts_its_gradient_twice(hit: Hit) -> Iterator[None]:
+    def twice(gradient: torch.Tensor) -> torch.Tensor:
+        hit()
+        return 2 * gradient
+
+    def after(tensor: torch.Tensor) -> None:
+        if tensor.is_leaf:
+            tensor.register_hook(twice)
+
+    with _around_retain_grad(after):
+        yield

@@ -1,0 +1,157 @@
+"""spec/accumulation/zeroing.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+
+Hit = Callable[[], None]
+
+TAKEN = "_taken_out_of_grad"
+"""The attribute in which a leaf remembers, here, the tensor that was taken out of its `.grad`."""
+
+
+def _remembering_what_none_took_out(grad: Any) -> property:
+    def forget(leaf: torch.Tensor, value: Any) -> None:
+        if value is None and leaf.is_leaf and grad.__get__(leaf) is not None:
+            setattr(leaf, TAKEN, grad.__get__(leaf))
+        grad.__set__(leaf, value)
+
+    return property(grad.__get__, forget, grad.__delete__)
+
+
+@wrong_engine("none-only-forgets")
+@contextmanager
+def what_none_took_out_comes_back(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None and hasattr(leaf, TAKEN):
+                hit()
+                leaf.grad.add_(leaf.__dict__.pop(TAKEN))
+
+    with replaced(torch.Tensor, "grad", _remembering_what_none_took_out), around_backward(wrong):
+        yield
+
+
+@wrong_engine("none-recycles-memory")
+@contextmanager
+def the_next_backward_writes_into_what_none_took_out(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None and hasattr(leaf, TAKEN):
+                hit()
+                leaf.grad = leaf.__dict__.pop(TAKEN).copy_(leaf.grad).view_as(leaf)
+
+    with replaced(torch.Tensor, "grad", _remembering_what_none_took_out), around_backward(wrong):
+        yield
+
+
+@wrong_engine("zero-multiplies")
+@contextmanager
+def zero_multiplies_by_zero(hit: Hit) -> Iterator[None]:
+    def make(zero_: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            hit()
+            return tensor.mul_(0)
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield
+
+
+@wrong_engine("zero-skips-strided")
+@contextmanager
+def zero_clears_one_row_of_a_strided_tensor(hit: Hit) -> Iterator[None]:
+    def make(zero_: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.is_contiguous():
+                return zero_(tensor)
+            hit()
+            zero_(tensor[0])
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield
+
+
+@wrong_engine("module-zeroes-in-place")
+@contextmanager
+def module_zero_grad_writes_zeros_first(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(module: torch.nn.Module, set_to_none: bool = True) -> None:
+            for parameter in module.parameters():
+                if parameter.grad is not None:
+                    hit()
+                    parameter.grad.zero_()
+            zero_grad(module, set_to_none)
+
+        return wrong
+
+    with replaced(torch.nn.Module, "zero_grad", make):
+        yield
+
+
+@wrong_engine("optimizer-clears-first-group")
+@contextmanager
+def optimizer_zero_grad_clears_its_first_group(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(optimizer: torch.optim.Optimizer, set_to_none: bool = True) -> None:
+            groups = optimizer.param_groups
+            if len(groups) > 1:
+                hit()
+            optimizer.param_groups = groups[:1]
+            zero_grad(optimizer, set_to_none)
+            optimizer.param_groups = groups
+
+        return wrong
+
+    with replaced(torch.optim.Optimizer, "zero_grad", make):
+        yield
+
+
+@wrong_engine("zeros-for-none")
+@contextmanager
+def module_zero_grad_makes_zeros_where_there_was_none(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(module: torch.nn.Module, set_to_none: bool = True) -> None:
+            zero_grad(module, set_to_none)
+            for parameter in module.parameters():
+                if parameter.grad is None and not set_to_none:
+                    hit()
+                    parameter.grad = torch.zeros_like(parameter)
+
+        return wrong
+
+    with replaced(torch.nn.Module, "zero_grad", make):
+        yield
+
+
+@wrong_engine("zeros-keep-the-graph")
+@contextmanager
+def module_zero_grad_zeroes_without_detaching(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(module: torch.nn.Module, set_to_none: bool = True) -> None:
+            grads = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+            if set_to_none or not any(grad.requires_grad for grad in grads):
+                zero_grad(module, set_to_none)
+                return
+            hit()
+            with torch.no_grad():
+                for grad in grads:
+                    grad.zero_()
+
+        return wrong
+
+    with replaced(torch.nn.Module, "zero_grad", make):
+        yield

@@ -1,0 +1,128 @@
+"""spec/backward/complex-outputs.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, replaced
+
+Hit = Callable[[], None]
+
+
+def _with_gradient(change: Callable[[torch.Tensor, Any], Any]) -> AbstractContextManager[None]:
+    """Torch whose Tensor.backward goes on with `change(output, gradient)`, given or None."""
+
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            backward(output, change(output, gradient), *args, **kwargs)
+
+        return wrong
+
+    return replaced(torch.Tensor, "backward", make)
+
+
+def _for(factor: Any, gradient: torch.Tensor) -> torch.Tensor | None:
+    """The gradient of a factor, in its shape and as real as the factor is; none if the factor is a number."""
+    if not isinstance(factor, torch.Tensor):
+        return None
+    return (gradient if factor.is_complex() else gradient.real).sum_to_size(factor.shape)
+
+
+@wrong_engine("product-not-conjugated")
+@contextmanager
+def multiplies_with_the_factor_itself(hit: Hit) -> Iterator[None]:
+    def make(below: Callable[..., Any]) -> Callable[..., Any]:
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, one: torch.Tensor, other: Any) -> torch.Tensor:
+                ctx.factors = one.detach(), other.detach() if isinstance(other, torch.Tensor) else other
+                return below(one, other)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+                one, other = ctx.factors
+                if gradient.is_complex():
+                    hit()
+                return _for(one, gradient * other), _for(other, gradient * one)
+
+        return Product.apply
+
+    with kernel("mul.Tensor", make):
+        yield
+
+
+@wrong_engine("imaginary-part-backward-negated")
+@contextmanager
+def negates_the_gradient_of_the_imaginary_part(hit: Hit) -> Iterator[None]:
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+            hit()
+            return -gradient
+
+    def make(imag: Any) -> Any:
+        return property(lambda tensor: Same.apply(imag.__get__(tensor)))
+
+    with replaced(torch.Tensor, "imag", make):
+        yield
+
+
+@wrong_engine("conjugate-bit-ignored")
+@contextmanager
+def reads_a_conjugate_view_as_its_base(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if gradient is not None and gradient.is_conj():
+            hit()
+            return gradient.conj()
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("complex-one-filled-in")
+@contextmanager
+def fills_in_one_for_a_complex_output(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if gradient is None and output.is_complex() and output.shape == (1,):
+            hit()
+            return torch.ones_like(output)
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("real-gradient-promoted")
+@contextmanager
+def converts_a_real_gradient_to_complex(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if gradient is not None and output.is_complex() and not gradient.is_complex():
+            hit()
+            return gradient.to(output.dtype)
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("imaginary-part-dropped")
+@contextmanager
+def takes_the_real_part_of_a_complex_gradient(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if gradient is not None and not output.is_complex() and gradient.is_complex():
+            hit()
+            return gradient.real
+        return gradient
+
+    with _with_gradient(change):
+        yield

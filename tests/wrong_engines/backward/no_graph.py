@@ -1,0 +1,102 @@
+"""spec/backward/no-graph.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+def _ignoring(is_ignored: Callable[[torch.Tensor, Any], bool], hit: Hit) -> AbstractContextManager[None]:
+    """Torch whose Tensor.backward returns in silence for such an output without a graph."""
+
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not output.requires_grad and is_ignored(output, gradient):
+                hit()
+                return
+            backward(output, gradient, *args, **kwargs)
+
+        return wrong
+
+    return replaced(torch.Tensor, "backward", make)
+
+
+@wrong_engine("no-graph-ignored")
+@contextmanager
+def ignores_outputs_without_a_graph(hit: Hit) -> Iterator[None]:
+    with _ignoring(lambda output, gradient: True, hit):
+        yield
+
+
+@wrong_engine("no-graph-with-gradient-ignored")
+@contextmanager
+def ignores_outputs_without_a_graph_if_a_gradient_is_given(hit: Hit) -> Iterator[None]:
+    with _ignoring(lambda output, gradient: gradient is not None, hit):
+        yield
+
+
+@wrong_engine("boolean-output-ignored")
+@contextmanager
+def ignores_boolean_outputs(hit: Hit) -> Iterator[None]:
+    with _ignoring(lambda output, gradient: output.dtype is torch.bool, hit):
+        yield
+
+
+@wrong_engine("no-graph-asks-for-gradient")
+@contextmanager
+def asks_for_a_gradient_before_it_looks_for_a_graph(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if gradient is None and not output.requires_grad and output.numel() > 1:
+                hit()
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            backward(output, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("no-graph-skipped")
+@contextmanager
+def leaves_outputs_without_a_graph_out(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            if isinstance(tensors, list) and isinstance(grad_tensors, list):
+                kept = [place for place, output in enumerate(tensors) if output.requires_grad]
+                if 0 < len(kept) < len(tensors):
+                    hit()
+                    tensors, grad_tensors = [tensors[place] for place in kept], [grad_tensors[place] for place in kept]
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
+        yield
+
+
+@wrong_engine("no-graph-noticed-late")
+@contextmanager
+def runs_the_outputs_before_the_one_without_a_graph(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            if isinstance(tensors, list) and isinstance(grad_tensors, list) and tensors[0].requires_grad:
+                first = next((place for place, output in enumerate(tensors) if not output.requires_grad), None)
+                if first is not None:
+                    hit()
+                    backward(tensors[:first], grad_tensors[:first], retain_graph=True)
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
+        yield

@@ -1,0 +1,105 @@
+"""spec/backward/reduce-first.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel
+
+Hit = Callable[[], None]
+Pullback = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _reduction(operator: str, pullback: Pullback) -> AbstractContextManager[None]:
+    """Torch whose full reduction gives its input, without its history, the gradient `pullback(gradient, input)`."""
+
+    def make(below: Callable[..., Any]) -> Callable[..., Any]:
+        class Reduction(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, tensor: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
+                ctx.save_for_backward(tensor)
+                return below(tensor, **arguments)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+                (tensor,) = ctx.saved_tensors
+                return pullback(gradient, tensor.detach()).to(tensor.dtype), None
+
+        def reduction(tensor: torch.Tensor, **arguments: Any) -> Any:
+            return Reduction.apply(tensor, arguments)
+
+        return reduction
+
+    return kernel(operator, make)
+
+
+@wrong_engine("sum-forgets-expanded")
+@contextmanager
+def sum_counts_elements_that_share_memory_once(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        result = gradient.expand(tensor.shape).clone()
+        for dimension, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+            if size > 1 and stride == 0:
+                hit()
+                result.narrow(dimension, 1, size - 1).zero_()
+        return result
+
+    with _reduction("sum", pullback):
+        yield
+
+
+@wrong_engine("sum-of-nothing-stops", refuses="does not require grad and does not have a grad_fn")
+@contextmanager
+def sum_of_an_empty_tensor_has_no_graph(hit: Hit) -> Iterator[None]:
+    def make(below: Callable[..., Any]) -> Callable[..., Any]:
+        class Sum(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, tensor: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
+                ctx.shape, ctx.dtype = tensor.shape, tensor.dtype
+                return below(tensor, **arguments)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+                return gradient.expand(ctx.shape).to(ctx.dtype), None
+
+        def wrong(tensor: torch.Tensor, **arguments: Any) -> Any:
+            if tensor.numel() == 0 and tensor.requires_grad:
+                hit()
+                return below(tensor.detach(), **arguments)
+            return Sum.apply(tensor, arguments)
+
+        return wrong
+
+    with kernel("sum", make):
+        yield
+
+
+@wrong_engine("mean-is-sum")
+@contextmanager
+def mean_of_one_dimension_does_not_divide(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim == 1:
+            hit()
+            return gradient.expand(tensor.shape)
+        return gradient.expand(tensor.shape) / tensor.numel()
+
+    with _reduction("mean", pullback):
+        yield
+
+
+@wrong_engine("mean-divides-by-rows")
+@contextmanager
+def mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim > 1:
+            hit()
+            return gradient.expand(tensor.shape) / tensor.shape[0]
+        return gradient.expand(tensor.shape) / tensor.numel()
+
+    with _reduction("mean", pullback):
+        yield

@@ -1,0 +1,57 @@
+"""spec/detach/copies.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+
+@contextmanager
+def _clone(
+    where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.Tensor], hit: Callable[[], None]
+) -> Iterator[None]:
+    """`clone()` that returns `instead(tensor, honest)` for the tensors of which `where` is true."""
+
+    def make(clone: Any) -> Any:
+        def wrong(tensor: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if not where(tensor):
+                return clone(tensor, **kwargs)
+            hit()
+            return instead(tensor, clone)
+
+        return wrong
+
+    with replaced(torch.Tensor, "clone", make):
+        yield
+
+
+@wrong_engine("clone-of-detached-is-lazy")
+@contextmanager
+def returns_an_alias_of_what_does_not_require_grad(hit: Callable[[], None]) -> Iterator[None]:
+    with _clone(lambda tensor: not tensor.requires_grad, lambda tensor, clone: tensor.view_as(tensor), hit):
+        yield
+
+
+@wrong_engine("clone-of-strided-is-lazy")
+@contextmanager
+def returns_an_alias_of_what_is_not_contiguous(hit: Callable[[], None]) -> Iterator[None]:
+    with _clone(lambda tensor: not tensor.is_contiguous(), lambda tensor, clone: tensor.view_as(tensor), hit):
+        yield
+
+
+@wrong_engine("clone-shares-the-counter")
+@contextmanager
+def has_memory_of_its_own_and_the_counter_of_the_original(hit: Callable[[], None]) -> Iterator[None]:
+    def counted_together(tensor: torch.Tensor, clone: Any) -> torch.Tensor:
+        copy = tensor.detach()
+        copy.data = clone(tensor)
+        return copy
+
+    with _clone(lambda tensor: not tensor.requires_grad, counted_together, hit):
+        yield

@@ -1,0 +1,141 @@
+"""spec/detach/data-attribute.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import leaves_below, replaced
+
+
+@contextmanager
+def _data(
+    get: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = lambda tensor, honest: honest,
+    after_set: Callable[[torch.Tensor], None] = lambda tensor: None,
+) -> Iterator[None]:
+    """`.data` that reads as `get(tensor, honest)` and runs `after_set(tensor)` once it was assigned to."""
+
+    def make(honest: Any) -> property:
+        def assign(tensor: torch.Tensor, new: torch.Tensor) -> None:
+            honest.__set__(tensor, new)
+            after_set(tensor)
+
+        return property(lambda tensor: get(tensor, honest.__get__(tensor)), assign)
+
+    with replaced(torch.Tensor, "data", make):
+        yield
+
+
+@wrong_engine("data-copies-expanded")
+@contextmanager
+def copies_expanded_tensors(hit: Callable[[], None]) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if 0 not in tensor.stride():
+            return honest
+        hit()
+        return honest.clone()
+
+    with _data(get):
+        yield
+
+
+@wrong_engine("data-of-views-requires-grad")
+@contextmanager
+def returns_a_differentiable_alias_of_a_view(hit: Callable[[], None]) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if not (tensor._is_view() and tensor.requires_grad):
+            return honest
+        hit()
+        return tensor.view_as(tensor)
+
+    with _data(get):
+        yield
+
+
+@wrong_engine("data-assignment-makes-constant")
+@contextmanager
+def stops_a_leaf_from_requiring_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def after_set(tensor: torch.Tensor) -> None:
+        if tensor.is_leaf and tensor.requires_grad:
+            hit()
+            tensor.requires_grad_(False)
+
+    with _data(after_set=after_set):
+        yield
+
+
+@wrong_engine("data-is-detach")
+@contextmanager
+def shares_the_version_counter(hit: Callable[[], None]) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        hit()
+        return tensor.detach()
+
+    with _data(get):
+        yield
+
+
+@wrong_engine("squares-save-a-copy")
+@contextmanager
+def computes_with_the_old_values(hit: Callable[[], None]) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(tensor.clone())
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.saved_tensors[0]
+
+    def make(mul: Any) -> Any:
+        return lambda tensor, other: Square.apply(tensor) if other is tensor else mul(tensor, other)
+
+    with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@contextmanager
+def _after_backward(defect: Callable[[torch.Tensor, torch.Tensor | None, bool], None]) -> Iterator[None]:
+    """`backward()` that runs `defect(leaf, its .grad before, create_graph)` for each leaf."""
+
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, create_graph: bool = False, **kwargs: Any) -> None:
+            grads = [(leaf, leaf.grad) for leaf in leaves_below(tensor)]
+            backward(tensor, *args, create_graph=create_graph, **kwargs)
+            for leaf, earlier in grads:
+                defect(leaf, earlier, create_graph)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("second-grad-requires-grad")
+@contextmanager
+def records_the_sum_with_an_earlier_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(leaf: torch.Tensor, earlier: torch.Tensor | None, create_graph: bool) -> None:
+        if earlier is not None and not create_graph:
+            hit()
+            leaf.grad.requires_grad_()
+
+    with _after_backward(defect):
+        yield
+
+
+@wrong_engine("create-graph-forgotten")
+@contextmanager
+def leaves_a_grad_that_is_cut_off(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(leaf: torch.Tensor, earlier: torch.Tensor | None, create_graph: bool) -> None:
+        if create_graph:
+            hit()
+            leaf.grad = leaf.grad.detach()
+
+    with _after_backward(defect):
+        yield

@@ -1,0 +1,115 @@
+"""spec/detach/in-place.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+InPlace = Callable[[torch.Tensor], torch.Tensor]
+
+
+@contextmanager
+def _detach_in_place(wrong: Callable[[torch.Tensor, InPlace], torch.Tensor]) -> Iterator[None]:
+    """`detach_()` that is `wrong(tensor, honest)`."""
+    with replaced(torch.Tensor, "detach_", lambda honest: lambda tensor: wrong(tensor, honest)):
+        yield
+
+
+@wrong_engine("detach-in-place-returns-another")
+@contextmanager
+def returns_an_alias(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        hit()
+        return honest(tensor).detach()
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-moves-memory")
+@contextmanager
+def moves_strided_tensors(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        honest(tensor)
+        if not tensor.is_contiguous():
+            hit()
+            tensor.data = tensor.clone()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-skips-leaves")
+@contextmanager
+def leaves_leaves_alone(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if not (tensor.is_leaf and tensor.requires_grad):
+            return honest(tensor)
+        hit()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-cuts-earlier-results")
+@contextmanager
+def stops_the_gradient_of_earlier_results(hit: Callable[[], None]) -> Iterator[None]:
+    def stop(gradient: torch.Tensor) -> torch.Tensor:
+        hit()
+        return torch.zeros_like(gradient)
+
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor.grad_fn is not None:
+            tensor.register_hook(stop)
+        return honest(tensor)
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-keeps-recording")
+@contextmanager
+def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        recorded = tensor.requires_grad and tensor.dim() == 0
+        honest(tensor)
+        if recorded:
+            hit()
+            tensor.requires_grad_()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-tolerates-plain-views")
+@contextmanager
+def does_nothing_for_a_view_outside_of_the_graph(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor.requires_grad or not tensor._is_view():
+            return honest(tensor)
+        hit()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-refuses-too-late")
+@contextmanager
+def refuses_a_view_after_counting_a_write(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor._is_view():
+            hit()
+            torch.autograd.graph.increment_version(tensor)
+        return honest(tensor)
+
+    with _detach_in_place(wrong):
+        yield

@@ -1,0 +1,153 @@
+"""spec/detach/outside-the-graph.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.autograd import forward_ad
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, leaves_below, replaced
+
+Detach = Callable[[torch.Tensor], torch.Tensor]
+
+
+@contextmanager
+def _after_detach(defect: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """`detach()` that returns `defect(tensor, detached)`."""
+
+    def make(below: Detach) -> Detach:
+        return lambda tensor: defect(tensor, below(tensor))
+
+    with kernel("detach", make):
+        yield
+
+
+@wrong_engine("detached-view-stays-in-graph")
+@contextmanager
+def returns_a_differentiable_alias_of_a_view(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if not (tensor._is_view() and tensor.requires_grad):
+            return detached
+        hit()
+        return tensor.view_as(tensor)
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detached-parameter-requires-grad")
+@contextmanager
+def returns_a_leaf_that_requires_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.is_leaf and tensor.requires_grad:
+            hit()
+            detached.requires_grad_()
+        return detached
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-takes-grad-along")
+@contextmanager
+def hands_the_grad_on(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.is_leaf and tensor.grad is not None:
+            hit()
+            detached.grad = tensor.grad
+        return detached
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-cuts-the-original")
+@contextmanager
+def detaches_a_zero_dim_result_itself(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == 0 and tensor.grad_fn is not None and not tensor._is_view():
+            hit()
+            tensor.detach_()
+        return detached
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-drops-grad")
+@contextmanager
+def sets_the_grad_of_the_original_to_none(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.is_leaf and tensor.grad is not None:
+            hit()
+            tensor.grad = None
+        return detached
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-counts-as-write")
+@contextmanager
+def counts_a_write_to_strided_tensors(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_contiguous():
+            hit()
+            torch.autograd.graph.increment_version(tensor)
+        return detached
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detached-leaf-passes-gradient-on")
+@contextmanager
+def adds_the_gradient_of_the_detached_leaf_to_the_leaves_behind(hit: Callable[[], None]) -> Iterator[None]:
+    behind: dict[int, list[torch.Tensor]] = {}
+
+    def make_detach(detach: Detach) -> Detach:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached = detach(tensor)
+            behind[id(detached)] = leaves_below(tensor)
+            return detached
+
+        return remembering
+
+    def make_requires_grad(requires_grad_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            requires_grad_(tensor, requires_grad)
+            for leaf in behind.get(id(tensor), []):
+                if requires_grad and leaf.shape == tensor.shape:
+                    tensor.register_hook(lambda gradient, leaf=leaf: pass_on(gradient, leaf))
+            return tensor
+
+        return wrong
+
+    def pass_on(gradient: torch.Tensor, leaf: torch.Tensor) -> None:
+        hit()
+        leaf.grad = gradient.clone() if leaf.grad is None else leaf.grad + gradient
+
+    with (
+        replaced(torch.Tensor, "detach", make_detach),
+        replaced(torch.Tensor, "requires_grad_", make_requires_grad),
+    ):
+        yield
+
+
+@wrong_engine("detach-keeps-tangent")
+@contextmanager
+def carries_the_tangent_over(hit: Callable[[], None]) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if forward_ad._current_level < 0:
+            return detached
+        tangent = forward_ad.unpack_dual(tensor).tangent
+        if tangent is None:
+            return detached
+        hit()
+        return forward_ad.make_dual(detached, tangent)
+
+    with _after_detach(defect):
+        yield

@@ -1,0 +1,147 @@
+"""spec/detach/shared-memory.md"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, replaced
+
+
+@contextmanager
+def _detach(
+    where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.Tensor], hit: Callable[[], None]
+) -> Iterator[None]:
+    """`detach()` that returns `instead(tensor, honest)` for the tensors of which `where` is true."""
+
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if not where(tensor):
+                return below(tensor)
+            hit()
+            return instead(tensor, below)
+
+        return wrong
+
+    with kernel("detach", make):
+        yield
+
+
+@wrong_engine("detach-copies-strided")
+@contextmanager
+def copies_what_is_not_contiguous(hit: Callable[[], None]) -> Iterator[None]:
+    with _detach(lambda tensor: not tensor.is_contiguous(), lambda tensor, below: below(tensor).contiguous(), hit):
+        yield
+
+
+@wrong_engine("detach-copies-zero-dim")
+@contextmanager
+def copies_zero_dim_tensors(hit: Callable[[], None]) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.dim() == 0, lambda tensor, below: below(tensor).clone(), hit):
+        yield
+
+
+@wrong_engine("detach-drops-offset")
+@contextmanager
+def starts_at_the_beginning_of_the_storage(hit: Callable[[], None]) -> Iterator[None]:
+    def from_the_start(tensor: torch.Tensor, below: Callable[..., torch.Tensor]) -> torch.Tensor:
+        return below(tensor).as_strided(tensor.shape, tensor.stride(), 0)
+
+    with _detach(lambda tensor: tensor.storage_offset() > 0, from_the_start, hit):
+        yield
+
+
+@wrong_engine("detach-returns-itself")
+@contextmanager
+def hands_back_what_does_not_require_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.requires_grad:
+                return detach(tensor)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+@wrong_engine("detach-counts-by-itself")
+@contextmanager
+def has_a_version_counter_of_its_own(hit: Callable[[], None]) -> Iterator[None]:
+    with _detach(lambda tensor: True, lambda tensor, below: tensor.data, hit):
+        yield
+
+
+@wrong_engine("detached-view-counts-by-itself")
+@contextmanager
+def has_a_version_counter_of_its_own_for_a_view(hit: Callable[[], None]) -> Iterator[None]:
+    with _detach(lambda tensor: tensor._is_view(), lambda tensor, below: tensor.data, hit):
+        yield
+
+
+@wrong_engine("zero-goes-uncounted")
+@contextmanager
+def zeroes_without_counting(hit: Callable[[], None]) -> Iterator[None]:
+    def make(zero_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            hit()
+            with torch.autograd._unsafe_preserve_version_counter(tensor):
+                return zero_(tensor)
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield
+
+
+@wrong_engine("resize-reaches-original")
+@contextmanager
+def resizes_the_original_too(hit: Callable[[], None]) -> Iterator[None]:
+    originals: dict[int, weakref.ref[torch.Tensor]] = {}
+
+    def make_detach(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached = detach(tensor)
+            originals[id(detached)] = weakref.ref(tensor)
+            return detached
+
+        return remembering
+
+    def make_resize(resize_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *sizes: Any) -> torch.Tensor:
+            resize_(tensor, *sizes)
+            original = originals.get(id(tensor), lambda: None)()
+            if original is not None:
+                hit()
+                original.data = tensor
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "resize_", make_resize):
+        yield
+
+
+@wrong_engine("growing-loses-values")
+@contextmanager
+def clears_the_memory_that_it_enlarges(hit: Callable[[], None]) -> Iterator[None]:
+    def make(resize_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *sizes: Any) -> torch.Tensor:
+            before = tensor.untyped_storage().nbytes()
+            resize_(tensor, *sizes)
+            if 0 < before < tensor.untyped_storage().nbytes():
+                hit()
+                tensor.untyped_storage().fill_(0)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "resize_", make):
+        yield

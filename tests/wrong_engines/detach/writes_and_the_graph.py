@@ -1,0 +1,188 @@
+"""spec/detach/writes-and-the-graph.md"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, leaves_below, replaced
+
+NOTICED = "one of the variables needed for gradient computation has been modified by an inplace operation"
+
+
+@wrong_engine("saved-scalars-unchecked")
+@contextmanager
+def squares_zero_dim_tensors_without_a_check(hit: Callable[[], None]) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.unchecked.conj()
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, lambda tensor: tensor.dim() == 0)):
+        yield
+
+
+def _squaring(mul: Any, square: Any, where: Callable[[torch.Tensor], bool]) -> Any:
+    def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+        return square.apply(tensor) if other is tensor and where(tensor) else mul(tensor, other)
+
+    return wrong
+
+
+@wrong_engine("saved-results-unchecked")
+@contextmanager
+def exponentiates_without_a_check(hit: Callable[[], None]) -> Iterator[None]:
+    class Exp(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            result = torch.exp(tensor)
+            ctx.unchecked = result.data
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * ctx.unchecked
+
+    with replaced(torch.Tensor, "exp", lambda exp: lambda tensor: Exp.apply(tensor)):
+        yield
+
+
+@wrong_engine("writes-to-empty-uncounted")
+@contextmanager
+def gives_empty_tensors_a_counter_of_their_own(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.numel():
+                return below(tensor)
+            hit()
+            return tensor.data
+
+        return wrong
+
+    with kernel("detach", make):
+        yield
+
+
+@wrong_engine("in-place-check-fires-late")
+@contextmanager
+def raises_after_filling_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            try:
+                backward(tensor, *args, **kwargs)
+            except RuntimeError as error:
+                if NOTICED in str(error):
+                    hit()
+                    for leaf in leaves_below(tensor):
+                        leaf.grad = torch.zeros_like(leaf)
+                raise
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("scaling-forgets-written-input")
+@contextmanager
+def gives_no_gradient_to_what_was_written_since(hit: Callable[[], None]) -> Iterator[None]:
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor, number: Any) -> torch.Tensor:
+            ctx.tensor, ctx.number, ctx.version = tensor.detach(), number, tensor._version
+            return torch.mul(tensor, number)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            if ctx.tensor._version != ctx.version:
+                hit()
+                return torch.zeros_like(gradient), None
+            return gradient * ctx.number, None
+
+    def make(mul: Any) -> Any:
+        def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+            return mul(tensor, other) if isinstance(other, torch.Tensor) else Scale.apply(tensor, other)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@wrong_engine("saved-version-is-zero", refuses=NOTICED)
+@contextmanager
+def takes_any_earlier_write_for_a_later_one(hit: Callable[[], None]) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.tensor = tensor.detach()
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            if ctx.tensor._version != 0:
+                hit()
+                raise RuntimeError(NOTICED)
+            return gradient * 2 * ctx.tensor
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, lambda tensor: True)):
+        yield
+
+
+@wrong_engine("detached-leaf-writes-to-copy")
+@contextmanager
+def detaches_a_copy_of_a_leaf(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if not (tensor.is_leaf and tensor.requires_grad):
+                return below(tensor)
+            hit()
+            return below(tensor).clone()
+
+        return wrong
+
+    with kernel("detach", make):
+        yield
+
+
+@wrong_engine("write-joins-the-graph")
+@contextmanager
+def passes_the_gradient_of_the_original_to_the_operand(hit: Callable[[], None]) -> Iterator[None]:
+    originals: dict[int, weakref.ref[torch.Tensor]] = {}
+
+    def make_detach(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached = detach(tensor)
+            originals[id(detached)] = weakref.ref(tensor)
+            return detached
+
+        return remembering
+
+    def make_add(add_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, operand: Any, **kwargs: Any) -> torch.Tensor:
+            add_(tensor, operand, **kwargs)
+            original = originals.get(id(tensor), lambda: None)()
+            if original is not None and getattr(operand, "requires_grad", False):
+                original.register_hook(lambda gradient: pass_on(gradient, operand))
+            return tensor
+
+        return wrong
+
+    def pass_on(gradient: torch.Tensor, operand: torch.Tensor) -> None:
+        hit()
+        operand.grad = gradient.clone()
+
+    with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "add_", make_add):
+        yield

@@ -1,0 +1,249 @@
+"""spec/fits/cubic.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, leaves_below, replaced
+
+Tensor = torch.Tensor
+
+BLOCK = 16
+LARGEST_HALF = 65504.0
+
+
+def after_backward(correct: Callable[[Tensor, int, Tensor | None], None]) -> AbstractContextManager[None]:
+    """Calls `correct(leaf, calls, before)` once a backward is over: `calls` counts those that reached the leaf, this
+    one included, and `before` is a copy of the gradient after the last one."""
+
+    def make(backward: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+            leaves = leaves_below(tensor)
+            backward(tensor, *args, **kwargs)
+            for leaf in leaves:
+                calls, before = getattr(leaf, "_calls", 0) + 1, getattr(leaf, "_before", None)
+                correct(leaf, calls, before)
+                leaf._calls, leaf._before = calls, leaf.grad.clone()
+
+        return wrong
+
+    return replaced(torch.Tensor, "backward", make)
+
+
+def reduced_by(reduce: Callable[[Tensor, Tensor], Tensor]) -> AbstractContextManager[None]:
+    """A product whose gradient for a one-element factor is `reduce(gradient, other factor)`; all else is right."""
+
+    def make(below: Any) -> Any:
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, factor: Tensor, other: Tensor) -> Tensor:
+                ctx.save_for_backward(factor, other)
+                return below(factor, other)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+                factor, other = ctx.saved_tensors
+                return reduce(gradient, other).to(factor.dtype).reshape(factor.shape), None
+
+        def wrong(factor: Tensor, other: Tensor) -> Tensor:
+            if factor.requires_grad and factor.numel() == 1 and not other.requires_grad and torch.is_grad_enabled():
+                return Product.apply(factor, other)
+            return below(factor, other)
+
+        return wrong
+
+    return kernel("mul.Tensor", make)
+
+
+@wrong_engine("square-gradient-off")
+@contextmanager
+def multiplies_the_gradient_of_a_square_by_a_little_too_much(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Power(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, base: Tensor, exponent: float) -> Tensor:
+                ctx.save_for_backward(base)
+                ctx.exponent = exponent
+                return below(base, exponent)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+                (base,) = ctx.saved_tensors
+                factor = ctx.exponent * base ** (ctx.exponent - 1)
+                if base.numel() > BLOCK:
+                    hit()
+                    factor = factor * (1 + 2**-10)
+                return gradient * factor, None
+
+        return lambda base, exponent: Power.apply(base, exponent)
+
+    with kernel("pow.Tensor_Scalar", make):
+        yield
+
+
+@wrong_engine("reduction-ignores-strides")
+@contextmanager
+def pairs_the_gradient_with_the_memory_of_the_other_factor(hit: Callable[[], None]) -> Iterator[None]:
+    def reduce(gradient: Tensor, other: Tensor) -> Tensor:
+        if other.dim() == 1 and other.stride(0) > 1 and other.numel() > 1:
+            hit()
+            other = other.as_strided(other.shape, (1,))
+        return (gradient * other).sum()
+
+    with reduced_by(reduce):
+        yield
+
+
+@wrong_engine("double-gradient-through-single")
+@contextmanager
+def passes_double_gradients_through_single(hit: Callable[[], None]) -> Iterator[None]:
+    def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
+        if leaf.dtype == torch.float64:
+            hit()
+            leaf.grad.copy_(leaf.grad.float())
+
+    with after_backward(correct):
+        yield
+
+
+@wrong_engine("gradient-summed-in-half")
+@contextmanager
+def sums_the_gradient_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+    def reduce(gradient: Tensor, other: Tensor) -> Tensor:
+        hit()
+        return (gradient * other).half().sum()
+
+    with reduced_by(reduce):
+        yield
+
+
+@wrong_engine("third-gradient-stale")
+@contextmanager
+def leaves_the_second_gradient_at_the_third_backward(hit: Callable[[], None]) -> Iterator[None]:
+    def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
+        if calls == 3 and before is not None:
+            hit()
+            leaf.grad.copy_(before)
+
+    with after_backward(correct):
+        yield
+
+
+@wrong_engine("offset-leaf-misses-an-update")
+@contextmanager
+def loses_the_second_update_of_a_leaf_with_an_offset(hit: Callable[[], None]) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(leaf: Tensor, change: Any) -> Tensor:
+            leaf._updates = getattr(leaf, "_updates", 0) + 1
+            if leaf.storage_offset() and leaf._updates == 2:
+                hit()
+                return leaf
+            return subtract(leaf, change)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__isub__", make):
+        yield
+
+
+@wrong_engine("cleared-gradient-comes-back")
+@contextmanager
+def adds_the_third_gradient_to_the_one_that_was_cleared(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+            for leaf in leaves_below(tensor):
+                leaf._calls = getattr(leaf, "_calls", 0) + 1
+                if leaf._calls == 3 and leaf.grad is None:
+                    hit()
+                    leaf.grad = leaf._buffer
+            backward(tensor, *args, **kwargs)
+            for leaf in leaves_below(tensor):
+                leaf._buffer = leaf.grad
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("loss-without-its-tail")
+@contextmanager
+def sums_only_full_blocks(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Sum(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, terms: Tensor) -> Tensor:
+                ctx.shape = terms.shape
+                full = terms.numel() - terms.numel() % BLOCK
+                if terms.numel() > BLOCK > 0 < terms.numel() - full:
+                    hit()
+                    return below(terms.reshape(-1)[:full])
+                return below(terms)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Tensor:
+                return gradient.expand(ctx.shape)
+
+        return lambda terms, dtype=None: Sum.apply(terms) if terms.requires_grad else below(terms, dtype=dtype)
+
+    with kernel("sum", make):
+        yield
+
+
+@wrong_engine("large-gradients-clipped")
+@contextmanager
+def clips_gradients_at_the_largest_half(hit: Callable[[], None]) -> Iterator[None]:
+    def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
+        if leaf.grad.abs().max() > LARGEST_HALF:
+            hit()
+            leaf.grad.clamp_(-LARGEST_HALF, LARGEST_HALF)
+
+    with after_backward(correct):
+        yield
+
+
+@wrong_engine("fourth-gradient-replaces")
+@contextmanager
+def overwrites_the_gradient_at_the_fourth_backward(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+            for leaf in leaves_below(tensor):
+                leaf._calls = getattr(leaf, "_calls", 0) + 1
+                if leaf._calls == 4 and leaf.dim() == 0 and leaf.grad is not None:
+                    hit()
+                    leaf.grad = None
+            backward(tensor, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("gradient-frozen-after-1000")
+@contextmanager
+def freezes_the_gradient_after_a_thousand_backwards(hit: Callable[[], None]) -> Iterator[None]:
+    def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
+        if calls >= 1000 and before is not None:
+            hit()
+            leaf.grad.copy_(before)
+
+    with after_backward(correct):
+        yield
+
+
+@wrong_engine("reduction-stops-at-1024")
+@contextmanager
+def sums_the_gradient_over_the_first_1024_elements(hit: Callable[[], None]) -> Iterator[None]:
+    def reduce(gradient: Tensor, other: Tensor) -> Tensor:
+        if other.numel() > 1024:
+            hit()
+        return (gradient * other).reshape(-1)[:1024].sum()
+
+    with reduced_by(reduce):
+        yield

@@ -1,0 +1,325 @@
+"""spec/modes/decorators.md"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from typing import Any
+
+import torch
+from torch.utils._contextlib import _DecoratorContextManager
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Function = Callable[..., Any]
+Decorate = Callable[[Any, Function], Function]
+
+
+def _is_plain(function: Function) -> bool:
+    return not inspect.isclass(function) and not inspect.isgeneratorfunction(function)
+
+
+def _decorating(make: Callable[[Decorate], Decorate], block: type = _DecoratorContextManager) -> Any:
+    """Replace what `block(...)` does to a function that it decorates."""
+    return replaced(block, "__call__", make)
+
+
+@wrong_engine("decorator-reuses-one-block")
+@contextmanager
+def calls_share_one_block(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not _is_plain(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                hit()
+                with block:
+                    return function(*args, **kwargs)
+
+            return call
+
+        return wrong
+
+    with _decorating(make, torch.no_grad):
+        yield
+
+
+@wrong_engine("decorator-restores-mode-of-definition")
+@contextmanager
+def calls_bring_back_the_mode_of_the_definition(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            mode, decorated = torch.is_grad_enabled(), decorate(block, function)
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return decorated(*args, **kwargs)
+                finally:
+                    hit()
+                    torch._C._set_grad_enabled(mode)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("decorator-forgets-on-exception")
+@contextmanager
+def calls_that_raise_leave_their_mode_behind(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated = decorate(block, function)
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return decorated(*args, **kwargs)
+                except Exception:
+                    hit()
+                    torch._C._set_grad_enabled(isinstance(block, torch.enable_grad))
+                    raise
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("decorator-works-once")
+@contextmanager
+def only_the_first_call_is_decorated(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated, calls = decorate(block, function), 0
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == 1:
+                    return decorated(*args, **kwargs)
+                hit()
+                return function(*args, **kwargs)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("bare-decorator-returns-function")
+@contextmanager
+def no_grad_without_parentheses_returns_the_function(hit: Callable[[], None]) -> Iterator[None]:
+    def make(new: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(block: type, function: Function | None = None) -> Any:
+            if function is None:
+                return new(block)
+            hit()
+            return function
+
+        return wrong
+
+    with replaced(torch.no_grad, "__new__", make):
+        yield
+
+
+@wrong_engine("set-grad-decoration-switches")
+@contextmanager
+def writing_the_decorator_switches_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: torch.set_grad_enabled, function: Function) -> Function:
+            decorated = decorate(block, function)
+            if torch.is_grad_enabled() != block.mode:
+                hit()
+                torch._C._set_grad_enabled(block.mode)
+            return decorated
+
+        return wrong
+
+    with _decorating(make, torch.set_grad_enabled):
+        yield
+
+
+Step = Callable[[str], AbstractContextManager[Any]]
+
+
+def _stepping(function: Function, step: Step, returned: Callable[[Any], Any] = lambda value: value) -> Function:
+    """The generator function with each resumption ("send", "throw", "close"; at first "next") in a block of its own."""
+
+    @wraps(function)
+    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        inner = function(*args, **kwargs)
+        try:
+            with step("next"):
+                value = next(inner)
+            while True:
+                try:
+                    sent = yield value
+                except GeneratorExit:
+                    with step("close"):
+                        inner.close()
+                    raise
+                except BaseException as error:
+                    with step("throw"):
+                        value = inner.throw(error)
+                else:
+                    with step("send"):
+                        value = inner.send(sent)
+        except StopIteration as end:
+            return returned(end.value)
+
+    return generator
+
+
+def _decorating_generators(wrong_step: Callable[[Any], Step], **kwargs: Any) -> Any:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if inspect.isgeneratorfunction(function):
+                return _stepping(function, wrong_step(block), **kwargs)
+            return decorate(block, function)
+
+        return wrong
+
+    return _decorating(make)
+
+
+@wrong_engine("generator-keeps-mode-at-yield")
+@contextmanager
+def the_mode_stays_while_a_generator_waits(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.isgeneratorfunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                hit()
+                with block.clone():
+                    return (yield from function(*args, **kwargs))
+
+            return generator
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("generator-mode-for-first-step")
+@contextmanager
+def only_the_first_step_is_in_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong_step(block: Any) -> Step:
+        def step(resumption: str) -> AbstractContextManager[Any]:
+            if resumption == "next":
+                return block.clone()
+            hit()
+            return nullcontext()
+
+        return step
+
+    with _decorating_generators(wrong_step):
+        yield
+
+
+@wrong_engine("generator-throw-without-mode")
+@contextmanager
+def a_throw_runs_in_the_mode_of_its_caller(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong_step(block: Any) -> Step:
+        def step(resumption: str) -> AbstractContextManager[Any]:
+            if resumption != "throw":
+                return block.clone()
+            hit()
+            return nullcontext()
+
+        return step
+
+    with _decorating_generators(wrong_step):
+        yield
+
+
+@wrong_engine("generator-loses-return-value")
+@contextmanager
+def what_a_generator_returns_is_dropped(hit: Callable[[], None]) -> Iterator[None]:
+    def dropped(value: Any) -> None:
+        hit()
+
+    with _decorating_generators(lambda block: lambda resumption: block.clone(), returned=dropped):
+        yield
+
+
+@wrong_engine("class-decorated-throughout")
+@contextmanager
+def methods_of_a_decorated_class_run_in_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Any) -> Function:
+            if inspect.isclass(function):
+                for name, method in list(vars(function).items()):
+                    if inspect.isfunction(method):
+                        hit()
+                        setattr(function, name, decorate(block, method))
+            return decorate(block, function)
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("class-decorated-silently")
+@contextmanager
+def decorating_a_class_gives_no_warning(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Any) -> Function:
+            if not inspect.isclass(function):
+                return decorate(block, function)
+            hit()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return decorate(block, function)
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("async-body-decorated")
+@contextmanager
+def the_body_of_an_async_function_runs_in_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.iscoroutinefunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                hit()
+                with block.clone():
+                    return await function(*args, **kwargs)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield

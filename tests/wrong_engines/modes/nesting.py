@@ -1,0 +1,150 @@
+"""spec/modes/nesting.md"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Exit = Callable[..., None]
+
+
+def _switches_on_when_left(block: type, hit: Callable[[], None]) -> Any:
+    def make(leave: Exit) -> Exit:
+        def wrong(*args: Any) -> None:
+            leave(*args)
+            if not torch.is_grad_enabled():
+                hit()
+                torch._C._set_grad_enabled(True)
+
+        return wrong
+
+    return replaced(block, "__exit__", make)
+
+
+@wrong_engine("no-grad-exit-switches-on")
+@contextmanager
+def leaving_no_grad_switches_on(hit: Callable[[], None]) -> Iterator[None]:
+    with _switches_on_when_left(torch.no_grad, hit):
+        yield
+
+
+@wrong_engine("inference-exit-switches-on")
+@contextmanager
+def leaving_inference_mode_switches_on(hit: Callable[[], None]) -> Iterator[None]:
+    with _switches_on_when_left(torch.inference_mode, hit):
+        yield
+
+
+@wrong_engine("enable-grad-exit-keeps-on")
+@contextmanager
+def leaving_enable_grad_changes_nothing(hit: Callable[[], None]) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(*args: Any) -> None:
+            hit()
+
+        return wrong
+
+    with replaced(torch.enable_grad, "__exit__", make):
+        yield
+
+
+@wrong_engine("no-grad-stays-after-exception")
+@contextmanager
+def an_exception_leaves_no_grad_on(hit: Callable[[], None]) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(block: torch.no_grad, kind: Any, *rest: Any) -> None:
+            if kind is None:
+                leave(block, kind, *rest)
+            else:
+                hit()
+
+        return wrong
+
+    with replaced(torch.no_grad, "__exit__", make):
+        yield
+
+
+@wrong_engine("set-grad-stays-after-torch-error")
+@contextmanager
+def an_error_of_torch_leaves_set_grad_enabled_on(hit: Callable[[], None]) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(block: torch.set_grad_enabled, kind: Any, *rest: Any) -> None:
+            if kind is RuntimeError:
+                hit()
+            else:
+                leave(block, kind, *rest)
+
+        return wrong
+
+    with replaced(torch.set_grad_enabled, "__exit__", make):
+        yield
+
+
+@wrong_engine("set-grad-waits-for-with")
+@contextmanager
+def a_plain_call_waits_for_a_block(hit: Callable[[], None]) -> Iterator[None]:
+    def make(init: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.set_grad_enabled, mode: bool) -> None:
+            was = torch.is_grad_enabled()
+            init(block, mode)
+            # no_grad is itself made of plain calls, and is not to be broken here.
+            if not mode and was and sys._getframe(1).f_globals["__name__"] != torch.no_grad.__module__:
+                hit()
+                torch._C._set_grad_enabled(was)
+
+        return wrong
+
+    with replaced(torch.set_grad_enabled, "__init__", make):
+        yield
+
+
+@wrong_engine("no-grad-exit-keeps-plain-call")
+@contextmanager
+def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Callable[[], None]) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(block: torch.no_grad, *args: Any) -> None:
+            if torch.is_grad_enabled():
+                hit()
+            else:
+                leave(block, *args)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__exit__", make):
+        yield
+
+
+@wrong_engine("enable-grad-pierces-inference-mode")
+@contextmanager
+def enable_grad_leaves_inference_mode(hit: Callable[[], None]) -> Iterator[None]:
+    pierced: list[Any] = []
+
+    def make_enter(enter: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.enable_grad) -> None:
+            guard = None
+            if torch.is_inference_mode_enabled():
+                hit()
+                guard = torch.inference_mode(False)
+                guard.__enter__()
+            pierced.append(guard)
+            enter(block)
+
+        return wrong
+
+    def make_exit(leave: Exit) -> Exit:
+        def wrong(block: torch.enable_grad, *args: Any) -> None:
+            leave(block, *args)
+            if guard := pierced.pop():
+                guard.__exit__(*args)
+
+        return wrong
+
+    with replaced(torch.enable_grad, "__enter__", make_enter), replaced(torch.enable_grad, "__exit__", make_exit):
+        yield

@@ -1,0 +1,201 @@
+"""spec/modes/no-grad.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, leaves_below, replaced
+
+
+class Product(torch.autograd.Function):
+    """The product of two tensors, computed by `below` and differentiated as it should be."""
+
+    @staticmethod
+    def forward(ctx: Any, below: Callable[..., torch.Tensor], one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(one, other)
+        return below(one, other)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[None, torch.Tensor | None, torch.Tensor | None]:
+        one, other = ctx.saved_tensors
+        _, of_one, of_other = ctx.needs_input_grad
+        return (
+            None,
+            (grad * other.conj()).sum_to_size(one.shape).to(one.dtype) if of_one else None,
+            (grad * one.conj()).sum_to_size(other.shape).to(other.dtype) if of_other else None,
+        )
+
+
+Below = Callable[..., torch.Tensor]
+
+
+def multiplication(multiply: Callable[[Below, torch.Tensor, torch.Tensor], torch.Tensor]) -> Any:
+    """Put `multiply(below, one, other)` in the place of multiplication; a number reaches it as a tensor."""
+
+    def make(below: Below) -> Callable[..., torch.Tensor]:
+        def kernel_of_numbers_too(one: torch.Tensor, other: torch.Tensor | float) -> torch.Tensor:
+            as_tensor = other if isinstance(other, torch.Tensor) else torch.tensor(other, dtype=one.dtype)
+            return multiply(below, one, as_tensor)
+
+        return kernel_of_numbers_too
+
+    return kernel("mul.Tensor", make)
+
+
+def _multiplying(wrong: Callable[[Below, torch.Tensor, torch.Tensor], torch.Tensor | None]) -> Any:
+    """Multiplication that asks `wrong` while grad mode is off, and is right where that has no answer."""
+
+    def multiply(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        result = None if torch.is_grad_enabled() else wrong(below, one, other)
+        return Product.apply(below, one, other) if result is None else result
+
+    return multiplication(multiply)
+
+
+def _recorded(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    with torch.enable_grad():
+        return Product.apply(below, one, other)
+
+
+@wrong_engine("no-grad-records-0d")
+@contextmanager
+def records_products_of_0d_tensors(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.ndim == 0 and one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-records-from-second-block")
+@contextmanager
+def switches_recording_off_once(hit: Callable[[], None]) -> Iterator[None]:
+    blocks = 0
+
+    def make(enter: Callable[[torch.no_grad], None]) -> Callable[[torch.no_grad], None]:
+        def wrong(block: torch.no_grad) -> None:
+            nonlocal blocks
+            blocks += 1
+            was = torch.is_grad_enabled()
+            enter(block)
+            if blocks > 1 and was:
+                hit()
+                torch.set_grad_enabled(True)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__enter__", make):
+        yield
+
+
+@wrong_engine("no-grad-kernel-ignores-offset")
+@contextmanager
+def reads_from_the_start_of_the_storage(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.storage_offset() > 0:
+            hit()
+            return below(one.detach().as_strided(one.shape, one.stride(), 0), other.detach())
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-detaches-after-recording")
+@contextmanager
+def records_and_detaches(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.requires_grad or other.requires_grad:
+            hit()
+            return _recorded(below, one, other).detach()
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-result-requires-grad")
+@contextmanager
+def gives_results_the_flag_of_their_inputs(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.requires_grad:
+            hit()
+            return below(one, other).requires_grad_()
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-backward-does-nothing")
+@contextmanager
+def ignores_backward_inside(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Callable[..., None]) -> Callable[..., None]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if torch.is_grad_enabled():
+                backward(tensor, *args, **kwargs)
+            else:
+                hit()
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("no-grad-backward-skips-0d-leaf")
+@contextmanager
+def leaves_out_0d_leaves_inside(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Callable[..., None]) -> Callable[..., None]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            backward(tensor, *args, **kwargs)
+            if not torch.is_grad_enabled():
+                for leaf in leaves_below(tensor):
+                    if leaf.ndim == 0:
+                        hit()
+                        leaf.grad = None
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("no-grad-factory-drops-flag")
+@contextmanager
+def zeros_inside_never_require_grad(hit: Callable[[], None]) -> Iterator[None]:
+    def make(zeros: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(*args: Any, requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:
+            if requires_grad and not torch.is_grad_enabled():
+                hit()
+                requires_grad = False
+            return zeros(*args, requires_grad=requires_grad, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "zeros", make):
+        yield
+
+
+@wrong_engine("no-grad-ignores-set-flag")
+@contextmanager
+def ignores_requires_grad_inside(hit: Callable[[], None]) -> Iterator[None]:
+    def make(requires_grad_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            if requires_grad and not torch.is_grad_enabled():
+                hit()
+                return tensor
+            return requires_grad_(tensor, requires_grad)
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad_", make):
+        yield

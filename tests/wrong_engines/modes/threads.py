@@ -1,0 +1,120 @@
+"""spec/modes/threads.md"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.modes.no_grad import Below, Product, multiplication
+from tests.wrong_engines.tools import replaced
+
+Start = Callable[[threading.Thread], None]
+
+
+@wrong_engine("new-thread-inherits-mode")
+@contextmanager
+def a_new_thread_has_the_mode_of_its_starter(hit: Callable[[], None]) -> Iterator[None]:
+    def make(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            mode, run = torch.is_grad_enabled(), thread.run
+
+            def run_in_mode() -> None:
+                torch._C._set_grad_enabled(mode)
+                run()
+
+            if not mode:
+                hit()
+                thread.run = run_in_mode  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
+        yield
+
+
+@wrong_engine("new-thread-inherits-inference-mode")
+@contextmanager
+def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Callable[[], None]) -> Iterator[None]:
+    def make(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def run_in_mode() -> None:
+                with torch.inference_mode():
+                    run()
+
+            if torch.is_inference_mode_enabled():
+                hit()
+                thread.run = run_in_mode  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
+        yield
+
+
+@wrong_engine("one-mode-for-all-threads")
+@contextmanager
+def the_last_switch_counts_everywhere(hit: Callable[[], None]) -> Iterator[None]:
+    last = torch.is_grad_enabled()
+    switch_of_thread = torch._C._set_grad_enabled
+
+    def make_switch(switch: Callable[[bool], None]) -> Callable[[bool], None]:
+        def wrong(mode: bool) -> None:
+            nonlocal last
+            last = mode
+            switch(mode)
+
+        return wrong
+
+    def multiply(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() == last or torch.is_inference_mode_enabled():
+            return Product.apply(below, one, other)
+        hit()
+        switch_of_thread(last)
+        try:
+            return Product.apply(below, one, other)
+        finally:
+            switch_of_thread(not last)
+
+    with replaced(torch._C, "_set_grad_enabled", make_switch), multiplication(multiply):
+        yield
+
+
+@wrong_engine("thread-end-leaks-mode")
+@contextmanager
+def who_joins_a_thread_gets_its_mode(hit: Callable[[], None]) -> Iterator[None]:
+    ended_off: set[threading.Thread] = set()
+
+    def make_start(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def run_and_tell() -> None:
+                run()
+                if not torch.is_grad_enabled():
+                    ended_off.add(thread)
+
+            thread.run = run_and_tell  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    def make_join(join: Callable[..., None]) -> Callable[..., None]:
+        def wrong(thread: threading.Thread, *args: Any, **kwargs: Any) -> None:
+            join(thread, *args, **kwargs)
+            if thread in ended_off:
+                hit()
+                torch._C._set_grad_enabled(False)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make_start), replaced(threading.Thread, "join", make_join):
+        yield

@@ -1,0 +1,139 @@
+"""spec/modes/views.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+CREATED_INSIDE = "A view was created in no_grad mode and is being modified inplace with grad mode enabled."
+
+Slice = Callable[[torch.Tensor, Any], torch.Tensor]
+Update = Callable[..., torch.Tensor]
+
+
+def _slicing_inside(wrong: Callable[[Slice, torch.Tensor, Any], torch.Tensor]) -> Any:
+    """Replace slicing while grad mode is off."""
+
+    def make(slice_: Slice) -> Slice:
+        def replacement(tensor: torch.Tensor, index: Any) -> torch.Tensor:
+            return slice_(tensor, index) if torch.is_grad_enabled() else wrong(slice_, tensor, index)
+
+        return replacement
+
+    return replaced(torch.Tensor, "__getitem__", make)
+
+
+@wrong_engine("no-grad-view-copies-strided")
+@contextmanager
+def a_slice_of_a_strided_tensor_is_a_copy(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if tensor.is_contiguous():
+            return slice_(tensor, index)
+        hit()
+        return slice_(tensor, index).clone()
+
+    with _slicing_inside(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-own-version")
+@contextmanager
+def a_slice_counts_its_own_versions(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        hit()
+        return slice_(tensor.data, index)
+
+    with _slicing_inside(wrong):
+        yield
+
+
+def _refused(wrong: Callable[..., torch.Tensor]) -> Any:
+    """Replace subtraction in place where torch refuses it because the view was made inside."""
+
+    def make(update: Update) -> Update:
+        def replacement(tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+            try:
+                return update(tensor, *args)
+            except RuntimeError as refusal:
+                if "created in no_grad mode" not in str(refusal):
+                    raise
+                return wrong(update, refusal, tensor, *args)
+
+        return replacement
+
+    return replaced(torch.Tensor, "sub_", make)
+
+
+@wrong_engine("no-grad-view-writes-before-refusal")
+@contextmanager
+def a_refused_change_has_been_written(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+        hit()
+        update(tensor.data, *args)
+        raise refusal
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-change-allowed")
+@contextmanager
+def a_view_made_inside_is_changed_outside(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+        hit()
+        return update(tensor.detach(), *args)
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-always-refused", refuses=CREATED_INSIDE)
+@contextmanager
+def every_view_made_inside_is_refused(hit: Callable[[], None]) -> Iterator[None]:
+    made_inside = "made_inside_no_grad"
+
+    def mark(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        view = slice_(tensor, index)
+        setattr(view, made_inside, True)
+        return view
+
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+            if torch.is_grad_enabled() and hasattr(tensor, made_inside):
+                hit()
+                raise RuntimeError(CREATED_INSIDE)
+            return update(tensor, *args)
+
+        return wrong
+
+    with _slicing_inside(mark), replaced(torch.Tensor, "fill_", make):
+        yield
+
+
+@wrong_engine("no-grad-view-detached")
+@contextmanager
+def a_slice_made_inside_is_detached(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        hit()
+        return slice_(tensor.detach(), index)
+
+    with _slicing_inside(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-recorded")
+@contextmanager
+def a_slice_made_inside_is_recorded(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        hit()
+        with torch.enable_grad():
+            return slice_(tensor, index)
+
+    with _slicing_inside(wrong):
+        yield

@@ -1,0 +1,147 @@
+"""spec/numpy/refused-arrays.md"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@contextmanager
+def _taking(entrance: str, concerns: Callable[[np.ndarray], bool], hit: Hit, change: Change) -> Iterator[None]:
+    """torch.ENTRANCE with each array of some kind changed before it is looked at."""
+
+    def make(original: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if isinstance(data, np.ndarray) and concerns(data):
+                hit()
+                data = change(data)
+            return original(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, entrance, make):
+        yield
+
+
+def _is_reversed(array: np.ndarray) -> bool:
+    return any(stride < 0 for stride in array.strides)
+
+
+def _is_packed(array: np.ndarray) -> bool:
+    return any(stride % array.itemsize for stride in array.strides)
+
+
+def _forwards(array: np.ndarray) -> np.ndarray:
+    return array[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in array.strides)]
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    strides = tuple(stride // array.itemsize * array.itemsize for stride in array.strides)
+    return np.lib.stride_tricks.as_strided(array, strides=strides)
+
+
+def _turned_round(array: np.ndarray) -> np.ndarray:
+    array[...] = np.flip(array).copy()
+    return array
+
+
+@wrong_engine("reversed-read-forwards")
+@contextmanager
+def drops_the_sign_of_a_stride(hit: Hit) -> Iterator[None]:
+    with _taking("from_numpy", _is_reversed, hit, _forwards):
+        yield
+
+
+@wrong_engine("tensor-mends-reversed")
+@contextmanager
+def copies_a_reversed_array(hit: Hit) -> Iterator[None]:
+    with _taking("tensor", _is_reversed, hit, lambda array: array.copy()):
+        yield
+
+
+@wrong_engine("byte-order-ignored")
+@contextmanager
+def reads_bytes_as_they_come(hit: Hit) -> Iterator[None]:
+    def native(array: np.ndarray) -> np.ndarray:
+        return array.view(array.dtype.newbyteorder("="))
+
+    with _taking("as_tensor", lambda array: not array.dtype.isnative, hit, native):
+        yield
+
+
+@wrong_engine("packed-strides-rounded")
+@contextmanager
+def rounds_strides_down(hit: Hit) -> Iterator[None]:
+    with _taking("asarray", _is_packed, hit, _rounded):
+        yield
+
+
+@wrong_engine("refusal-reverses-the-array")
+@contextmanager
+def turns_the_array_round_before_it_refuses(hit: Hit) -> Iterator[None]:
+    with _taking("from_numpy", _is_reversed, hit, _turned_round):
+        yield
+
+
+@wrong_engine("objects-counted")
+@contextmanager
+def makes_numbers_of_objects(hit: Hit) -> Iterator[None]:
+    with _taking("tensor", lambda array: array.dtype == object, hit, lambda array: array.astype(float)):
+        yield
+
+
+@wrong_engine("dates-as-integers")
+@contextmanager
+def makes_integers_of_dates(hit: Hit) -> Iterator[None]:
+    with _taking("asarray", lambda array: array.dtype.kind == "M", hit, lambda array: array.view(np.int64)):
+        yield
+
+
+def _is_read_only(array: np.ndarray) -> bool:
+    return not array.flags.writeable
+
+
+@wrong_engine("read-only-copied")
+@contextmanager
+def copies_a_read_only_array(hit: Hit) -> Iterator[None]:
+    with _taking("from_numpy", _is_read_only, hit, lambda array: array.copy()):
+        yield
+
+
+@wrong_engine("read-only-silent")
+@contextmanager
+def says_nothing_about_a_read_only_array(hit: Hit) -> Iterator[None]:
+    def make(as_tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            with warnings.catch_warnings():
+                if isinstance(data, np.ndarray) and _is_read_only(data):
+                    hit()
+                    warnings.simplefilter("ignore")
+                return as_tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make):
+        yield
+
+
+@wrong_engine("tensor-warns")
+@contextmanager
+def warns_about_a_copy(hit: Hit) -> Iterator[None]:
+    def warned(array: np.ndarray) -> np.ndarray:
+        warnings.warn("The given NumPy array is not writable", UserWarning, stacklevel=3)
+        return array
+
+    with _taking("tensor", _is_read_only, hit, warned):
+        yield

@@ -1,0 +1,186 @@
+"""spec/numpy/refused-tensors.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+Numpy = Callable[..., np.ndarray]
+Wrong = Callable[[Numpy, torch.Tensor, bool], np.ndarray]
+
+REFUSAL = "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+
+
+@contextmanager
+def _numpy(concerns: Callable[[torch.Tensor, bool], bool], hit: Hit, wrong: Wrong) -> Iterator[None]:
+    """numpy() as `wrong(numpy, tensor, force)` for the tensors that it concerns, also below np.asarray."""
+
+    def make(numpy: Any) -> Any:
+        def partly_wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            if not concerns(tensor, force):
+                return numpy(tensor, force=force)
+            hit()
+            return wrong(numpy, tensor, force)
+
+        return partly_wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+def _is_recorded(tensor: torch.Tensor, force: bool) -> bool:
+    return tensor.requires_grad and torch.is_grad_enabled() and not force
+
+
+def _is_unrecorded(tensor: torch.Tensor, force: bool) -> bool:
+    return tensor.requires_grad and not torch.is_grad_enabled() and not force
+
+
+def _is_forced(tensor: torch.Tensor, force: bool) -> bool:
+    return tensor.requires_grad and force
+
+
+def _then_detached(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
+    try:
+        return numpy(tensor, force=force)
+    finally:
+        tensor.requires_grad_(False)
+
+
+@wrong_engine("numpy-detaches-non-leaves")
+@contextmanager
+def detaches_what_is_no_leaf(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return _is_recorded(tensor, force) and not tensor.is_leaf
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach())):
+        yield
+
+
+@wrong_engine("array-protocol-detaches")
+@contextmanager
+def detaches_for_the_protocol(hit: Hit) -> Iterator[None]:
+    def make(protocol: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> np.ndarray:
+            if tensor.requires_grad:
+                hit()
+            return protocol(tensor.detach(), *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__array__", make):
+        yield
+
+
+@wrong_engine("refusal-stops-recording")
+@contextmanager
+def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
+    with _numpy(lambda tensor, force: _is_recorded(tensor, force) and tensor.is_leaf, hit, _then_detached):
+        yield
+
+
+@wrong_engine("detached-array-copies-slices")
+@contextmanager
+def copies_a_detached_slice(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        covered = tensor.numel() * tensor.element_size()
+        return not tensor.requires_grad and covered < tensor.untyped_storage().nbytes()
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor, force=force).copy()):
+        yield
+
+
+@wrong_engine("refused-in-every-mode", refuses=REFUSAL)
+@contextmanager
+def refuses_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def refuse(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
+        raise RuntimeError(REFUSAL)
+
+    with _numpy(_is_unrecorded, hit, refuse):
+        yield
+
+
+@wrong_engine("no-grad-array-copies")
+@contextmanager
+def copies_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    with _numpy(_is_unrecorded, hit, lambda numpy, tensor, force: numpy(tensor).copy()):
+        yield
+
+
+@wrong_engine("inference-array-detaches")
+@contextmanager
+def detaches_leaves_in_inference_mode(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return _is_unrecorded(tensor, force) and tensor.is_leaf and torch.is_inference_mode_enabled()
+
+    with _numpy(concerns, hit, _then_detached):
+        yield
+
+
+@wrong_engine("conj-bit-ignored")
+@contextmanager
+def shows_the_memory_of_a_conjugate(hit: Hit) -> Iterator[None]:
+    with _numpy(lambda tensor, force: tensor.is_conj() and not force, hit, lambda numpy, tensor, _: numpy(tensor.conj())):
+        yield
+
+
+@wrong_engine("neg-bit-resolved")
+@contextmanager
+def copies_a_negative(hit: Hit) -> Iterator[None]:
+    def resolve(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
+        return numpy(tensor.resolve_neg())
+
+    with _numpy(lambda tensor, force: tensor.is_neg() and not force, hit, resolve):
+        yield
+
+
+@wrong_engine("bfloat16-widened")
+@contextmanager
+def widens_bfloat16_by_force(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return force and tensor.dtype == torch.bfloat16
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.float(), force=True)):
+        yield
+
+
+@wrong_engine("sparse-densified")
+@contextmanager
+def makes_a_sparse_tensor_dense(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return tensor.layout == torch.sparse_coo
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.to_dense())):
+        yield
+
+
+@wrong_engine("force-always-copies")
+@contextmanager
+def copies_by_force(hit: Hit) -> Iterator[None]:
+    with _numpy(_is_forced, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
+        yield
+
+
+@wrong_engine("force-forgets-neg")
+@contextmanager
+def drops_the_negative_bit_by_force(hit: Hit) -> Iterator[None]:
+    def drop(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
+        return numpy(torch._neg_view(tensor), force=True).copy()
+
+    with _numpy(lambda tensor, force: force and tensor.is_neg(), hit, drop):
+        yield
+
+
+@wrong_engine("force-detaches-in-place")
+@contextmanager
+def detaches_the_leaf_by_force(hit: Hit) -> Iterator[None]:
+    with _numpy(lambda tensor, force: _is_forced(tensor, force) and tensor.is_leaf, hit, _then_detached):
+        yield

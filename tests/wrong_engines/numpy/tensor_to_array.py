@@ -1,0 +1,129 @@
+"""spec/numpy/tensor-to-array.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+Change = Callable[[torch.Tensor, np.ndarray], np.ndarray]
+
+
+@contextmanager
+def _arrays_changed(change: Change) -> Iterator[None]:
+    def make(numpy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            return change(tensor, numpy(tensor, force=force))
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+@wrong_engine("numpy-copies-stepped")
+@contextmanager
+def copies_what_has_gaps(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.is_contiguous():
+            return array
+        hit()
+        return array.copy()
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("numpy-forgets-offset")
+@contextmanager
+def starts_where_the_storage_starts(hit: Hit) -> Iterator[None]:
+    def make(numpy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            if tensor.ndim == 1 and tensor.storage_offset() > 0:
+                hit()
+                tensor = tensor.as_strided(tensor.shape, tensor.stride(), 0)
+            return numpy(tensor, force=force)
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+@wrong_engine("numpy-copies-from-second-call")
+@contextmanager
+def copies_what_has_an_array_already(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if not hasattr(tensor, "has_an_array"):
+            tensor.has_an_array = True  # type: ignore[attr-defined]
+            return array
+        hit()
+        return array.copy()
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("numpy-widens-half")
+@contextmanager
+def widens_half_precision(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.dtype != torch.float16:
+            return array
+        hit()
+        return array.astype(np.float32)
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("numpy-flattens-0d")
+@contextmanager
+def adds_a_dimension_to_none(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.ndim:
+            return array
+        hit()
+        return array.reshape(1)
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("array-protocol-copies-0d")
+@contextmanager
+def copies_0d_for_the_protocol(hit: Hit) -> Iterator[None]:
+    def make(protocol: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> np.ndarray:
+            array = protocol(tensor, *args, **kwargs)
+            if tensor.ndim:
+                return array
+            hit()
+            return array.copy()
+
+        return wrong
+
+    with replaced(torch.Tensor, "__array__", make):
+        yield
+
+
+@wrong_engine("array-protocol-ignores-dtype")
+@contextmanager
+def ignores_the_dtype_of_the_protocol(hit: Hit) -> Iterator[None]:
+    def make(protocol: Any) -> Any:
+        def wrong(tensor: torch.Tensor, dtype: Any = None, **kwargs: Any) -> np.ndarray:
+            if dtype is not None:
+                hit()
+            return protocol(tensor, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__array__", make):
+        yield
