@@ -67,9 +67,9 @@ def test_paths(tests: Path) -> list[Path]:
     )
 
 
-def read_bindings(tests: Path) -> list[Binding]:
-    """Every test function of every chapter."""
-    return [binding for path in test_paths(tests) for binding in bindings_in(path)]
+def engine_paths(tests: Path) -> list[Path]:
+    """The files of wrong engines."""
+    return sorted((tests / "wrong_engines").glob("*/*.py"))
 
 
 def bindings_in(path: Path) -> Iterator[Binding]:
@@ -82,11 +82,6 @@ def bindings_in(path: Path) -> Iterator[Binding]:
         for identifier in decorators or [None]:
             yield Binding(definition[1], identifier, path, line)
         end_of_previous = definition.end()
-
-
-def read_engines(tests: Path) -> list[Engine]:
-    """Every wrong engine that is defined below `tests/wrong_engines`."""
-    return [engine for path in sorted((tests / "wrong_engines").glob("*/*.py")) for engine in engines_in(path)]
 
 
 def engines_in(path: Path) -> Iterator[Engine]:

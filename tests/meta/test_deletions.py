@@ -6,6 +6,7 @@ import ast
 import shutil
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def read_again(project: Project, path: Path) -> Project:
     return replace(project, spec=spec)
 
 
+@cache
 def functions_in(path: Path) -> dict[str, tuple[int, int]]:
     """The first line, decorators included, and the last of each function of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..bindings import test_paths
 from ..problems import Problem
 from ..project import Project
 from ..spec import Item
@@ -16,11 +15,11 @@ class Mirrored:
 
     def problems(self, project: Project) -> Iterator[Problem]:
         tests = {item.path: self._test_of(project, item.path) for item in project.spec.items}
-        mirrors = set(tests.values())
+        mirrors, there = set(tests.values()), set(project.test_files)
         for item, test in tests.items():
-            if not test.is_file():
+            if test not in there:
                 yield Problem(item, 1, f"the item has no mirror: its tests belong in {_from(project, test)}")
-        for test in test_paths(project.tests):
+        for test in project.test_files:
             if test.parent.parent != project.tests or not test.name.startswith("test_"):
                 yield Problem(test, 1, "the tests have no place: write tests/CHAPTER/test_ITEM.py")
             elif test not in mirrors:
