@@ -38,6 +38,7 @@ TORCH = Version(Version(torch.__version__).base_version)
 PLACES = (torch, torch.Tensor, torch.autograd, torch.autograd.grad_mode, torch.autograd.graph, torch.nn.Module)
 """Where engines put defects in by replacing attributes; after an engine they have to be as they were."""
 
+
 @dataclass
 class EngineRun:
     """What happened with an engine in: how often its defect showed, and what each rule made of it."""
