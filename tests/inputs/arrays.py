@@ -1,7 +1,7 @@
 """NumPy arrays, and the tensors whose dtype NumPy has too.
 
-What is drawn is the NumPy expression of an array that owns its memory or looks into it: in C or in Fortran order, behind an
-offset, with a step, 0-d, or overlapping itself with a stride of 0. Every array is writable.
+What is drawn is the NumPy expression of an array that owns its memory or looks into it: in C or in Fortran order,
+behind an offset, with a step, 0-d, or overlapping itself with a stride of 0. Every array is writable.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from hypothesis import strategies as st
 
 from . import layouts as memory
-from . import shapes as sizes
 from .expression import Expression
 from .shapes import Shape
+from .shapes import shapes as any_shapes
 from .values import integers, nested
 
 FLOATING = ("np.float32", "np.float64", "np.float16")
@@ -103,7 +103,7 @@ def telling_shapes(min_dims: int = 0) -> st.SearchStrategy[Shape]:
 
     In a small shape most layouts are the same layout.
     """
-    return sizes.shapes(min_dims=min_dims) | sizes.shapes(min_dims=2, min_side=2)
+    return any_shapes(min_dims=min_dims) | any_shapes(min_dims=2, min_side=2)
 
 
 @cache

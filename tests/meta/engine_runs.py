@@ -17,6 +17,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -35,8 +36,12 @@ CAUGHT, SURVIVED, CRASHED = "caught", "survived", "crashed"
 SECONDS = 120
 TORCH = Version(Version(torch.__version__).base_version)
 
+MADE_UP, ITS_BACKEND = "unheard", "tests.meta.backends.unheard"
+"""The device on which a rule about accelerators meets its engines; only the child registers it."""
+
 PLACES = (torch, torch.Tensor, torch.autograd, torch.autograd.grad_mode, torch.autograd.graph, torch.nn.Module)
 """Where engines put defects in by replacing attributes; after an engine they have to be as they were."""
+
 
 @dataclass
 class EngineRun:
@@ -53,7 +58,7 @@ Case = tuple[Callable[..., Any], dict[str, Any]]
 
 
 def load_tests() -> dict[str, list[Case]]:
-    """Every test of every rule with each of its cases on the CPU; no shrinking, because one failing example will do.
+    """Every test of every rule with each of its cases on one device; no shrinking, because one failing example will do.
 
     A test that is known to fail on this torch is left out: it fails with and without an engine.
     """
@@ -81,9 +86,20 @@ def load_tests() -> dict[str, list[Case]]:
         settings.load_profile("standard")
 
 
+@cache
+def _about_accelerators() -> frozenset[str]:
+    return frozenset(rule.id for rule in read_spec(ROOT / "spec").rules.values() if rule.devices == "accelerator")
+
+
+def lacks_a_device_for(rules: Iterable[str]) -> bool:
+    """Whether a rule among these is about accelerators, and this torch has no devices in Python."""
+    return Version("2.11") > TORCH and not _about_accelerators().isdisjoint(rules)
+
+
 def _cases(function: Callable[..., Any]) -> Iterator[dict[str, Any]]:
     names = inspect.signature(function).parameters
-    here = {"device": targets.CPU} if "device" in names else {}
+    device = MADE_UP if getattr(function, bindings.RULE_OF) in _about_accelerators() else targets.CPU
+    here = {"device": device} if "device" in names else {}
     if "dtype" not in names:
         yield here
         return
@@ -120,6 +136,8 @@ def run_engine(engine: WrongEngine, rules: Iterable[str], tests: dict[str, list[
 
 def _in_child(engine: WrongEngine, rules: list[str], tests: dict[str, list[Case]]) -> EngineRun:
     run = EngineRun()
+    if not _about_accelerators().isdisjoint(rules):
+        importlib.import_module(ITS_BACKEND)
     before = [dict(vars(place)) for place in PLACES]
     with engine.installed():
         for rule in rules:

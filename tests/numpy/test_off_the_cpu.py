@@ -48,7 +48,7 @@ ON_THE_DEVICE = tensors(telling_shapes(), st.sampled_from(DTYPES)) | leaves(tell
 def test_a_tensor_off_the_cpu_is_refused(device, x):
     before = state(x)
     for convert in CONVERSIONS:
-        with pytest.raises(TypeError, match="can't convert .* device type tensor to numpy") as refusal:
+        with pytest.raises(TypeError, match=r"can't convert .* device type tensor to numpy") as refusal:
             convert(x)
         assert refusal.type is TypeError
         assert state(x) == before

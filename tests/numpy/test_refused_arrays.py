@@ -22,14 +22,25 @@ COPYING = (
     lambda a: torch.tensor(a),
     lambda a: torch.asarray(a, copy=True),
 )
-STRANGE_DTYPES = ("object", "'U3'", "'S3'", "'V4'", "'datetime64[D]'", "'timedelta64[s]'", "[('a', np.float32)]", "np.longdouble")
+STRANGE_DTYPES = (
+    "object",
+    "'U3'",
+    "'S3'",
+    "'V4'",
+    "'datetime64[D]'",
+    "'timedelta64[s]'",
+    "[('a', np.float32)]",
+    "np.longdouble",
+)
 
 
 def reversed_arrays():
     """An array run through backwards along its first or its last dimension, and what is wrong with it."""
     several = arrays(shapes(min_dims=1, min_side=2), among=APART)
     return st.tuples(
-        st.builds(lambda array, way: Expression(array.source + way), several, st.sampled_from(("[::-1]", "[..., ::-1]"))),
+        st.builds(
+            lambda array, way: Expression(array.source + way), several, st.sampled_from(("[::-1]", "[..., ::-1]"))
+        ),
         st.just("stride in the given numpy array is negative"),
     )
 
@@ -62,7 +73,7 @@ def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_no
     a, reason = case
     before = a.tolist(), a.strides, a.dtype
     for convert in CONVERSIONS:
-        with pytest.raises(ValueError, match=reason) as refusal:
+        with pytest.raises(Exception, match=reason) as refusal:
             convert(a)
         assert refusal.type is ValueError
         assert (a.tolist(), a.strides, a.dtype) == before
@@ -77,7 +88,9 @@ def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_no
 )
 def test_a_dtype_that_torch_lacks_is_refused_by_name(device, a):
     for convert in CONVERSIONS:
-        with pytest.raises(TypeError, match=f"can't convert np.ndarray of type numpy.{a.dtype.type.__name__}") as refusal:
+        with pytest.raises(
+            TypeError, match=f"can't convert np.ndarray of type numpy.{a.dtype.type.__name__}"
+        ) as refusal:
             convert(a)
         assert refusal.type is TypeError
 

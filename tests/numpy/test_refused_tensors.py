@@ -35,7 +35,6 @@ WITH_A_BIT = (
 """Views of a complex tensor that mean something else than their memory says, and what is said of them."""
 
 
-
 @st.composite
 def complex_tensors(draw):
     """A complex tensor with a real and an imaginary part, leaf or not."""
@@ -83,11 +82,11 @@ def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_deta
 def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device, leaf, route):
     x = route(leaf)
     for not_recording in NOT_RECORDING:
-        for convert in CONVERSIONS:
-            before = state(leaf, x)
-            with not_recording():
-                array = convert(x)
-            assert state(leaf, x) == before
+        before = state(leaf, x)
+        with not_recording():
+            arrays = [convert(x) for convert in CONVERSIONS]
+        assert state(leaf, x) == before
+        for array in arrays:
             assert aliases(x, array)
 
 

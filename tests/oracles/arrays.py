@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 
-def aliases(tensor: torch.Tensor, array: np.ndarray) -> bool:
+def aliases(tensor: torch.Tensor, array: np.ndarray[Any, Any]) -> bool:
     """Whether each element of the tensor is the element of the array at the same index, whichever of the two writes.
 
     Outside inference mode. If so, both keep the values they had; where there are no elements there is nothing to prove.
@@ -26,7 +28,7 @@ def aliases(tensor: torch.Tensor, array: np.ndarray) -> bool:
     return True
 
 
-def disjoint(tensor: torch.Tensor, array: np.ndarray) -> bool:
+def disjoint(tensor: torch.Tensor, array: np.ndarray[Any, Any]) -> bool:
     """Whether no write to the elements of either is seen through the other.
 
     Outside inference mode. Neither keeps its values.
@@ -39,4 +41,4 @@ def disjoint(tensor: torch.Tensor, array: np.ndarray) -> bool:
     before = array.tolist()
     for index in np.ndindex(tuple(tensor.shape)):
         tensor[index] = tensor[index].item() == 0
-    return array.tolist() == before
+    return bool(array.tolist() == before)

@@ -80,6 +80,25 @@ def reads_bytes_as_they_come(hit: Hit) -> Iterator[None]:
         yield
 
 
+@wrong_engine("byte-order-not-implemented")
+@contextmanager
+def raises_another_error_for_foreign_bytes(hit: Hit) -> Iterator[None]:
+    def make(asarray: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return asarray(data, *args, **kwargs)
+            except ValueError as error:
+                if data.dtype.isnative:
+                    raise
+                hit()
+                raise NotImplementedError(str(error)) from None
+
+        return wrong
+
+    with replaced(torch, "asarray", make):
+        yield
+
+
 @wrong_engine("packed-strides-rounded")
 @contextmanager
 def rounds_strides_down(hit: Hit) -> Iterator[None]:

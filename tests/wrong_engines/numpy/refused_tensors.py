@@ -128,7 +128,9 @@ def detaches_leaves_in_inference_mode(hit: Hit) -> Iterator[None]:
 @wrong_engine("conj-bit-ignored")
 @contextmanager
 def shows_the_memory_of_a_conjugate(hit: Hit) -> Iterator[None]:
-    with _numpy(lambda tensor, force: tensor.is_conj() and not force, hit, lambda numpy, tensor, _: numpy(tensor.conj())):
+    with _numpy(
+        lambda tensor, force: tensor.is_conj() and not force, hit, lambda numpy, tensor, _: numpy(tensor.conj())
+    ):
         yield
 
 
