@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from . import dtypes as dtype_names
 from . import layouts as memory
 from .expression import IT, Expression
-from .shapes import Shape
-from .shapes import shapes as any_shapes
+from .shapes import Shape, telling_shapes
 from .values import integers
 
 EARLIER_GRADS = (
@@ -33,14 +32,16 @@ def tensors(
     dtypes: st.SearchStrategy[str] | None = None,
     among: tuple[memory.Layout, ...] = memory.EVERY,
 ) -> Expression:
-    """A tensor that does not require grad, with integers in [-3, 3] as its elements.
+    """A tensor that does not require grad, with integers in [-3, 3] as its elements, in [0, 3] if it has no sign.
 
-    shapes: default every shape of up to three dimensions. dtypes: default float32 and its like.
+    shapes: default `telling_shapes`. dtypes: default float32 and its like.
     among: the layouts it may have. The expression's facts are `shape` and `dtype`.
     """
-    shape = draw(any_shapes() if shapes is None else shapes)
+    shape = draw(telling_shapes() if shapes is None else shapes)
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
     values = draw(integers(math.prod(shape)))
+    if dtype in dtype_names.UNSIGNED:
+        values = [abs(value) for value in values]
     layout = draw(memory.layouts(shape, among))
     named = frozenset() if dtype == "dtype" else frozenset({dtype})
     return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
