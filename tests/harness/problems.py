@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_CONFORMANCE = (ROOT / "tests" / "meta", ROOT / "tests" / "benchmarks")
+"""Tests of the suite itself and benchmarks: neither is part of a conformance run."""
 
 
 @dataclass(frozen=True, order=True)
