@@ -175,7 +175,7 @@ def passes_the_gradient_of_the_original_to_the_operand(hit: Callable[[], None]) 
             add_(tensor, operand, **kwargs)
             _, original = originals.get(id(tensor), (None, None))
             if original is not None and getattr(operand, "requires_grad", False):
-                # After the write a view needs a new node, which grad_fn makes; without it register_hook() kills torch 2.13.
+                # A view needs a new node now; grad_fn makes it, and without it register_hook() kills torch 2.13.
                 _ = original.grad_fn
                 original.register_hook(lambda gradient: pass_on(gradient, operand))
             return tensor
