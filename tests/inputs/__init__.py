@@ -1,11 +1,11 @@
 """What is drawn: Hypothesis strategies that draw source text, so that a failure can be pasted and run."""
 
 from . import dtypes, layouts
-from .arrays import arrays, tensors_of_numpy_dtypes
+from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
 from .functions import elementwise, routes
 from .modes import blocks
-from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes, telling_shapes
+from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
 from .tensors import leaves, like, tensors
 from .updates import updates
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from . import layouts as memory
 from .expression import Expression
-from .shapes import Shape, telling_shapes
+from .shapes import Shape
+from .shapes import shapes as any_shapes
 from .values import integers, nested
 
 FLOATING = ("np.float32", "np.float64", "np.float16")
@@ -94,6 +95,15 @@ def _fits(layout: Layout, shape: Shape) -> bool:
     if layout is overlapping:
         return len(shape) >= 1 and 0 not in shape
     return True
+
+
+@cache
+def telling_shapes(min_dims: int = 0) -> st.SearchStrategy[Shape]:
+    """Any shape of up to three dimensions; every other one has two or three and no side below two.
+
+    In a small shape most layouts are the same layout.
+    """
+    return any_shapes(min_dims=min_dims) | any_shapes(min_dims=2, min_side=2)
 
 
 @cache

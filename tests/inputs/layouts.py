@@ -108,9 +108,5 @@ def fits(layout: Layout, shape: Shape) -> bool:
 
 @cache
 def layouts(shape: Shape, among: tuple[Layout, ...] = EVERY) -> st.SearchStrategy[Layout]:
-    """The layouts of `among` that a tensor of this shape can have, contiguous first.
-
-    Few shapes have four dimensions, and no others can have the channels last: half of those do.
-    """
-    drawn = st.sampled_from([layout for layout in among if fits(layout, shape)])
-    return drawn | st.just(channels_last) if len(shape) == 4 and channels_last in among else drawn
+    """The layouts of `among` that a tensor of this shape can have, contiguous first."""
+    return st.sampled_from([layout for layout in among if fits(layout, shape)])

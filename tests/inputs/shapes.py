@@ -11,30 +11,25 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 Shape = tuple[int, ...]
 
-
-@cache
-def shapes(*, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> st.SearchStrategy[Shape]:
-    """Any shape within the bounds, empty ones among them unless `min_side` forbids it.
-
-    Each number of dimensions is as likely as any other, and a side of 0 half as likely as any other side: else
-    nearly all that is drawn has no dimension or no element, and transposing it shows nothing.
-    """
-    sides = [*range(max(min_side, 1), max_side + 1)] * 2 + [0] * (min_side == 0)
-    by_dims = [list(itertools.product(sides, repeat=dims)) for dims in range(min_dims, max_dims + 1)]
-    return st.one_of(*(st.sampled_from(drawn) for drawn in by_dims))
-
-
 PICTURES: tuple[Shape, ...] = ((2, 2, 2, 1), (1, 2, 1, 2), (2, 3, 1, 2), (2, 2, 2, 2))
 """Shapes of four dimensions in which a layout with the channels last is no other layout."""
 
 
 @cache
-def telling_shapes(min_dims: int = 0) -> st.SearchStrategy[Shape]:
-    """Any shape of up to three dimensions; about as many with two or three and no side below two; some pictures.
+def shapes(*, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> st.SearchStrategy[Shape]:
+    """Any shape within the bounds, empty ones among them unless `min_side` forbids it."""
+    by_dims = shapes_by_dims(min_dims, max_dims, min_side, max_side)
+    return st.one_of(*(st.sampled_from(drawn) for drawn in by_dims))
 
-    In a small shape most layouts are the same layout.
+
+def shapes_by_dims(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> list[list[Shape]]:
+    """A list of shapes for each number of dimensions, to be drawn from evenly.
+
+    A side of 0 is half as frequent as any other: else nearly all that is drawn has no dimension or no element, and
+    transposing it shows nothing.
     """
-    return shapes(min_dims=min_dims) | shapes(min_dims=2, min_side=2) | st.sampled_from(PICTURES)
+    sides = [*range(max(min_side, 1), max_side + 1)] * 2 + [0] * (min_side == 0)
+    return [list(itertools.product(sides, repeat=dims)) for dims in range(min_dims, max_dims + 1)]
 
 
 def shapes_of_one_element(*, max_dims: int = 3) -> st.SearchStrategy[Shape]:
