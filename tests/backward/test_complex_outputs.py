@@ -55,7 +55,7 @@ def with_a_complex_gradient(draw):
 def with_the_other_kind(draw):
     """A real leaf and a complex tensor of its shape, or a complex leaf and a real one."""
     is_complex = draw(st.booleans())
-    leaf = draw(leaves(dtypes=dtypes.complex_() if is_complex else dtypes.floating()))
+    leaf = draw(leaves(dtypes=dtypes.complex_() if is_complex else dtypes.floating(), earlier_grad=True))
     other = st.sampled_from([*dtypes.FLOATING, "torch.int64"]) if is_complex else dtypes.complex_()
     return leaf, draw(tensors(st.just(leaf.facts["shape"]), other))
 

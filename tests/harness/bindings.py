@@ -1,7 +1,7 @@
 """Binds tests to rules: the decorator, and a reading of the test files that needs no import.
 
 The files are read as text so that every check holds when only a part of the suite is collected, and so that it
-costs a few milliseconds: a binding is a line of a fixed form at the start of a line.
+costs a few milliseconds: a binding is a line of a fixed form.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ Test = TypeVar("Test", bound=Callable[..., object])
 RULE_OF = "conformance_rule"
 NOT_CHAPTERS = ("meta", "benchmarks")
 
-BINDING = re.compile(r'^@rule\("([^"]*)"\)', re.MULTILINE)
-DEFINITION = re.compile(r"^def (test_\w+)", re.MULTILINE)
+TEST_FILE = re.compile(r"test_.*|.*_test")
+"""The stems of the files in which pytest looks for tests; it also looks for them in classes."""
+
+BINDING = re.compile(r'^[ \t]*@rule\("([^"]*)"\)', re.MULTILINE)
+DEFINITION = re.compile(r"^[ \t]*(?:async )?def (test_\w+)", re.MULTILINE)
 ENGINE = re.compile(r'^@wrong_engine\(\s*"([^"]*)"', re.MULTILINE)
 
 
@@ -55,16 +58,22 @@ class Engine:
 
 
 def test_paths(tests: Path) -> list[Path]:
-    """The test files of every chapter."""
-    return sorted(path for path in tests.glob("*/test_*.py") if path.parent.name not in NOT_CHAPTERS)
+    """The test files of every chapter, and those that stand where no chapter is."""
+    top = len(tests.parts)
+    return sorted(
+        path
+        for path in tests.rglob("*test*.py")
+        if TEST_FILE.fullmatch(path.stem) and path.parts[top] not in NOT_CHAPTERS
+    )
 
 
-def read_bindings(tests: Path) -> list[Binding]:
-    """Every test function of every chapter."""
-    return [binding for path in test_paths(tests) for binding in _bindings_of(path)]
+def engine_paths(tests: Path) -> list[Path]:
+    """The files of wrong engines."""
+    return sorted((tests / "wrong_engines").glob("*/*.py"))
 
 
-def _bindings_of(path: Path) -> Iterator[Binding]:
+def bindings_in(path: Path) -> Iterator[Binding]:
+    """Every test function of one file."""
     text = path.read_text(encoding="utf-8")
     end_of_previous = 0
     for definition in DEFINITION.finditer(text):
@@ -75,11 +84,8 @@ def _bindings_of(path: Path) -> Iterator[Binding]:
         end_of_previous = definition.end()
 
 
-def read_engines(tests: Path) -> list[Engine]:
-    """Every wrong engine that is defined below `tests/wrong_engines`."""
-    return [
-        Engine(match[1], path, text.count("\n", 0, match.start()) + 1)
-        for path in sorted((tests / "wrong_engines").glob("*/*.py"))
-        for text in [path.read_text(encoding="utf-8")]
-        for match in ENGINE.finditer(text)
-    ]
+def engines_in(path: Path) -> Iterator[Engine]:
+    """Every wrong engine of one file."""
+    text = path.read_text(encoding="utf-8")
+    for match in ENGINE.finditer(text):
+        yield Engine(match[1], path, text.count("\n", 0, match.start()) + 1)

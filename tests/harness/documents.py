@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .problems import Problem
+from .problems import Problem, read
 
 VERDICTS = ("holds", "conditional", "refuted", "unsettleable")
-ROW = re.compile(r"\|\s*(D\d+-\d+)\s*\|")
+ROW = re.compile(r"\|\s*[Dd]\d+\b")
+CLAIM = re.compile(r"(D\d+)-\d+")
 LINK = re.compile(r"\[[^\]]*\]\((?P<file>[^)#]+)#(?P<slug>[^)]+)\)")
 
 
@@ -37,7 +39,12 @@ def read_documents(root: Path) -> Documents:
     claims: list[Claim] = []
     problems: list[Problem] = []
     for path in sorted((root / "documents").glob("*.md")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines = read(path).splitlines()
+        except Problem as problem:
+            problems.append(problem)
+            lines = []
+        for number, line in enumerate(lines, start=1):
             if ROW.match(line):
                 try:
                     claims.append(_read_row(path, number, line))
@@ -53,6 +60,9 @@ def _read_row(path: Path, number: int, line: str) -> Claim:
             path, number, f"a row has five cells, this one {len(cells)}: id, where, claim, verdict, settled by"
         )
     identifier, _, _, verdict, settled_by = cells
+    name = CLAIM.fullmatch(identifier)
+    if name is None or name[1] != path.stem:
+        raise Problem(path, number, f"{identifier!r} is no claim of this page: its claims are {path.stem}-1, and so on")
     verdict = verdict.strip("*")
     if verdict not in VERDICTS:
         raise Problem(path, number, f"verdict is {verdict!r}: say one of {', '.join(VERDICTS)}")
@@ -61,7 +71,7 @@ def _read_row(path: Path, number: int, line: str) -> Claim:
 
 
 def _rule_of(path: Path, number: int, link: re.Match[str]) -> str:
-    target = (path.parent / link["file"]).resolve()
+    target = Path(os.path.normpath(path.parent / link["file"]))
     if not target.is_file():
         raise Problem(path, number, f"the link {link['file']} leads to no file")
     return f"{target.parent.name}.{target.stem}.{link['slug']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,17 @@ def check_patterns(patterns: list[str], spec: Spec) -> None:
             raise pytest.UsageError(
                 f"--rule {pattern}: no rule of spec/ has an id like this; ids read chapter.item.rule"
             )
+
+
+def asks_for(config: pytest.Config, folders: Iterable[Path]) -> list[Path]:
+    """The paths on the command line (or, without any, the configured ones) that lie in these folders."""
+    paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+    return [path for path in paths for folder in folders if path == folder or folder in path.parents]
+
+
+def asks_for_nothing_else(config: pytest.Config, folders: Iterable[Path]) -> bool:
+    """Whether every path on the command line lies in these folders."""
+    return len(asks_for(config, folders)) == len(config.args)
 
 
 def matches(rule: str, patterns: list[str]) -> bool:

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from . import options, profiles
-from .problems import ROOT
+from .problems import NOT_CONFORMANCE
 from .try_it import collect_try_it as pytest_collect_file
 
 __all__ = ["pytest_addoption", "pytest_collect_file", "pytest_configure", "pytest_ignore_collect"]
-
-NOT_CONFORMANCE = (ROOT / "tests" / "meta", ROOT / "tests" / "benchmarks")
 
 profiles.register()
 pytest.register_assert_rewrite("tests.oracles")
@@ -39,8 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the tests of the suite itself and the benchmarks to those who ask for them."""
-    asked = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
-    for folder in NOT_CONFORMANCE:
-        if collection_path == folder and not any(path == folder or folder in path.parents for path in asked):
-            return True
+    if collection_path in NOT_CONFORMANCE and not options.asks_for(config, [collection_path]):
+        return True
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .bindings import Binding, Engine, read_bindings, read_engines
+from .bindings import Binding, Engine, bindings_in, engine_paths, engines_in, test_paths
 from .documents import Documents, read_documents
 from .spec import Spec, read_spec
 
@@ -21,6 +21,7 @@ class Project:
     root: Path
     spec: Spec
     documents: Documents
+    test_files: tuple[Path, ...]
     bindings: tuple[Binding, ...]
     engines: tuple[Engine, ...]
 
@@ -37,11 +38,12 @@ class Project:
 
 def read_project(root: Path) -> Project:
     """Read the checkout whose top is `root`."""
-    spec = read_spec(root / "spec")
+    test_files = tuple(test_paths(root / "tests"))
     return Project(
         root,
-        spec,
+        read_spec(root / "spec"),
         read_documents(root / "spec"),
-        tuple(read_bindings(root / "tests")),
-        tuple(read_engines(root / "tests")),
+        test_files,
+        tuple(binding for path in test_files for binding in bindings_in(path)),
+        tuple(engine for path in engine_paths(root / "tests") for engine in engines_in(path)),
     )

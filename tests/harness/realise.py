@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
+import numpy
 import torch
 
 from tests.inputs.expression import build, expressions_in
@@ -96,13 +98,6 @@ def _pass_over(trial: Trial, reason: str) -> None:
 
 
 def _built(arguments: dict[str, Any]) -> dict[str, Any]:
-    namespace: dict[str, Any] = {
-        "torch": torch,
-        **{name: arguments[name] for name in ("device", "dtype") if name in arguments},
-    }
-    namespace.setdefault("device", targets.CPU)
-    if any("np." in expression.source for value in arguments.values() for expression in expressions_in(value)):
-        import numpy
-
-        namespace["np"] = numpy
+    namespace: dict[str, Any] = {"torch": torch, "np": numpy, "math": math, "device": targets.CPU}
+    namespace.update((name, arguments[name]) for name in ("device", "dtype") if name in arguments)
     return {name: build(namespace, name, value) for name, value in arguments.items()}

@@ -18,7 +18,7 @@ from .bindings import RULE_OF
 from .checks import problems_of
 from .failure import describe
 from .known_failures import KnownFailure, read_known_failures
-from .problems import ROOT, Problem
+from .problems import NOT_CONFORMANCE, ROOT, Problem
 from .project import read_project
 from .report import CannotWrite, Report
 from .spec import Rule
@@ -249,7 +249,7 @@ class Conformance:
 
     def _idle_devices(self) -> list[str]:
         """Devices that somebody asked for, or that rules were collected for, and on which nothing was executed."""
-        if self.config.getoption("collectonly"):
+        if self.config.getoption("collectonly") or options.asks_for_nothing_else(self.config, NOT_CONFORMANCE):
             return []
         verdicts = list(self.tally.verdicts())
         expected = self.requested or sorted(

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from packaging.version import InvalidVersion, Version
 
-from .problems import Problem
+from .problems import Problem, read
 
 DEVICES = ("all", "cpu", "accelerator")
 STATUSES = ("promised", "observed")
@@ -100,8 +100,7 @@ def item_paths(root: Path) -> list[Path]:
 
 def read_item(path: Path) -> Item:
     """Read one item. Raises Problem for the first thing that makes it unreadable."""
-    text = path.read_text(encoding="utf-8")
-    header, body, first_line = _split_front_matter(path, text)
+    header, body, first_line = _split_front_matter(path, read(path))
     sections = _sections(path, _blocks(body), first_line)
     rules = tuple(_rules(path, header, sections))
     engines = tuple(_engines(path, header["id"], sections))
@@ -118,32 +117,38 @@ def _split_front_matter(path: Path, text: str) -> tuple[dict[str, Any], str, int
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark.line if error.problem_mark else 0) + 2
         raise Problem(path, line, f"front matter is not YAML: {error.problem}") from None
-    _check_header(path, header)
+    except (yaml.YAMLError, ValueError) as error:  # a character that YAML forbids, a date that no calendar has
+        raise Problem(path, 1, f"front matter is not YAML: {' '.join(str(error).split())}") from None
+    _check_header(path, header, lines[:end])
     return header, "\n".join(lines[end + 1 :]), end + 1
 
 
-def _check_header(path: Path, header: object) -> None:
+def _check_header(path: Path, header: object, lines: list[str]) -> None:
+    def problem(field: str, text: str) -> Problem:
+        line = next((number for number, line in enumerate(lines, start=1) if line.startswith(f"{field}:")), 1)
+        return Problem(path, line, text)
+
     if not isinstance(header, dict):
         raise Problem(path, 1, "front matter is not a list of `field: value` lines")
     if missing := [field for field in REQUIRED if field not in header]:
         raise Problem(path, 1, f"front matter lacks {', '.join(missing)}")
     if unknown := sorted(str(field) for field in set(header) - FIELDS):
-        raise Problem(
-            path, 1, f"front matter has an unknown field {unknown[0]}: the fields are {', '.join(sorted(FIELDS))}"
+        raise problem(
+            unknown[0], f"front matter has an unknown field {unknown[0]}: the fields are {', '.join(sorted(FIELDS))}"
         )
     expected = f"{path.parent.name}.{path.stem}"
     if header["id"] != expected:
-        raise Problem(path, 1, f"id is {header['id']!r}, but in this place it is {expected!r}")
+        raise problem("id", f"id is {header['id']!r}, but in this place it is {expected!r}")
     if not isinstance(header["title"], str):
-        raise Problem(path, 1, "title is not a text: put it between quotes")
+        raise problem("title", "title is not a text: put it between quotes")
     claims = header["claims"]
     if not isinstance(claims, list) or not all(isinstance(claim, str) for claim in claims):
-        raise Problem(path, 1, "claims is not a list of claim ids such as [D1-30]; use [] for none")
+        raise problem("claims", "claims is not a list of claim ids such as [D1-30]; use [] for none")
     if header["devices"] not in DEVICES:
-        raise Problem(path, 1, f"devices is {header['devices']!r}: say one of {', '.join(DEVICES)}")
+        raise problem("devices", f"devices is {header['devices']!r}: say one of {', '.join(DEVICES)}")
     if header.get("status", "promised") not in STATUSES:
-        raise Problem(path, 1, f"status is {header['status']!r}: say one of {', '.join(STATUSES)}")
-    _version(path, 1, header.get("since"))
+        raise problem("status", f"status is {header['status']!r}: say one of {', '.join(STATUSES)}")
+    _version(path, problem("since", "").line, header.get("since"))
 
 
 def _version(path: Path, line: int, since: object) -> Version | None:

@@ -6,7 +6,7 @@ from what was run. The source may name `torch`, `np`, `math`, and the targets `d
 
 from __future__ import annotations
 
-import math
+import cmath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -63,8 +63,8 @@ def source_of(value: object) -> str:
         return value.source
     if isinstance(value, tuple | list):
         return _bracketed(value, [source_of(member) for member in value])
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
+    if isinstance(value, float | complex) and not cmath.isfinite(value):
+        return f'{type(value).__name__}("{value}")'
     return repr(value)
 
 

@@ -14,14 +14,19 @@ Shape = tuple[int, ...]
 
 @cache
 def shapes(*, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> st.SearchStrategy[Shape]:
-    """Any shape within the bounds, empty ones among them unless `min_side` forbids it.
+    """Any shape within the bounds, empty ones among them unless `min_side` forbids it."""
+    by_dims = shapes_by_dims(min_dims, max_dims, min_side, max_side)
+    return st.one_of(*(st.sampled_from(drawn) for drawn in by_dims))
 
-    Each number of dimensions is as likely as any other, and a side of 0 half as likely as any other side: else
-    nearly all that is drawn has no dimension or no element, and transposing it shows nothing.
+
+def shapes_by_dims(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> list[list[Shape]]:
+    """A list of shapes for each number of dimensions, to be drawn from evenly.
+
+    A side of 0 is half as frequent as any other: else nearly all that is drawn has no dimension or no element, and
+    transposing it shows nothing.
     """
     sides = [*range(max(min_side, 1), max_side + 1)] * 2 + [0] * (min_side == 0)
-    by_dims = [list(itertools.product(sides, repeat=dims)) for dims in range(min_dims, max_dims + 1)]
-    return st.one_of(*(st.sampled_from(drawn) for drawn in by_dims))
+    return [list(itertools.product(sides, repeat=dims)) for dims in range(min_dims, max_dims + 1)]
 
 
 def shapes_of_one_element(*, max_dims: int = 3) -> st.SearchStrategy[Shape]:

@@ -7,14 +7,14 @@ strategy before its first use, and that would cost as much as all the drawing.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 from hypothesis import strategies as st
 
 from . import dtypes as dtype_names
 from . import layouts as memory
 from .expression import IT, Expression
-from .shapes import Shape
-from .shapes import shapes as any_shapes
+from .shapes import Shape, shapes_by_dims
 from .values import integers
 
 EARLIER_GRADS = (
@@ -24,6 +24,18 @@ EARLIER_GRADS = (
     (f"({IT} * 3).backward(torch.ones_like({IT}))",),
 )
 """States of `.grad` before a test begins: none, zeros, a number, and one left by an earlier backward."""
+
+
+@cache
+def placements(among: tuple[memory.Layout, ...]) -> st.SearchStrategy[tuple[Shape, memory.Layout]]:
+    """Any shape of up to three dimensions with a layout that fits it, in one draw: fewer draws are quicker, and spread
+    more evenly, than one for the shape and one for the layout."""
+    return st.one_of(
+        *(
+            st.sampled_from([(shape, layout) for layout in among for shape in same_dims if memory.fits(layout, shape)])
+            for same_dims in shapes_by_dims()
+        )
+    )
 
 
 @st.composite
@@ -38,10 +50,13 @@ def tensors(
     shapes: default every shape of up to three dimensions. dtypes: default float32 and its like.
     among: the layouts it may have. The expression's facts are `shape` and `dtype`.
     """
-    shape = draw(any_shapes() if shapes is None else shapes)
+    if shapes is None:
+        shape, layout = draw(placements(among))
+    else:
+        shape = draw(shapes)
+        layout = draw(memory.layouts(shape, among))
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
     values = draw(integers(math.prod(shape)))
-    layout = draw(memory.layouts(shape, among))
     named = frozenset() if dtype == "dtype" else frozenset({dtype})
     return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
 

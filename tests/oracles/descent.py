@@ -13,11 +13,12 @@ and errs in the same way, so the eps of float64 is added to that of the run.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 
 DOUBLE = 2.0**-52
 POWER = 16
@@ -26,9 +27,9 @@ POWER = 16
 EXACTLY = np.zeros(4)
 
 
-def rows_of_powers(x: ArrayLike) -> Floats:
+def rows_of_powers(x: Floats) -> Floats:
     """The matrix A: for each point the row 1, x, x^2, x^3."""
-    return np.vander(np.asarray(x, dtype=float), 4, increasing=True)
+    return np.vander(x, 4, increasing=True)
 
 
 def least_squares(a: Floats, y: Floats) -> Floats:
@@ -36,12 +37,12 @@ def least_squares(a: Floats, y: Floats) -> Floats:
     return np.linalg.lstsq(a, y, rcond=None)[0]
 
 
-def gradient(a: Floats, y: Floats, p: ArrayLike) -> Floats:
+def gradient(a: Floats, y: Floats, p: Floats) -> Floats:
     """The derivatives of the sum of squares by the four coefficients."""
     return 2 * (a @ p - y) @ a
 
 
-def gradient_bound(a: Floats, y: Floats, p: ArrayLike, eps: float, off: Floats = EXACTLY) -> Floats:
+def gradient_bound(a: Floats, y: Floats, p: Floats, eps: float, off: Floats = EXACTLY) -> Floats:
     """How far off the gradients can be at coefficients that are p, or away from p by up to `off`.
 
     A residual takes up to four additions, a product and a power: POWER + 5 roundings of what enters it. Doubled (a
@@ -49,14 +50,16 @@ def gradient_bound(a: Floats, y: Floats, p: ArrayLike, eps: float, off: Floats =
     n + 2 POWER + 5 of its own size.
     """
     sizes = abs(a)
-    entering = sizes @ (np.abs(p) + off) + abs(y)
+    entering = sizes @ (abs(p) + off) + abs(y)
     residual = abs(a @ p - y) + sizes @ off
-    return 2 * (eps + DOUBLE) * ((POWER + 5) * entering + (len(a) + 2 * POWER + 5) * residual) @ sizes
+    bound: Floats = 2 * (eps + DOUBLE) * ((POWER + 5) * entering + (len(a) + 2 * POWER + 5) * residual) @ sizes
+    return bound
 
 
 def losses(a: Floats, y: Floats, path: Floats) -> Floats:
     """The sum of squares at each row of coefficients."""
-    return ((path @ a.T - y) ** 2).sum(axis=1)
+    heights: Floats = ((path @ a.T - y) ** 2).sum(axis=1)
+    return heights
 
 
 def losses_bound(a: Floats, y: Floats, path: Floats, eps: float, off: Floats) -> Floats:
@@ -69,15 +72,17 @@ def losses_bound(a: Floats, y: Floats, path: Floats, eps: float, off: Floats) ->
     residual = abs(path @ a.T - y)
     wrong = off @ sizes + (POWER + 5) * (eps + DOUBLE) * ((abs(path) + off) @ sizes + abs(y))
     squares = (residual + wrong) ** 2
-    return (squares - residual**2 + (POWER + len(a)) * (eps + DOUBLE) * squares).sum(axis=1)
+    bound: Floats = (squares - residual**2 + (POWER + len(a)) * (eps + DOUBLE) * squares).sum(axis=1)
+    return bound
 
 
-def descent(a: Floats, y: Floats, start: ArrayLike, rate: float, steps: int) -> Floats:
+def descent(a: Floats, y: Floats, start: Floats, rate: float, steps: int) -> Floats:
     """The coefficients after 0, 1, ..., `steps` steps, a row each: best + (I - 2 r A^T A)^k (start - best)."""
     curvatures, directions = np.linalg.eigh(2 * a.T @ a)
     best = least_squares(a, y)
     factors = (1 - rate * curvatures) ** np.arange(steps + 1)[:, None]
-    return best + (factors * ((start - best) @ directions)) @ directions.T
+    path: Floats = best + (factors * ((start - best) @ directions)) @ directions.T
+    return path
 
 
 def descent_bound(a: Floats, y: Floats, path: Floats, rate: float, eps: float) -> Floats:
@@ -97,7 +102,7 @@ def descent_bound(a: Floats, y: Floats, path: Floats, rate: float, eps: float) -
     return np.array(bounds)
 
 
-def swing(a: Floats, y: Floats, start: ArrayLike, rate: float, steps: int) -> Floats:
+def swing(a: Floats, y: Floats, start: Floats, rate: float, steps: int) -> Floats:
     """As `descent`, but each step goes down the sum of all gradients so far, as it does if none is cleared.
 
     Along a direction of curvature h the distance e from the least-squares cubic then obeys
@@ -108,7 +113,8 @@ def swing(a: Floats, y: Floats, start: ArrayLike, rate: float, steps: int) -> Fl
     best = least_squares(a, y)
     angles = 2 * np.arcsin(np.sqrt(rate * curvatures.clip(0)) / 2)
     factors = np.cos((np.arange(steps + 1)[:, None] + 0.5) * angles) / np.cos(angles / 2)
-    return best + (factors * ((start - best) @ directions)) @ directions.T
+    path: Floats = best + (factors * ((start - best) @ directions)) @ directions.T
+    return path
 
 
 def swing_bound(a: Floats, y: Floats, path: Floats, rate: float, eps: float) -> Floats:

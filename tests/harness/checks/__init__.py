@@ -19,6 +19,7 @@ from .rules_exist import RulesExist
 from .rules_have_engines import RulesHaveEngines
 from .rules_have_tests import RulesHaveTests
 from .tests_have_rules import TestsHaveRules
+from .tests_speak_for_one_rule import TestsSpeakForOneRule
 
 CHECKS: tuple[type[Check], ...] = (
     Readable,
@@ -26,6 +27,7 @@ CHECKS: tuple[type[Check], ...] = (
     RetiredStayRetired,
     RulesHaveTests,
     TestsHaveRules,
+    TestsSpeakForOneRule,
     Mirrored,
     RulesHaveEngines,
     EnginesExist,

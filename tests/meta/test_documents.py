@@ -1,0 +1,89 @@
+"""Reading `spec/documents/`: the claims of a page, with their lines, and the one line that each bad row gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness.documents import Documents, read_documents
+from tests.meta import mini_project
+from tests.meta.mini_project import PAGE, told
+
+TWICE = "[twice](../tensors/doubling.md#twice)"
+
+
+def documents(root: Path, files: dict[str, str] = mini_project.FILES) -> Documents:
+    return read_documents(mini_project.write(root, files) / "spec")
+
+
+def test_each_row_is_a_claim_with_its_verdict_its_rules_and_its_line(tmp_path: Path) -> None:
+    read = documents(tmp_path)
+    assert read.problems == ()
+    assert [(claim.id, claim.verdict, claim.rules, claim.line) for claim in read.claims] == [
+        ("D1-1", "holds", ("tensors.doubling.twice",), 5),
+        ("D1-2", "unsettleable", (), 6),
+    ]
+
+
+@pytest.mark.parametrize("verdict", ["holds", "conditional", "refuted", "unsettleable"])
+@pytest.mark.parametrize("shown", ["{}", "**{}**"])
+def test_a_verdict_may_be_bold(verdict: str, shown: str, tmp_path: Path) -> None:
+    files = mini_project.with_change(PAGE, "**holds**", shown.format(verdict))
+    assert documents(tmp_path, files).claims[0].verdict == verdict
+
+
+def test_a_claim_may_be_settled_by_several_rules_and_by_words(tmp_path: Path) -> None:
+    several = f"{TWICE}, [as it was](../tensors/doubling.md#unchanged); [how to read](../README.md)"
+    files = {**mini_project.with_change(PAGE, TWICE, several), "spec/README.md": ""}
+    assert documents(tmp_path, files).claims[0].rules == ("tensors.doubling.twice", "tensors.doubling.unchanged")
+
+
+def test_pages_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    earlier = "| D0-7 | 1 | Something. | unsettleable | |\n"
+    read = documents(tmp_path, {**mini_project.FILES, "spec/documents/D0.md": earlier})
+    assert [(claim.id, claim.path.name) for claim in read.claims] == [
+        ("D0-7", "D0.md"),
+        ("D1-1", "D1.md"),
+        ("D1-2", "D1.md"),
+    ]
+
+
+def test_a_project_without_documents_has_no_claims(tmp_path: Path) -> None:
+    assert read_documents(tmp_path) == Documents((), ())
+
+
+BAD = {
+    "a cell too few": ("| 3 | A sum", "| A sum", "5: a row has five cells, this one 4: id, where, claim, verdict, "),
+    "a cell too many": ("`a \\| b`", "`a | b`", "6: a row has five cells, this one 6: id, where, claim, verdict, "),
+    "open row": ("a matter of taste |", "a matter of taste", "6: a row has five cells, this one 4: id, where, claim, "),
+    "unknown verdict": ("**holds**", "**true**", "5: verdict is 'true': say one of holds, conditional, refuted, uns"),
+    "no verdict": ("**holds**", "", "5: verdict is '': say one of holds, conditional, refuted, unsettleable"),
+    "link to no file": (
+        "../tensors/doubling.md#",
+        "../tensors/halving.md#",
+        "5: the link ../tensors/halving.md leads to no file",
+    ),
+    "claim of another page": ("D1-2", "D2-2", "6: 'D2-2' is no claim of this page: its claims are D1-1, and so on"),
+    "id with a letter": ("D1-2", "D1-2a", "6: 'D1-2a' is no claim of this page: its claims are D1-1, and so on"),
+    "id in small letters": ("D1-2", "d1-2", "6: 'd1-2' is no claim of this page: its claims are D1-1, and so on"),
+    "id without a number": ("D1-2", "D1", "6: 'D1' is no claim of this page: its claims are D1-1, and so on"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "line"), BAD.values(), ids=BAD)
+def test_a_bad_row_gets_one_line_with_its_place_and_the_others_are_read(
+    old: str, new: str, line: str, tmp_path: Path
+) -> None:
+    read = documents(tmp_path, mini_project.with_change(PAGE, old, new))
+    [problem] = told(list(read.problems), tmp_path)
+    assert problem.startswith(f"{PAGE}:{line}")
+    assert len(read.claims) == 1
+
+
+def test_a_page_in_another_encoding_is_told(tmp_path: Path) -> None:
+    page = mini_project.write(tmp_path) / PAGE
+    page.write_bytes("# D1: zwölf\n".encode("latin-1"))
+    assert told(list(read_documents(tmp_path / "spec").problems), tmp_path) == [
+        f"{PAGE}:1: not UTF-8: save the file in that encoding"
+    ]
