@@ -79,7 +79,8 @@ class Report:
         self._file.close()
 
     def _write(self, **record: Any) -> None:
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        # ASCII alone: text of any kind can be written, and nothing in it is taken for the end of a line.
+        self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
 

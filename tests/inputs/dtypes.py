@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 FLOATING = ("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
 COMPLEX = ("torch.complex64", "torch.complex128")
 INTEGRAL = ("torch.int64", "torch.int32", "torch.int16", "torch.int8", "torch.uint8", "torch.bool")
+UNSIGNED = ("torch.uint8", "torch.bool")
 TARGET = st.just("dtype")
 """The dtype that the test is run for: use it with a test that names `dtype`."""
 

@@ -11,6 +11,9 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 Shape = tuple[int, ...]
 
+PICTURES: tuple[Shape, ...] = ((2, 2, 2, 1), (1, 2, 1, 2), (2, 3, 1, 2), (2, 2, 2, 2))
+"""Shapes of four dimensions in which a layout with the channels last is no other layout."""
+
 
 @cache
 def shapes(*, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> st.SearchStrategy[Shape]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from . import dtypes as dtype_names
 from . import layouts as memory
 from .expression import IT, Expression
-from .shapes import Shape, shapes_by_dims
+from .shapes import PICTURES, Shape, shapes_by_dims
 from .values import integers
 
 EARLIER_GRADS = (
@@ -28,12 +28,12 @@ EARLIER_GRADS = (
 
 @cache
 def placements(among: tuple[memory.Layout, ...]) -> st.SearchStrategy[tuple[Shape, memory.Layout]]:
-    """Any shape of up to three dimensions with a layout that fits it, in one draw: fewer draws are quicker, and spread
-    more evenly, than one for the shape and one for the layout."""
+    """Any shape of up to three dimensions, or a picture, with a layout that fits it, in one draw: fewer draws are
+    quicker, and spread more evenly, than one for the shape and one for the layout."""
     return st.one_of(
         *(
             st.sampled_from([(shape, layout) for layout in among for shape in same_dims if memory.fits(layout, shape)])
-            for same_dims in shapes_by_dims()
+            for same_dims in (*shapes_by_dims(), PICTURES)
         )
     )
 
@@ -45,9 +45,9 @@ def tensors(
     dtypes: st.SearchStrategy[str] | None = None,
     among: tuple[memory.Layout, ...] = memory.EVERY,
 ) -> Expression:
-    """A tensor that does not require grad, with integers in [-3, 3] as its elements.
+    """A tensor that does not require grad, with integers in [-3, 3] as its elements, in [0, 3] if it has no sign.
 
-    shapes: default every shape of up to three dimensions. dtypes: default float32 and its like.
+    shapes: default every shape of up to three dimensions, and some pictures. dtypes: default float32 and its like.
     among: the layouts it may have. The expression's facts are `shape` and `dtype`.
     """
     if shapes is None:
@@ -57,6 +57,8 @@ def tensors(
         layout = draw(memory.layouts(shape, among))
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
     values = draw(integers(math.prod(shape)))
+    if dtype in dtype_names.UNSIGNED:
+        values = [abs(value) for value in values]
     named = frozenset() if dtype == "dtype" else frozenset({dtype})
     return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
 

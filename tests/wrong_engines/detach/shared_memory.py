@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -104,12 +103,13 @@ def zeroes_without_counting(hit: Callable[[], None]) -> Iterator[None]:
 @wrong_engine("resize-reaches-original")
 @contextmanager
 def resizes_the_original_too(hit: Callable[[], None]) -> Iterator[None]:
-    originals: dict[int, weakref.ref[torch.Tensor]] = {}
+    # Both are kept alive, so that the id cannot become another tensor's.
+    originals: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def make_detach(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def remembering(tensor: torch.Tensor) -> torch.Tensor:
             detached = detach(tensor)
-            originals[id(detached)] = weakref.ref(tensor)
+            originals[id(detached)] = (detached, tensor)
             return detached
 
         return remembering
@@ -117,7 +117,7 @@ def resizes_the_original_too(hit: Callable[[], None]) -> Iterator[None]:
     def make_resize(resize_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor, *sizes: Any) -> torch.Tensor:
             resize_(tensor, *sizes)
-            original = originals.get(id(tensor), lambda: None)()
+            _, original = originals.get(id(tensor), (None, None))
             if original is not None:
                 hit()
                 original.data = tensor

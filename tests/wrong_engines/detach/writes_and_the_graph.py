@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -181,12 +180,13 @@ def detaches_a_copy_of_a_leaf(hit: Callable[[], None]) -> Iterator[None]:
 @wrong_engine("write-joins-the-graph")
 @contextmanager
 def passes_the_gradient_of_the_original_to_the_operand(hit: Callable[[], None]) -> Iterator[None]:
-    originals: dict[int, weakref.ref[torch.Tensor]] = {}
+    # Both are kept alive, so that the id cannot become another tensor's.
+    originals: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def make_detach(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def remembering(tensor: torch.Tensor) -> torch.Tensor:
             detached = detach(tensor)
-            originals[id(detached)] = weakref.ref(tensor)
+            originals[id(detached)] = (detached, tensor)
             return detached
 
         return remembering
@@ -194,9 +194,10 @@ def passes_the_gradient_of_the_original_to_the_operand(hit: Callable[[], None]) 
     def make_add(add_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor, operand: Any, **kwargs: Any) -> torch.Tensor:
             add_(tensor, operand, **kwargs)
-            original = originals.get(id(tensor), lambda: None)()
+            _, original = originals.get(id(tensor), (None, None))
             if original is not None and getattr(operand, "requires_grad", False):
-                original.grad_fn  # noqa: B018  # pytorch#196459: without this the next line can crash the process
+                # A view needs a new node now; grad_fn makes it, and without it register_hook() kills torch 2.13.
+                _ = original.grad_fn
                 original.register_hook(lambda gradient: pass_on(gradient, operand))
             return tensor
 
