@@ -96,8 +96,16 @@ def _body_lines(body: Callable[..., Any], carried: _Carried) -> list[str]:
     lines = source.splitlines()[first.lineno - 1 :]
     if isinstance(first, ast.With | ast.FunctionDef) and getattr(first, "decorator_list", None):
         lines = source.splitlines()[first.decorator_list[0].lineno - 1 :]  # type: ignore[union-attr]
+    carried.seen |= _bound_by(function)
     _carry(ast.Module(function.body, []), sys.modules[body.__module__], carried)
     return textwrap.dedent("\n".join(lines)).splitlines()
+
+
+def _bound_by(function: ast.FunctionDef) -> set[str]:
+    """The names that a function binds itself, which hide those of its module."""
+    parameters = {argument.arg for argument in function.args.args}
+    stored = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return parameters | stored
 
 
 def _carry(tree: ast.AST, module: types.ModuleType, carried: _Carried) -> None:
