@@ -140,6 +140,37 @@ def test_after_a_write_the_gradient_is_that_of_the_new_values(device, leaf, oper
     assert numbers(leaf.grad) == [derivative(value(v)) for v in values]
 
 
+def views():
+    """A function that gives a view of all elements."""
+    return st.sampled_from(["lambda x: x.unsqueeze(0)", "lambda x: x.view_as(x)", "lambda x: x[...]"]).map(Expression)
+
+
+@rule("detach.writes-and-the-graph.earlier-views")
+@given(leaf=leaves_with_memory_of_their_own(), view=views(), update=updates(idle=True))
+def test_a_view_taken_before_a_write_still_leads_to_its_leaf(device, leaf, view, update):
+    change, _ = update
+    earlier = view(leaf)
+    change(leaf.detach())
+    earlier.backward(torch.ones_like(earlier))
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == [1] * leaf.numel()
+
+
+@rule("detach.writes-and-the-graph.earlier-views")
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=(layouts.picked, layouts.offset, layouts.stepped)),
+    view=views(),
+    update=updates(idle=True),
+)
+def test_a_view_taken_before_a_write_still_leads_to_a_leaf_that_is_a_view_of_a_plain_tensor(device, leaf, view, update):
+    change, _ = update
+    earlier = view(leaf)
+    change(leaf.detach())
+    earlier.backward(torch.ones_like(earlier))
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == [1] * leaf.numel()
+
+
 @rule("detach.writes-and-the-graph.graph-unaware")
 @given(
     leaf=leaves_with_memory_of_their_own(),

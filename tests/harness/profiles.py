@@ -11,7 +11,7 @@ import random
 from hypothesis import HealthCheck, Phase, settings
 
 DEFAULT = "standard"
-EXAMPLES = {"smoke": 12, "standard": 100, "thorough": 1000}
+EXAMPLES = {"smoke": 12, "standard": 80, "thorough": 500}
 
 
 def register() -> None:

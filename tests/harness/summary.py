@@ -101,4 +101,4 @@ def _total(terminal: pytest.TerminalReporter, verdicts: list[Outcome]) -> None:
         here = [outcome for outcome in verdicts if targets.device_of(outcome.target) == device]
         examples = sum(outcome.examples for outcome in here)
         rules = len({outcome.rule for outcome in here})
-        terminal.write_line(f"{device}: {rules} rules, {_counted(here)}, {examples} examples")
+        terminal.write_line(f"{device}: {rules} rule{'' if rules == 1 else 's'}, {_counted(here)}, {examples} examples")

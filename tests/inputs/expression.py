@@ -13,6 +13,9 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+LONGEST_LINE = 100
+"""A tuple or list that would be printed longer gets a line for each member."""
+
 IT = "{it}"
 """Stands, in a statement of `Expression.then`, for the name that the value is bound to."""
 
@@ -54,7 +57,10 @@ def statements(name: str, value: object) -> list[str]:
         names = [f"{name}_{position}" for position in range(len(value))]
         lines = [line for part, member in zip(names, value, strict=True) for line in statements(part, member)]
         return [*lines, f"{name} = {_bracketed(value, names)}"]
-    return [f"{name} = {source_of(value)}"]
+    line = f"{name} = {source_of(value)}"
+    if len(line) > LONGEST_LINE and isinstance(value, tuple | list):
+        return [f"{name} = {_bracketed(value, [source_of(member) for member in value], one_a_line=True)}"]
+    return [line]
 
 
 def source_of(value: object) -> str:
@@ -68,7 +74,10 @@ def source_of(value: object) -> str:
     return repr(value)
 
 
-def _bracketed(value: tuple[object, ...] | list[object], members: list[str]) -> str:
+def _bracketed(value: tuple[object, ...] | list[object], members: list[str], one_a_line: bool = False) -> str:
+    if one_a_line:
+        opening, closing = "[]" if isinstance(value, list) else "()"
+        return "\n".join([opening, *(f"    {member}," for member in members), closing])
     if isinstance(value, list):
         return f"[{', '.join(members)}]"
     return f"({', '.join(members)}{',' if len(members) == 1 else ''})"

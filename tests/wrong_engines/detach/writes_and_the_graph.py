@@ -120,6 +120,27 @@ def gives_no_gradient_to_what_was_written_since(hit: Callable[[], None]) -> Iter
         yield
 
 
+@wrong_engine("earlier-view-loses-its-leaf")
+@contextmanager
+def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Callable[[], None]) -> Iterator[None]:
+    class Unsqueeze(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor, dim: int) -> torch.Tensor:
+            ctx.tensor, ctx.dim, ctx.version = tensor.detach(), dim, tensor._version
+            return torch.unsqueeze(tensor, dim).clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            passed = gradient.squeeze(ctx.dim)
+            if ctx.tensor._version != ctx.version:
+                hit()
+                passed = torch.zeros_like(passed)
+            return passed, None
+
+    with replaced(torch.Tensor, "unsqueeze", lambda unsqueeze: lambda tensor, dim: Unsqueeze.apply(tensor, dim)):
+        yield
+
+
 @wrong_engine("saved-version-is-zero", refuses=NOTICED)
 @contextmanager
 def takes_any_earlier_write_for_a_later_one(hit: Callable[[], None]) -> Iterator[None]:

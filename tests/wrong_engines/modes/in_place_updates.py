@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -53,9 +53,12 @@ def a_leaf_with_an_offset_gets_new_memory(hit: Callable[[], None]) -> Iterator[N
         tensor.data = tensor.detach().clone()
         return update(tensor, *args, **kwargs)
 
-    with _updating(
-        "sub_", True, lambda tensor: _is_leaf_that_requires_grad(tensor) and tensor.storage_offset() > 0, wrong
-    ):
+    def starts_late(tensor: torch.Tensor) -> bool:
+        return _is_leaf_that_requires_grad(tensor) and tensor.storage_offset() > 0
+
+    with ExitStack() as methods:
+        for name in ("sub_", "mul_", "neg_", "fill_", "zero_", "copy_"):
+            methods.enter_context(_updating(name, True, starts_late, wrong))
         yield
 
 

@@ -41,10 +41,11 @@ def copies_what_is_not_in_c_order(hit: Hit) -> Iterator[None]:
 def takes_the_default_dtype(hit: Hit) -> Iterator[None]:
     def make(from_numpy: Any) -> Any:
         def wrong(array: np.ndarray) -> torch.Tensor:
-            if array.dtype != np.float64:
+            if array.dtype not in (np.float64, np.complex128):
                 return from_numpy(array)
             hit()
-            return from_numpy(array).to(torch.get_default_dtype())
+            like = torch.empty(0) if array.dtype == np.float64 else torch.view_as_complex(torch.empty(0, 2))
+            return from_numpy(array).to(like.dtype)
 
         return wrong
 

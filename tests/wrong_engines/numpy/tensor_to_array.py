@@ -46,7 +46,7 @@ def copies_what_has_gaps(hit: Hit) -> Iterator[None]:
 def starts_where_the_storage_starts(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:
         def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
-            if tensor.ndim == 1 and tensor.storage_offset() > 0:
+            if tensor.is_contiguous() and tensor.storage_offset() > 0:
                 hit()
                 tensor = tensor.as_strided(tensor.shape, tensor.stride(), 0)
             return numpy(tensor, force=force)
