@@ -26,7 +26,7 @@ import torch
 from hypothesis import Phase, settings
 from packaging.version import Version
 
-from tests.harness import bindings, realise, targets
+from tests.harness import bindings, isolation, realise, targets
 from tests.harness.known_failures import read_known_failures
 from tests.harness.problems import ROOT
 from tests.harness.spec import read_spec
@@ -114,6 +114,7 @@ def run_engine(engine: WrongEngine, rules: Iterable[str], tests: dict[str, list[
     child = os.fork()
     if child == 0:
         os.close(reading)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the parent's handler would fail the test, not end the process
         signal.alarm(SECONDS)
         status = 1
         try:
@@ -138,12 +139,17 @@ def _in_child(engine: WrongEngine, rules: list[str], tests: dict[str, list[Case]
     run = EngineRun()
     if not _about_accelerators().isdisjoint(rules):
         importlib.import_module(ITS_BACKEND)
-    before = [dict(vars(place)) for place in PLACES]
+    before, before_settings = [dict(vars(place)) for place in PLACES], isolation.settings()
     with engine.installed():
         for rule in rules:
             run.rules[rule], run.accounts[rule] = _judge(engine, tests.get(rule, []))
     run.hits = engine.hits
-    run.left_behind = _left_behind(before) or _honest(rules, tests)
+    changed = isolation.restore_changed(before_settings)
+    run.left_behind = (
+        _left_behind(before)
+        or "".join(f"{setting} is not what it was" for setting in changed[:1])
+        or _honest(rules, tests)
+    )
     return run
 
 
@@ -177,11 +183,18 @@ def _asserted(error: BaseException, body: Callable[..., Any], engine: WrongEngin
     if isinstance(error, hypothesis.errors.Flaky):
         causes = getattr(error, "exceptions", ())
         return bool(causes) and all(_asserted(cause, body, engine) for cause in causes)
-    if isinstance(error, AssertionError | pytest.fail.Exception):
+    if isinstance(error, AssertionError | pytest.fail.Exception) and _of_the_test(error, body):
         return True
     if engine.refuses is not None and engine.refuses in str(error):
         return True
     return _within_raises(error, body)
+
+
+def _of_the_test(error: BaseException, body: Callable[..., Any]) -> bool:
+    """Whether what failed is an assertion of the test, an oracle or pytest, and not one of torch or the engine."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    home = frame.f_globals["__name__"]
+    return home == body.__module__ or home.startswith(("tests.oracles.", "_pytest."))
 
 
 def _within_raises(error: BaseException, body: Callable[..., Any]) -> bool:
