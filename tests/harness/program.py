@@ -7,6 +7,7 @@ import, a constant or an oracle of ours as its definition.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import os
 import re
@@ -17,6 +18,7 @@ import textwrap
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ class _Carried:
 
     imports: set[str] = field(default_factory=set)
     definitions: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    seen: set[tuple[str, str]] = field(default_factory=set)
 
 
 def _body_lines(body: Callable[..., Any], carried: _Carried) -> list[str]:
@@ -96,45 +98,41 @@ def _body_lines(body: Callable[..., Any], carried: _Carried) -> list[str]:
     lines = source.splitlines()[first.lineno - 1 :]
     if isinstance(first, ast.With | ast.FunctionDef) and getattr(first, "decorator_list", None):
         lines = source.splitlines()[first.decorator_list[0].lineno - 1 :]  # type: ignore[union-attr]
-    carried.seen |= _bound_by(function)
-    _carry(ast.Module(function.body, []), sys.modules[body.__module__], carried)
+    own = {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
+    _carry(_taken(ast.Module(function.body, [])) - own, sys.modules[body.__module__], carried)
     return textwrap.dedent("\n".join(lines)).splitlines()
 
 
-def _bound_by(function: ast.FunctionDef) -> set[str]:
-    """The names that a function binds itself, which hide those of its module."""
-    parameters = {argument.arg for argument in function.args.args}
-    stored = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return parameters | stored
+def _taken(code: ast.AST) -> set[str]:
+    """The names that code takes from around it: a local name may be that of something global."""
+    names = [node for node in ast.walk(code) if isinstance(node, ast.Name)]
+    own = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    own |= {node.arg for node in ast.walk(code) if isinstance(node, ast.arg)}
+    return {node.id for node in names} - own
 
 
-def _carry(tree: ast.AST, module: types.ModuleType, carried: _Carried) -> None:
-    """Bring along the definition of every global name that the code uses."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for name in sorted(used & set(vars(module)) - carried.seen):
+def _carry(names: set[str], module: types.ModuleType, carried: _Carried) -> None:
+    """Bring along what defines these global names of a module."""
+    for name in sorted(names):
         statement = _top_level(module).get(name)
-        if statement is None:
+        if statement is None or (module.__name__, name) in carried.seen:
             continue
-        carried.seen.add(name)
-        if isinstance(statement, ast.ImportFrom) and (statement.level or (statement.module or "").startswith(OURS)):
-            _carry_definition(name, vars(module)[name], carried)
-        elif isinstance(statement, ast.Import | ast.ImportFrom):
+        carried.seen.add((module.__name__, name))
+        if isinstance(statement, ast.Import | ast.ImportFrom):
             alias = next(alias for alias in statement.names if (alias.asname or alias.name.partition(".")[0]) == name)
-            carried.imports.add(_import_line(statement, alias))
+            if isinstance(statement, ast.ImportFrom) and f"{_home(statement, module)}.".startswith(OURS):
+                _carry({alias.name}, importlib.import_module(_home(statement, module)), carried)
+                carried.definitions += [f"{name} = {alias.name}"] if name != alias.name else []
+            else:
+                carried.imports.add(_import_line(statement, alias))
         else:
-            _carry(statement, module, carried)
+            _carry(_taken(statement), module, carried)
             carried.definitions.append(_segment(module, statement))
 
 
-def _carry_definition(name: str, value: Any, carried: _Carried) -> None:
-    """Bring along what was imported from a module of ours, from where it is defined."""
-    if callable(value) and hasattr(value, "__module__"):
-        home = sys.modules[value.__module__]
-        statement = _top_level(home)[getattr(value, "__name__", name)]
-        _carry(statement, home, carried)
-        carried.definitions.append(_segment(home, statement))
-    else:
-        carried.definitions.append(f"{name} = {value!r}")
+def _home(statement: ast.ImportFrom, module: types.ModuleType) -> str:
+    """The module that an import statement of a module imports from."""
+    return importlib.util.resolve_name("." * statement.level + (statement.module or ""), module.__package__)
 
 
 def _import_line(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> str:
@@ -142,6 +140,7 @@ def _import_line(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> st
     return f"from {statement.module} import {renamed}" if isinstance(statement, ast.ImportFrom) else f"import {renamed}"
 
 
+@cache
 def _top_level(module: types.ModuleType) -> dict[str, ast.stmt]:
     """The statement that binds each global name of a module."""
     bound: dict[str, ast.stmt] = {}
