@@ -13,6 +13,8 @@ VERDICTS = ("holds", "conditional", "refuted", "unsettleable")
 ROW = re.compile(r"\|\s*[Dd]\d+\b")
 CLAIM = re.compile(r"(D\d+)-\d+")
 LINK = re.compile(r"\[[^\]]*\]\((?P<file>[^)#]+)#(?P<slug>[^)]+)\)")
+QUALIFIERS = re.compile(r"(?:-observed)?(?:-since-\d+)?$")
+"""What the qualifiers of a heading add to its anchor: `flag` (observed) is found at #flag-observed."""
 
 
 @dataclass(frozen=True)
@@ -74,4 +76,4 @@ def _rule_of(path: Path, number: int, link: re.Match[str]) -> str:
     target = Path(os.path.normpath(path.parent / link["file"]))
     if not target.is_file():
         raise Problem(path, number, f"the link {link['file']} leads to no file")
-    return f"{target.parent.name}.{target.stem}.{link['slug']}"
+    return f"{target.parent.name}.{target.stem}.{QUALIFIERS.sub('', link['slug'])}"

@@ -30,9 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
     options.choose_profile(config)
     given = config.invocation_params
     config.invocation_params = dataclasses.replace(given, args=options.with_equals_signs(given.args))
-    from .session import Conformance
+    from .collecting import Collecting
+    from .gathering import Gathering
+    from .running import Running
+    from .session import open_session
 
-    config.pluginmanager.register(Conformance(config), "conformance")
+    session = open_session(config)
+    config.pluginmanager.register(Collecting(session))
+    config.pluginmanager.register(Running(session))
+    if not session.is_worker:
+        config.pluginmanager.register(Gathering(session))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import re
 from collections import Counter
@@ -55,8 +56,18 @@ def body_of(test: Callable[..., Any]) -> Callable[..., Any]:
     return getattr(inner, "__wrapped__", inner)
 
 
+class UnusableExample(Exception):
+    """The example of a known failure is not one that its test can be run on."""
+
+
 def replay(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    """Run the test once on these arguments and no others."""
+    """Run the test once on these arguments and no others. Raises UnusableExample if they are not what it takes."""
+    if unlike := set(inspect.signature(body_of(test)).parameters) ^ set(arguments):
+        raise UnusableExample(f"the example lacks, or does not know, {', '.join(sorted(unlike))}")
+    try:
+        _built(arguments)
+    except Exception as error:
+        raise UnusableExample(f"the example does not build: {type(error).__name__}: {error}") from error
     getattr(getattr(test, "hypothesis", None), "inner_test", test)(**arguments)
 
 

@@ -91,7 +91,7 @@ class Checkout:
     def __init__(self, root: Path, tests: dict[str, str], *, devices: str = "all", try_it: str = "pass") -> None:
         self.root = root
         self.report = root / "report.jsonl"
-        for name in ("conftest.py", "pyproject.toml", "known_failures.toml", "tests/__init__.py"):
+        for name in ("conftest.py", "pyproject.toml", "tests/__init__.py"):
             self.write(name, (ROOT / name).read_text(encoding="utf-8"))
         for package in ("harness", "inputs", "oracles"):
             shutil.copytree(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.documents import Documents, read_documents
+from tests.harness.documents import QUALIFIERS, Documents, read_documents
 from tests.meta import mini_project
 from tests.meta.mini_project import PAGE, told
 
@@ -87,3 +87,10 @@ def test_a_page_in_another_encoding_is_told(tmp_path: Path) -> None:
     assert told(list(read_documents(tmp_path / "spec").problems), tmp_path) == [
         f"{PAGE}:1: not UTF-8: save the file in that encoding"
     ]
+
+
+def test_a_link_to_a_qualified_heading_goes_by_the_anchor_that_it_has() -> None:
+    assert QUALIFIERS.sub("", "flag") == "flag"
+    assert QUALIFIERS.sub("", "flag-observed") == "flag"
+    assert QUALIFIERS.sub("", "set-grad-enabled-observed-since-22") == "set-grad-enabled"
+    assert QUALIFIERS.sub("", "without-parentheses-since-22") == "without-parentheses"

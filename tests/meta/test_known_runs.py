@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.meta.runs import Checkout
@@ -63,3 +64,21 @@ def test_an_entry_without_a_link_is_refused_with_its_line(tmp_path: Path) -> Non
     assert run.status == 4
     assert "known_failures.toml:2: a known failure needs" in run.output
     assert "lacks link" in run.output
+
+
+@pytest.mark.parametrize(
+    ("was", "made", "told"),
+    [
+        ("torch.tensor([]", "torch.tensr([]", "UnusableExample: the example does not build: AttributeError"),
+        ("leaf = [", "lead = [", "UnusableExample: the example lacks, or does not know, lead, leaf"),
+    ],
+)
+def test_an_example_that_its_test_cannot_run_is_no_known_failure(
+    tmp_path: Path, was: str, made: str, told: str
+) -> None:
+    broken = checkout(tmp_path)
+    broken.write("known_failures.toml", (tmp_path / "known_failures.toml").read_text().replace(was, made))
+    run = broken.run()
+    assert run.status == 1
+    assert run.verdicts()["fails", "cpu"] == "fail"
+    assert told in run.output
