@@ -31,14 +31,6 @@ PER_DTYPE = """
 """
 
 
-def find_backends() -> None:
-    import os
-    import sys
-
-    sys.path.append(str(BACKENDS))
-    os.environ["PYTHONPATH"] += os.pathsep + str(BACKENDS)
-
-
 def test_a_passing_run_says_so_in_the_terminal_and_in_its_report(tmp_path: Path) -> None:
     run = Checkout(tmp_path, {"holds": HOLDS}).run()
     assert run.status == 0
@@ -111,7 +103,7 @@ def test_a_dtype_that_is_probed_out_is_not_run_and_its_error_is_told(tmp_path: P
 
 
 def test_a_backend_that_the_suite_never_heard_of_gets_its_verdicts(tmp_path: Path) -> None:
-    run = Checkout(tmp_path, {"holds": HOLDS, "broken": BROKEN}).run("--backend=unheard", before=find_backends)
+    run = Checkout(tmp_path, {"holds": HOLDS, "broken": BROKEN}).run("--backend=unheard", backends=BACKENDS)
     assert run.verdicts() == {
         ("holds", "cpu"): "pass",
         ("broken", "cpu"): "fail",
@@ -125,7 +117,7 @@ def test_a_backend_that_the_suite_never_heard_of_gets_its_verdicts(tmp_path: Pat
 
 
 def test_a_device_on_which_nothing_could_run_fails_the_run(tmp_path: Path) -> None:
-    run = Checkout(tmp_path, {"holds": HOLDS}).run("--backend=idle", before=find_backends)
+    run = Checkout(tmp_path, {"holds": HOLDS}).run("--backend=idle", backends=BACKENDS)
     assert run.verdicts() == {("holds", "cpu"): "pass", ("holds", "idle"): "not-run"}
     assert "Could not run 'aten::" in run.output
     assert "FAILED: nothing was executed on idle" in run.output
