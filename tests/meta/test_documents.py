@@ -39,6 +39,12 @@ def test_a_claim_may_be_settled_by_several_rules_and_by_words(tmp_path: Path) ->
     assert documents(tmp_path, files).claims[0].rules == ("tensors.doubling.twice", "tensors.doubling.unchanged")
 
 
+@pytest.mark.parametrize("anchor", ["twice", "twice-observed", "twice-since-22", "twice-observed-since-22"])
+def test_a_rule_with_qualifiers_is_linked_by_the_anchor_that_its_heading_has(anchor: str, tmp_path: Path) -> None:
+    files = mini_project.with_change(PAGE, "doubling.md#twice", f"doubling.md#{anchor}")
+    assert documents(tmp_path, files).claims[0].rules == ("tensors.doubling.twice",)
+
+
 def test_pages_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     earlier = "| D0-7 | 1 | Something. | unsettleable | |\n"
     read = documents(tmp_path, {**mini_project.FILES, "spec/documents/D0.md": earlier})

@@ -92,6 +92,14 @@ def test_a_value_prints_as_the_lines_that_a_person_would_write(value: object, li
     assert statements("v", value) == lines
 
 
+def test_a_long_tuple_or_list_has_a_line_for_each_member() -> None:
+    member = "text of some length, " * 3
+    for value in ((member, member), [member, member]):
+        [lines] = statements("v", value)
+        assert [line.strip(" ,") for line in lines.splitlines()[1:-1]] == [repr(member)] * 2
+        assert run([lines], "v") == build({}, "v", value) == value
+
+
 def test_an_expression_shows_its_source_and_its_statements() -> None:
     assert repr(Expression("torch.ones(2)", then=("{it}.grad = {it}",))) == "torch.ones(2); _.grad = _"
 
