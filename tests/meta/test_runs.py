@@ -113,7 +113,7 @@ def test_a_backend_that_the_suite_never_heard_of_gets_its_verdicts(tmp_path: Pat
     programs = {record["target"]: record["program"] for record in run.records if "program" in record}
     assert "import unheard\n" in programs["unheard"]
     assert 'device = "unheard"' in programs["unheard"]
-    assert run.output.count("Run by itself it fails too") == 2
+    assert "Run by itself it fails too" in run.output
 
 
 def test_a_device_on_which_nothing_could_run_fails_the_run(tmp_path: Path) -> None:
