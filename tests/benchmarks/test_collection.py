@@ -1,6 +1,6 @@
 """How long it takes to read and check a project of 300 items, which everybody pays who collects anything.
 
-The items are copies of one real item with its tests and engines, so that their size is that of real ones.
+Its items are copies of this project's own, each with its tests, its engines and its rows in the documents' pages.
 """
 
 from __future__ import annotations
@@ -11,42 +11,51 @@ from typing import Any
 
 import pytest
 
+from tests.harness import bindings
 from tests.harness.checks import problems_of
 from tests.harness.problems import ROOT
 from tests.harness.project import read_project
+from tests.harness.spec import item_paths
 
 ITEMS = 300
-MODEL = ("spec/backward/implicit-gradient.md", "tests/backward/test_implicit_gradient.py")
-ENGINES = "tests/wrong_engines/backward/implicit_gradient.py"
+ID = re.compile(r"\b([a-z]+\.[a-z0-9-]+)(?=\.[a-z]|\n)")
+CLAIM = re.compile(r"\b(D\d)-0*(\d+)")
+ENGINE = re.compile(r'(?<=^- `)[^`]*|(?<=^@wrong_engine\(")[^"]*', re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def large_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("large")
-    rows = []
-    for number in range(ITEMS):
-        chapter, name = f"chapter-{number // 10}", f"copy-{number}"
-        for model in (*MODEL, ENGINES):
-            place = root / model.replace("backward", chapter).replace("implicit-gradient", name)
-            place = place.with_name(place.name.replace("implicit_gradient", name.replace("-", "_")))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(_copy((ROOT / model).read_text(encoding="utf-8"), chapter, name, number), encoding="utf-8")
-        link = f"[{name}.one-element](../{chapter}/{name}.md#one-element)"
-        rows.append(f"| D0-{number} | {number} | It needs no gradient. | holds | {link} |")
-    page = root / "spec" / "documents" / "D0.md"
-    page.parent.mkdir()
-    page.write_text("\n".join(rows), encoding="utf-8")
+    items = item_paths(ROOT / "spec")
+    names = {f"{item.parent.name}.{item.stem}" for item in items}
+    for copy in range(-(-ITEMS // len(items))):
+        for path in items:
+            write(root, path, path.stem + f"-{copy}", copied(path, copy, names))
+        for path in (*bindings.test_paths(ROOT / "tests"), *bindings.engine_paths(ROOT / "tests")):
+            stem = path.stem if path.stem == "__init__" else f"{path.stem}_{copy}"
+            write(root, path, stem, copied(path, copy, names))
+    for page in (ROOT / "spec" / "documents").glob("*.md"):
+        copies = (copied(page, copy, names) for copy in range(-(-ITEMS // len(items))))
+        write(root, page, page.stem, "\n".join(copies))
     return root
 
 
-def _copy(text: str, chapter: str, name: str, number: int) -> str:
-    """The same text as another item's: its own id, its own claim, engines with names of their own."""
-    text = text.replace("backward.implicit-gradient", f"{chapter}.{name}")
-    text = re.sub(r"^claims: .*", f"claims: [D0-{number}]", text, flags=re.MULTILINE)
-    text = re.sub(r'(@wrong_engine\("[^"]*)"', rf'\1-{number}"', text)
-    return re.sub(r"^- `([^`]*)`: ", rf"- `\1-{number}`: ", text, flags=re.MULTILINE)
+def copied(path: Path, copy: int, names: set[str]) -> str:
+    """The text of a file as another item's: ids, engines and claims of its own."""
+    text = path.read_text(encoding="utf-8")
+    text = ID.sub(lambda found: f"{found[1]}-{copy}" if found[1] in names else found[1], text)
+    text = CLAIM.sub(lambda found: f"{found[1]}-{1000 * copy + int(found[2])}", text)
+    text = ENGINE.sub(lambda found: f"{found[0]}-{copy}", text)
+    return re.sub(r"(?<=/)([a-z0-9-]+)(?=\.md#)", rf"\1-{copy}", text)
+
+
+def write(root: Path, path: Path, stem: str, text: str) -> None:
+    place = root / path.relative_to(ROOT).with_name(stem + path.suffix)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
 
 
 def test_reading_and_checking_300_items(benchmark: Any, large_project: Path) -> None:
     problems = benchmark(lambda: problems_of(read_project(large_project)))
     assert problems == []
+    assert len(item_paths(large_project / "spec")) >= ITEMS

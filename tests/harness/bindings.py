@@ -74,11 +74,11 @@ def engine_paths(tests: Path) -> list[Path]:
 
 def bindings_in(path: Path) -> Iterator[Binding]:
     """Every test function of one file."""
-    text = path.read_text(encoding="utf-8")
-    end_of_previous = 0
+    text = path.read_text(encoding="utf-8", errors="replace")  # what is not UTF-8 Python itself will refuse
+    line, end_of_previous = 1, 0
     for definition in DEFINITION.finditer(text):
+        line += text.count("\n", end_of_previous, definition.start())
         decorators = BINDING.findall(text, end_of_previous, definition.start())
-        line = text.count("\n", 0, definition.start()) + 1
         for identifier in decorators or [None]:
             yield Binding(definition[1], identifier, path, line)
         end_of_previous = definition.end()
@@ -86,6 +86,6 @@ def bindings_in(path: Path) -> Iterator[Binding]:
 
 def engines_in(path: Path) -> Iterator[Engine]:
     """Every wrong engine of one file."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     for match in ENGINE.finditer(text):
         yield Engine(match[1], path, text.count("\n", 0, match.start()) + 1)

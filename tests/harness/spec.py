@@ -162,6 +162,8 @@ def _version(path: Path, line: int, since: object) -> Version | None:
 
 _MARKDOWN = MarkdownIt("commonmark")
 _MARKDOWN.core.ruler.enableOnly(["normalize", "block"])
+# An item is made of these; to look for anything else on each line would cost as much again. HTML may be a comment.
+_MARKDOWN.block.ruler.enableOnly(["heading", "paragraph", "list", "fence", "code", "html_block"])
 
 
 def _blocks(body: str) -> list[Token]:
