@@ -10,22 +10,34 @@ from pathlib import Path
 from .problems import Problem, read
 
 VERDICTS = ("holds", "conditional", "refuted", "unsettleable")
+ELSEWHERE = "not torch"
+"""Follows the verdict of a claim about something else, such as Python, on which torches cannot differ."""
+CELLS = ("id", "where", "claim", "verdict", "settled by", "as told")
 ROW = re.compile(r"\|\s*[Dd]\d+\b")
 CLAIM = re.compile(r"(D\d+)-\d+")
 LINK = re.compile(r"\[[^\]]*\]\((?P<file>[^)#]+)#(?P<slug>[^)]+)\)")
+CODE_LINK = re.compile(r"\[`(?P<name>[^`\]]*)`\]\((?P<file>[^)#]+)#wrong-engines\)")
 QUALIFIERS = re.compile(r"(?:-observed)?(?:-since-\d+)?$")
 """What the qualifiers of a heading add to its anchor: `flag` (observed) is found at #flag-observed."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of a document's page."""
+    """One row of a document's page.
+
+    rules: those that settle it. reason: the words of that cell, where no rule does.
+    engines: torches that behave as the document says, each with the id of the item that describes it.
+    elsewhere: the claim is not about torch.
+    """
 
     id: str
     verdict: str
     rules: tuple[str, ...]
     path: Path
     line: int
+    reason: str = ""
+    engines: tuple[tuple[str, str], ...] = ()
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Documents:
 
 
 def read_documents(root: Path) -> Documents:
-    """Read the tables of `spec/documents/*.md`; a row is `| id | where | claim | verdict | settled by |`."""
+    """Read the tables of `spec/documents/*.md`; a row is `| id | where | claim | verdict | settled by | as told |`."""
     claims: list[Claim] = []
     problems: list[Problem] = []
     for path in sorted((root / "documents").glob("*.md")):
@@ -57,26 +69,35 @@ def read_documents(root: Path) -> Documents:
 
 def _read_row(path: Path, number: int, line: str) -> Claim:
     cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-    if len(cells) != 5:
-        raise Problem(
-            path, number, f"a row has five cells, this one {len(cells)}: id, where, claim, verdict, settled by"
-        )
-    identifier, _, _, verdict, settled_by = cells
+    if len(cells) != len(CELLS):
+        raise Problem(path, number, f"a row has {len(CELLS)} cells, this one {len(cells)}: {', '.join(CELLS)}")
+    identifier, _, _, said, settled_by, as_told = (cell.replace("**", "") for cell in cells)
     name = CLAIM.fullmatch(identifier)
     if name is None or name[1] != path.stem:
         raise Problem(path, number, f"{identifier!r} is no claim of this page: its claims are {path.stem}-1, and so on")
-    verdict = verdict.strip("*")
-    if verdict not in VERDICTS:
-        raise Problem(path, number, f"verdict is {verdict!r}: say one of {', '.join(VERDICTS)}")
+    verdict, comma, qualifier = said.partition(", ")
+    if verdict not in VERDICTS or (comma and qualifier != ELSEWHERE):
+        choices = ", ".join(VERDICTS)
+        raise Problem(path, number, f"verdict is {said!r}: say one of {choices}; then, if it applies, {ELSEWHERE!r}")
     folder = str(path.parent)
     rules = tuple(_rule_of(folder, path, number, match) for match in LINK.finditer(settled_by))
-    return Claim(identifier, verdict, rules, path, number)
+    engines = tuple(
+        (match["name"], ".".join(_place_of(folder, path, number, match["file"])))
+        for match in CODE_LINK.finditer(as_told)
+    )
+    if as_told and not engines:
+        raise Problem(path, number, "the last cell names wrong engines: [`name`](../CHAPTER/ITEM.md#wrong-engines)")
+    return Claim(identifier, verdict, rules, path, number, "" if rules else settled_by, engines, bool(qualifier))
 
 
 def _rule_of(folder: str, path: Path, number: int, link: re.Match[str]) -> str:
+    chapter, item = _place_of(folder, path, number, link["file"])
+    return f"{chapter}.{item}.{QUALIFIERS.sub('', link['slug'])}"
+
+
+def _place_of(folder: str, path: Path, number: int, file: str) -> list[str]:
     # Text, not paths: there are thousands of links.
-    target = os.path.normpath(os.path.join(folder, link["file"]))
+    target = os.path.normpath(os.path.join(folder, file))
     if not os.path.isfile(target):
-        raise Problem(path, number, f"the link {link['file']} leads to no file")
-    chapter, item = target.split(os.sep)[-2:]
-    return f"{chapter}.{item.removesuffix('.md')}.{QUALIFIERS.sub('', link['slug'])}"
+        raise Problem(path, number, f"the link {file} leads to no file")
+    return target.removesuffix(".md").split(os.sep)[-2:]

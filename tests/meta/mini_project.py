@@ -11,6 +11,8 @@ PAGE = "spec/documents/D1.md"
 TESTS = "tests/tensors/test_doubling.py"
 ENGINES = "tests/wrong_engines/tensors/doubling.py"
 RETIRED = "spec/retired.md"
+TWICE = "[twice](../tensors/doubling.md#twice)"
+ADDS_ONE = "[`adds-one`](../tensors/doubling.md#wrong-engines)"
 
 FILES = {
     ITEM: """\
@@ -48,13 +50,13 @@ assert (torch.ones(()) + torch.ones(())).item() == 2
 - `adds-one`: adds one instead. Caught by `twice`.
 - `adds-in-place`: doubles `x` itself. Caught by `unchanged`, `twice`.
 """,
-    PAGE: """\
+    PAGE: f"""\
 # D1: a page
 
-| claim | where | what it says | verdict | settled by |
-| --- | --- | --- | --- | --- |
-| D1-1 | 3 | A sum of a tensor with itself is twice the tensor. | **holds** | [twice](../tensors/doubling.md#twice) |
-| D1-2 | 4 | Tensors are beautiful, or `a \\| b` is. | unsettleable | a matter of taste |
+| claim | where | what it says | verdict | settled by | as told |
+| --- | --- | --- | --- | --- | --- |
+| D1-1 | 3 | Twice is one more. | **refuted** | {TWICE} | {ADDS_ONE} |
+| D1-2 | 4 | Tensors are beautiful, or `a \\| b` is. | unsettleable | a matter of taste | |
 """,
     RETIRED: """\
 # Retired ids

@@ -11,6 +11,7 @@ from tests.harness.checks import CHECKS, problems_of
 from tests.harness.checks.check import Check
 from tests.harness.checks.claims_agree import ClaimsAgree
 from tests.harness.checks.claims_are_settled import ClaimsAreSettled
+from tests.harness.checks.claims_can_fail import ClaimsCanFail
 from tests.harness.checks.engines_exist import EnginesExist
 from tests.harness.checks.engines_name_rules import EnginesNameRules
 from tests.harness.checks.mirrored import Mirrored
@@ -23,7 +24,7 @@ from tests.harness.checks.tests_have_rules import TestsHaveRules
 from tests.harness.checks.tests_speak_for_one_rule import TestsSpeakForOneRule
 from tests.harness.project import read_project
 from tests.meta import mini_project
-from tests.meta.mini_project import ENGINES, ITEM, PAGE, RETIRED, TESTS
+from tests.meta.mini_project import ADDS_ONE, ENGINES, ITEM, PAGE, RETIRED, TESTS, TWICE
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Violation:
 
 BELOW_THE_TESTS = "    assert x.tolist() == before\n"
 BELOW_THE_ENGINES = 'refuses="no")\ndef adds_in_place(hit):\n    yield\n'
-BELOW_THE_CLAIMS = "| a matter of taste |\n"
+BELOW_THE_CLAIMS = "| a matter of taste | |\n"
 
 VIOLATIONS = (
     Violation(
@@ -57,7 +58,8 @@ VIOLATIONS = (
         PAGE,
         "| unsettleable |",
         "| true |",
-        f"{PAGE}:6: verdict is 'true': say one of holds, conditional, refuted, unsettleable",
+        f"{PAGE}:6: verdict is 'true': say one of holds, conditional, refuted, unsettleable; "
+        "then, if it applies, 'not torch'",
     ),
     Violation(
         RulesExist,
@@ -175,15 +177,43 @@ VIOLATIONS = (
         ClaimsAreSettled,
         PAGE,
         BELOW_THE_CLAIMS,
-        BELOW_THE_CLAIMS + "| D1-3 | 5 | Nobody settles this. | holds | |\n",
-        f"{PAGE}:7: no rule settles claim D1-3: link one, or say unsettleable",
+        BELOW_THE_CLAIMS + "| D1-3 | 5 | Nobody settles this. | holds | | |\n",
+        f"{PAGE}:7: no rule settles claim D1-3: link one, or say unsettleable, or 'not torch'",
     ),
     Violation(
         ClaimsAreSettled,
         PAGE,
-        "| [twice](../tensors/doubling.md#twice) |",
-        "| [twice](../tensors/doubling.md#twice), [twise](../tensors/doubling.md#twise) |",
+        BELOW_THE_CLAIMS,
+        BELOW_THE_CLAIMS + "| D1-3 | 5 | Python is quick. | holds, not torch | | |\n",
+        f"{PAGE}:7: no rule settles claim D1-3, and nothing says why: write the reason in that cell",
+    ),
+    Violation(
+        ClaimsAreSettled,
+        PAGE,
+        f"| {TWICE} |",
+        f"| {TWICE}, [twise](../tensors/doubling.md#twise) |",
         f"{PAGE}:5: claim D1-1 links tensors.doubling.twise, which is no rule",
+    ),
+    Violation(
+        ClaimsCanFail,
+        PAGE,
+        f"| {ADDS_ONE} |",
+        "| |",
+        f"{PAGE}:5: claim D1-1 is refuted, but names no wrong engine that behaves as the text says",
+    ),
+    Violation(
+        ClaimsCanFail,
+        PAGE,
+        "`adds-one`",
+        "`adds-two`",
+        f"{PAGE}:5: claim D1-1 names the engine 'adds-two', which tensors.doubling does not have",
+    ),
+    Violation(
+        ClaimsCanFail,
+        PAGE,
+        "doubling.md#twice",
+        "doubling.md#unchanged",
+        f"{PAGE}:5: claim D1-1 names the engine 'adds-one', which none of the rules that settle it catches",
     ),
     Violation(
         ClaimsAgree,
@@ -266,7 +296,7 @@ def test_both_places_of_an_engine_that_is_named_twice_are_told(tmp_path: Path) -
 
 
 def test_both_rows_of_a_claim_are_told(tmp_path: Path) -> None:
-    again = "| D1-2 | 9 | Tensors are ugly. | unsettleable | a matter of taste |\n"
+    again = "| D1-2 | 9 | Tensors are ugly. | unsettleable | a matter of taste | |\n"
     files = mini_project.with_change(PAGE, BELOW_THE_CLAIMS, BELOW_THE_CLAIMS + again)
     assert problems_with(files, tmp_path) == [f"{PAGE}:{line}: claim D1-2 has more than one row" for line in (6, 7)]
 

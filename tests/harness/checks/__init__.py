@@ -10,6 +10,7 @@ from ..project import Project
 from .check import Check
 from .claims_agree import ClaimsAgree
 from .claims_are_settled import ClaimsAreSettled
+from .claims_can_fail import ClaimsCanFail
 from .engines_exist import EnginesExist
 from .engines_name_rules import EnginesNameRules
 from .mirrored import Mirrored
@@ -33,6 +34,7 @@ CHECKS: tuple[type[Check], ...] = (
     EnginesExist,
     EnginesNameRules,
     ClaimsAreSettled,
+    ClaimsCanFail,
     ClaimsAgree,
 )
 
