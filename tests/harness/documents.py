@@ -39,6 +39,14 @@ class Claim:
     engines: tuple[tuple[str, str], ...] = ()
     elsewhere: bool = False
 
+    @property
+    def document(self) -> str:
+        return self.id.partition("-")[0]
+
+    @property
+    def number(self) -> int:
+        return int(self.id.partition("-")[2])
+
 
 @dataclass(frozen=True)
 class Documents:

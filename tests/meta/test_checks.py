@@ -10,6 +10,7 @@ import pytest
 from tests.harness.checks import CHECKS, problems_of
 from tests.harness.checks.check import Check
 from tests.harness.checks.claims_agree import ClaimsAgree
+from tests.harness.checks.claims_are_complete import ClaimsAreComplete
 from tests.harness.checks.claims_are_settled import ClaimsAreSettled
 from tests.harness.checks.claims_can_fail import ClaimsCanFail
 from tests.harness.checks.engines_exist import EnginesExist
@@ -172,6 +173,13 @@ VIOLATIONS = (
         "`unchanged`, `twice`.",
         "`unchanged`, `tensors.halving.twice`.",
         f"{ITEM}:33: 'adds-in-place' is said to be caught by 'tensors.halving.twice', which is no rule",
+    ),
+    Violation(
+        ClaimsAreComplete,
+        PAGE,
+        "| D1-2 | 4",
+        "| D1-3 | 4",
+        f"{PAGE}:6: claim D1-02 has no row, and this is D1-3",
     ),
     Violation(
         ClaimsAreSettled,

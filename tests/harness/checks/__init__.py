@@ -9,6 +9,7 @@ from ..problems import Problem
 from ..project import Project
 from .check import Check
 from .claims_agree import ClaimsAgree
+from .claims_are_complete import ClaimsAreComplete
 from .claims_are_settled import ClaimsAreSettled
 from .claims_can_fail import ClaimsCanFail
 from .engines_exist import EnginesExist
@@ -33,6 +34,7 @@ CHECKS: tuple[type[Check], ...] = (
     RulesHaveEngines,
     EnginesExist,
     EnginesNameRules,
+    ClaimsAreComplete,
     ClaimsAreSettled,
     ClaimsCanFail,
     ClaimsAgree,
