@@ -21,6 +21,7 @@ def test_each_backward_adds_to_what_grad_holds(device, leaf, operations, recordi
         with torch.set_grad_enabled(recording):
             returned = output.backward()
         assert returned is None
+        assert leaf.grad is not None
         expected = [held + derivative(value) for held, value in zip(expected, numbers(leaf), strict=True)]
         assert numbers(leaf.grad) == expected
 

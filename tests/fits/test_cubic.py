@@ -22,6 +22,8 @@ from tests.oracles.descent import (
 )
 
 TAYLOR = (1, 1, 1 / 2, 1 / 6)
+FIRST_LINE = (0.987654, 1.012345, 0.498765, 0.165432)
+"""What a document prints after 99 steps."""
 
 SIZES = st.shared(st.sampled_from((1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 32, 33, 64, 65)), key="number of points")
 DTYPES = st.shared(st.sampled_from(("torch.float32", "torch.float64")), key="dtype")
@@ -121,8 +123,7 @@ def test_every_step_ends_where_the_closed_form_puts_it(device, x, leaf, start, r
 def test_a_run_goes_on_by_the_closed_form_from_where_a_document_prints_it_after_99_steps(device):
     x = torch.linspace(-1, 1, 2000, dtype=torch.float32, device=device)
     y = torch.exp(x)
-    first_line = (0.987654, 1.012345, 0.498765, 0.165432)
-    leaves = [torch.tensor(number, dtype=torch.float32, device=device, requires_grad=True) for number in first_line]
+    leaves = [torch.tensor(number, dtype=torch.float32, device=device, requires_grad=True) for number in FIRST_LINE]
     path, _ = fit(x, y, leaves, 1e-5, 100, clear=lambda leaf: setattr(leaf, "grad", None))
     powers, target = rows_of_powers(np.array(numbers(x))), np.array(numbers(y))
     expected = descent(powers, target, path[0], 1e-5, 100)
@@ -140,6 +141,19 @@ def test_the_loss_falls_at_every_step_to_that_of_the_closed_form(device, x, leaf
     bound = losses_bound(powers, target, expected, eps, descent_bound(powers, target, expected, rate, eps))
     assert (np.diff(heights) <= bound[1:] + bound[:-1]).all()
     assert (abs(heights - losses(powers, target, expected)) / bound).max() <= 1
+
+
+@rule("fits.cubic.loss-falls")
+def test_how_far_the_loss_falls_in_100_steps_depends_on_the_start(device):
+    x = torch.linspace(-1, 1, 2000, dtype=torch.float32, device=device)
+    y = torch.exp(x)
+    powers, target, eps = rows_of_powers(np.array(numbers(x))), np.array(numbers(y)), torch.finfo(torch.float32).eps
+    for start in ((0.0, 0.0, 0.0, 0.0), (1.5, -0.25, -2.25, 0.5), FIRST_LINE):
+        leaves = [torch.tensor(number, dtype=torch.float32, device=device, requires_grad=True) for number in start]
+        path, heights = fit(x, y, leaves, 1e-5, 100, clear=lambda leaf: setattr(leaf, "grad", None))
+        expected = descent(powers, target, path[0], 1e-5, 100)
+        bound = losses_bound(powers, target, expected, eps, descent_bound(powers, target, expected, 1e-5, eps))
+        assert (abs(heights - losses(powers, target, expected)) / bound).max() <= 1
 
 
 @rule("fits.cubic.unstable-rate")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tests.wrong_engines.accumulation.sum import nodes_below
 from tests.wrong_engines.engine import wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, replaced
 
@@ -29,6 +30,40 @@ def a_view_of_a_leaf_keeps_its_gradient(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "view_as", make):
+        yield
+
+
+@wrong_engine("keeps-every-gradient")
+@contextmanager
+def every_tensor_that_requires_grad_has_its_gradient_in_grad(hit: Hit) -> Iterator[None]:
+    kept: dict[tuple[Any, int], torch.Tensor] = {}
+
+    def keeping(node: Any) -> Callable[[tuple[Any, ...]], None]:
+        def keep(gradients: tuple[Any, ...]) -> None:
+            for place, gradient in enumerate(gradients):
+                if gradient is not None:
+                    kept[node, place] = kept.get((node, place), 0) + gradient
+
+        return keep
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        handles = [node.register_prehook(keeping(node)) for node in nodes_below(outputs)]
+        try:
+            honest()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def make(grad: Any) -> Any:
+        def read(tensor: torch.Tensor) -> Any:
+            if tensor.is_leaf or (tensor.grad_fn, tensor.output_nr) not in kept:
+                return grad.__get__(tensor)
+            hit()
+            return kept[tensor.grad_fn, tensor.output_nr]
+
+        return property(read, grad.__set__, grad.__delete__)
+
+    with replaced(torch.Tensor, "grad", make), around_backward(wrong):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,8 @@ VIEWS = ("View", "Unsqueeze", "Squeeze", "Permute")
 """How the names of nodes of views begin."""
 
 
-def _nodes_below(outputs: list[torch.Tensor]) -> list[Any]:
+def nodes_below(outputs: list[torch.Tensor]) -> list[Any]:
+    """The nodes of the graph behind these outputs, those that accumulate into leaves included, each once."""
     waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
     seen = list(waiting)
     while waiting:
@@ -37,6 +39,34 @@ def overwrites_the_gradient_of_a_0d_leaf(hit: Hit) -> Iterator[None]:
                 hit()
                 leaf.grad = None
         honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("overwrites-every-leaf")
+@contextmanager
+def stores_the_gradient_instead_of_adding_it(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None:
+                hit()
+                leaf.grad = None
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("first-backward-stores-nothing")
+@contextmanager
+def the_first_backward_of_a_leaf_leaves_grad_none(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        unreached = [leaf for leaf in leaves_below(outputs) if leaf.grad is None and "_reached" not in vars(leaf)]
+        honest()
+        for leaf in unreached:
+            hit()
+            leaf.grad, leaf._reached = None, True  # type: ignore[attr-defined]
 
     with around_backward(wrong):
         yield
@@ -110,7 +140,7 @@ def only_one_view_of_a_leaf_contributes(hit: Hit) -> Iterator[None]:
 
     def hooks(outputs: list[torch.Tensor]) -> list[tuple[Any, Callable[..., Any]]]:
         views: dict[Any, list[Any]] = {}
-        for node in _nodes_below(outputs):
+        for node in nodes_below(outputs):
             following = node.next_functions[0][0] if node.next_functions else None
             if node.name().startswith(VIEWS) and hasattr(following, "variable"):
                 views.setdefault(following, []).append(node)
@@ -130,7 +160,7 @@ def drops_what_a_bfloat16_leaf_gets_through_a_cast(hit: Hit) -> Iterator[None]:
     def hooks(outputs: list[torch.Tensor]) -> list[tuple[Any, Callable[..., Any]]]:
         return [
             (node, drops)
-            for node in _nodes_below(outputs)
+            for node in nodes_below(outputs)
             for following, _ in node.next_functions
             if node.name() == "ToCopyBackward0" and getattr(following, "variable", outputs[0]).dtype == torch.bfloat16
         ]
@@ -149,7 +179,7 @@ def a_broadcast_0d_leaf_gets_the_mean_over_its_copies(hit: Hit) -> Iterator[None
         return tuple(one / copies if one is not None and one.ndim == 0 and copies > 1 else one for one in inputs)
 
     def hooks(outputs: list[torch.Tensor]) -> list[tuple[Any, Callable[..., Any]]]:
-        return [(node, averages) for node in _nodes_below(outputs) if node.name() == "AddBackward0"]
+        return [(node, averages) for node in nodes_below(outputs) if node.name() == "AddBackward0"]
 
     with _with_hooks(hooks):
         yield
@@ -215,6 +245,46 @@ def autograd_grad_adds_to_a_grad_that_is_there(hit: Hit) -> Iterator[None]:
                     hit()
                     leaf.grad.add_(gradient)
             return gradients
+
+        return wrong
+
+    with replaced(torch.autograd, "grad", make):
+        yield
+
+
+@wrong_engine("zeros-for-unrelated-leaves")
+@contextmanager
+def fills_the_grad_of_every_leaf_there_is(hit: Hit) -> Iterator[None]:
+    leaves: list[weakref.ref[torch.Tensor]] = []
+
+    def make(requires_grad_: Any) -> Any:
+        def remembering(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            leaves.append(weakref.ref(tensor))
+            return requires_grad_(tensor, requires_grad)
+
+        return remembering
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for leaf in (reference() for reference in leaves):
+            if leaf is not None and leaf.is_leaf and leaf.requires_grad and leaf.grad is None:
+                hit()
+                leaf.grad = torch.zeros_like(leaf)
+
+    with replaced(torch.Tensor, "requires_grad_", make), around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-function-accumulates")
+@contextmanager
+def autograd_grad_adds_to_grad_and_returns_the_sum(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wrong(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            leaves = [inputs] if isinstance(inputs, torch.Tensor) else inputs
+            for leaf, gradient in zip(leaves, grad(outputs, inputs, *args, **kwargs), strict=True):
+                hit()
+                leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+            return tuple(leaf.grad for leaf in leaves)
 
         return wrong
 

@@ -54,6 +54,22 @@ def the_next_backward_writes_into_what_none_took_out(hit: Hit) -> Iterator[None]
         yield
 
 
+@wrong_engine("none-means-zeros")
+@contextmanager
+def none_leaves_a_tensor_of_zeros(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def assign(leaf: torch.Tensor, value: Any) -> None:
+            if value is None and leaf.is_leaf and grad.__get__(leaf) is not None:
+                hit()
+                value = torch.zeros_like(leaf)
+            grad.__set__(leaf, value)
+
+        return property(grad.__get__, assign, grad.__delete__)
+
+    with replaced(torch.Tensor, "grad", make):
+        yield
+
+
 @wrong_engine("zero-multiplies")
 @contextmanager
 def zero_multiplies_by_zero(hit: Hit) -> Iterator[None]:
@@ -82,6 +98,20 @@ def zero_clears_one_row_of_a_strided_tensor(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "zero_", make):
+        yield
+
+
+@wrong_engine("zero-grad-leaves-zeros")
+@contextmanager
+def zero_grad_fills_with_zeros_unless_told_otherwise(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(owner: Any, set_to_none: bool = False) -> None:
+            hit()
+            zero_grad(owner, set_to_none)
+
+        return wrong
+
+    with replaced(torch.nn.Module, "zero_grad", make), replaced(torch.optim.Optimizer, "zero_grad", make):
         yield
 
 

@@ -14,6 +14,8 @@ from tests.wrong_engines.tools import leaves_below, replaced
 
 Hit = Callable[[], None]
 
+ONE_BY_ONE = "a derivative is that of one number by one number"
+
 
 def _with_gradient(change: Callable[[torch.Tensor, Any], Any]) -> AbstractContextManager[None]:
     """Torch whose Tensor.backward goes on with `change(output, gradient)` for any gradient that is given."""
@@ -77,6 +79,22 @@ def returns_at_once_for_an_empty_output(hit: Hit) -> Iterator[None]:
                 hit()
                 return
             backward(output, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("one-number-by-one-number", refuses=ONE_BY_ONE)
+@contextmanager
+def differentiates_one_number_by_one_number_only(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if any(tensor.numel() != 1 for tensor in (output, *leaves_below(output))):
+                hit()
+                raise RuntimeError(ONE_BY_ONE)
+            backward(output, *args, **kwargs)
 
         return wrong
 

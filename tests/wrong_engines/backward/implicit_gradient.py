@@ -34,6 +34,39 @@ def refuses_one_element_with_dimensions(hit: Callable[[], None]) -> Iterator[Non
         yield
 
 
+@wrong_engine("only-scalars-run-backward", refuses=REFUSAL)
+@contextmanager
+def refuses_whatever_is_not_0d(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if tensor.ndim:
+                hit()
+                raise RuntimeError(REFUSAL)
+            backward(tensor, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("unreduced-output-refused", refuses=REFUSAL)
+@contextmanager
+def refuses_an_output_that_no_sum_or_mean_made(hit: Callable[[], None]) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            node = tensor.grad_fn
+            if not _is_given(gradient) and node is not None and not node.name().startswith(("Sum", "Mean")):
+                hit()
+                raise RuntimeError(REFUSAL)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
 @wrong_engine("implicit-gradient-of-ones")
 @contextmanager
 def seeds_any_output_with_ones(hit: Callable[[], None]) -> Iterator[None]:

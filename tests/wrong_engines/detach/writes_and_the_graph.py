@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from tests.wrong_engines.engine import wrong_engine
 from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
+REFUSED = "a leaf Variable that requires grad is being used in an in-place operation."
 NOTICED = "one of the variables needed for gradient computation has been modified by an inplace operation"
 
 
@@ -174,6 +175,36 @@ def detaches_a_copy_of_a_leaf(hit: Callable[[], None]) -> Iterator[None]:
         return wrong
 
     with kernel("detach", make):
+        yield
+
+
+@wrong_engine("detached-write-needs-no-grad", refuses=REFUSED)
+@contextmanager
+def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: Callable[[], None]) -> Iterator[None]:
+    def marked(original: torch.Tensor, other_name: torch.Tensor) -> torch.Tensor:
+        other_name._names_what_requires_grad = original.requires_grad  # type: ignore[attr-defined]
+        return other_name
+
+    def make_detach(detach: Any) -> Any:
+        return lambda tensor: marked(tensor, detach(tensor))
+
+    def make_data(data: Any) -> property:
+        return property(lambda tensor: marked(tensor, data.__get__(tensor)), data.__set__)
+
+    def make_update(update: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if torch.is_grad_enabled() and getattr(tensor, "_names_what_requires_grad", False):
+                hit()
+                raise RuntimeError(REFUSED)
+            return update(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as defects:
+        defects.enter_context(replaced(torch.Tensor, "detach", make_detach))
+        defects.enter_context(replaced(torch.Tensor, "data", make_data))
+        for name in ("add_", "mul_", "copy_", "__isub__"):
+            defects.enter_context(replaced(torch.Tensor, name, make_update))
         yield
 
 

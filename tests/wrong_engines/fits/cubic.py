@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ Tensor = torch.Tensor
 
 BLOCK = 16
 LARGEST_HALF = 65504.0
+TAYLOR = (1, 1, 1 / 2, 1 / 6)
 
 
 def after_backward(correct: Callable[[Tensor, int, Tensor | None], None]) -> AbstractContextManager[None]:
@@ -246,4 +248,101 @@ def sums_the_gradient_over_the_first_1024_elements(hit: Callable[[], None]) -> I
         return (gradient * other).reshape(-1)[:1024].sum()
 
     with reduced_by(reduce):
+        yield
+
+
+def exp_as(wrong: Callable[[Tensor], Tensor], hit: Callable[[], None]) -> AbstractContextManager[None]:
+    """Torch whose `torch.exp` is another function."""
+
+    def make(exp: Any) -> Any:
+        def hitting(x: Tensor) -> Tensor:
+            hit()
+            return wrong(x)
+
+        return hitting
+
+    return replaced(torch, "exp", make)
+
+
+@wrong_engine("exp-gives-the-sine")
+@contextmanager
+def fits_the_sine(hit: Callable[[], None]) -> Iterator[None]:
+    with exp_as(torch.sin, hit):
+        yield
+
+
+@wrong_engine("exp-stops-at-the-cube")
+@contextmanager
+def breaks_the_series_of_exp_off(hit: Callable[[], None]) -> Iterator[None]:
+    with exp_as(lambda x: 1 + x + x * x / 2 + x * x * x / 6, hit):
+        yield
+
+
+@wrong_engine("linspace-spans-a-period")
+@contextmanager
+def spreads_the_points_from_minus_pi_to_pi(hit: Callable[[], None]) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: float, end: float, *args: Any, **kwargs: Any) -> Tensor:
+            hit()
+            return linspace(start * math.pi, end * math.pi, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("steps-lead-to-taylor")
+@contextmanager
+def moves_each_coefficient_towards_that_of_taylor(hit: Callable[[], None]) -> Iterator[None]:
+    leaves = 0
+
+    def make(subtract: Any) -> Any:
+        def wrong(leaf: Tensor, change: Any) -> Tensor:
+            nonlocal leaves
+            if not hasattr(leaf, "_aim"):
+                leaf._aim = TAYLOR[leaves % 4]
+                leaves += 1
+            hit()
+            return subtract(leaf, 0.04 * (leaf - leaf._aim))
+
+        return wrong
+
+    with replaced(torch.Tensor, "__isub__", make):
+        yield
+
+
+@contextmanager
+def losses_as(told: Callable[[list[float]], float | None], hit: Callable[[], None]) -> Iterator[None]:
+    """Torch in which a loss has the value `told(the losses of this run before it)`, unless that is None."""
+
+    def make(total: Any) -> Any:
+        def wrong(terms: Tensor) -> Tensor:
+            loss: Tensor = total(terms)
+            leaf = leaves_below(loss)[0]
+            leaf._losses = earlier = getattr(leaf, "_losses", [])
+            value = told(earlier)
+            if value is not None:
+                hit()
+                loss.data.fill_(value)
+            earlier.append(loss.item())
+            return loss
+
+        return wrong
+
+    with replaced(torch.Tensor, "sum", make):
+        yield
+
+
+@wrong_engine("loss-falls-alike-from-anywhere")
+@contextmanager
+def gives_the_hundredth_loss_as_a_fixed_part_of_the_first(hit: Callable[[], None]) -> Iterator[None]:
+    with losses_as(lambda earlier: 0.012345 * earlier[0] if len(earlier) == 99 else None, hit):
+        yield
+
+
+@wrong_engine("loss-keeps-most-in-100-steps")
+@contextmanager
+def lets_a_hundred_steps_leave_the_loss_what_is_printed(hit: Callable[[], None]) -> Iterator[None]:
+    with losses_as(lambda earlier: 0.710 * earlier[-100] if len(earlier) >= 100 else None, hit):
         yield

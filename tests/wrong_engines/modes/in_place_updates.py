@@ -100,6 +100,36 @@ def a_0d_leaf_is_changed_in_grad_mode(hit: Callable[[], None]) -> Iterator[None]
         yield
 
 
+IN_PLACE = ("__isub__", "__iadd__", "sub_", "mul_", "neg_", "fill_", "zero_", "copy_", "__setitem__")
+
+
+@wrong_engine("update-outside-runs")
+@contextmanager
+def a_leaf_is_changed_in_grad_mode_as_inside(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        with torch.no_grad():
+            return update(tensor, *args, **kwargs)
+
+    with ExitStack() as methods:
+        for name in IN_PLACE:
+            methods.enter_context(_updating(name, False, _is_leaf_that_requires_grad, wrong))
+        yield
+
+
+@wrong_engine("update-outside-destroys-graph")
+@contextmanager
+def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        return update(tensor.requires_grad_(False), *args, **kwargs)
+
+    with ExitStack() as methods:
+        for name in IN_PLACE:
+            methods.enter_context(_updating(name, False, _is_leaf_that_requires_grad, wrong))
+        yield
+
+
 @wrong_engine("update-refused-after-writing")
 @contextmanager
 def a_refused_update_has_been_written(hit: Callable[[], None]) -> Iterator[None]:

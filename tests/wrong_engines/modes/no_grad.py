@@ -97,6 +97,23 @@ def switches_recording_off_once(hit: Callable[[], None]) -> Iterator[None]:
         yield
 
 
+@wrong_engine("no-grad-records-everything", refuses="don't support automatic differentiation")
+@contextmanager
+def never_switches_recording_off(hit: Callable[[], None]) -> Iterator[None]:
+    def make(enter: Callable[[torch.no_grad], None]) -> Callable[[torch.no_grad], None]:
+        def wrong(block: torch.no_grad) -> None:
+            was = torch.is_grad_enabled()
+            enter(block)
+            if was:
+                hit()
+                torch.set_grad_enabled(True)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__enter__", make):
+        yield
+
+
 @wrong_engine("no-grad-kernel-ignores-layout")
 @contextmanager
 def reads_the_storage_in_order(hit: Callable[[], None]) -> Iterator[None]:

@@ -31,6 +31,23 @@ def adds_nothing_to_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
+@wrong_engine("addition-changes-the-array")
+@contextmanager
+def adds_in_place_to_the_memory_of_an_array(hit: Hit) -> Iterator[None]:
+    def make(add: Any) -> Any:
+        def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+            is_array = not tensor.untyped_storage().resizable()
+            if not is_array or 0 in tensor.stride():
+                return add(tensor, other)
+            hit()
+            return tensor.add_(other)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__add__", make):
+        yield
+
+
 @wrong_engine("in-place-copies-stepped")
 @contextmanager
 def multiplies_a_stepped_tensor_elsewhere(hit: Hit) -> Iterator[None]:
