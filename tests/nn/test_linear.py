@@ -66,7 +66,8 @@ def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device,
 @example(inputs=5, outputs=3, biased=True)
 @example(inputs=1, outputs=1, biased=True)
 def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device, inputs, outputs, biased):
-    layer = torch.nn.utils.skip_init(torch.nn.Linear, inputs, outputs, bias=biased, device=device)
+    with torch.random.fork_rng(devices=[]):
+        layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
     assert layer.weight.shape == (outputs, inputs)
     assert layer.bias.shape == (outputs,) if biased else layer.bias is None
 
@@ -75,8 +76,8 @@ def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device
 @given(inputs=FEATURES, outputs=FEATURES, biased=st.booleans(), block=blocks())
 def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inputs, outputs, biased, block):
     mode, _ = block
-    with mode():
-        layer = torch.nn.utils.skip_init(torch.nn.Linear, inputs, outputs, bias=biased, device=device)
+    with torch.random.fork_rng(devices=[]), mode():
+        layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
     parameters = list(layer.parameters())
     assert len(parameters) == (2 if biased else 1)
     assert parameters[0] is layer.weight

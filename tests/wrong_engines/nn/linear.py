@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -88,6 +89,7 @@ def after_making(wrong: Callable[[torch.nn.Linear], None]) -> AbstractContextMan
     """`wrong(layer)` changes a layer that has just been made."""
 
     def make(init: Any) -> Any:
+        @wraps(init)
         def wrong_init(layer: torch.nn.Linear, *args: Any, **kwargs: Any) -> None:
             init(layer, *args, **kwargs)
             wrong(layer)
@@ -135,7 +137,6 @@ def freezes_what_is_made_inside_no_grad(hit: Hit) -> Iterator[None]:
             hit()
             layer.requires_grad_(False)
 
-    # skip_init makes the layer anew on its device; there the flags are kept.
     with after_making(wrong):
         yield
 
