@@ -16,13 +16,15 @@ LAYERS = st.sampled_from(
         Expression("lambda x, w, b: torch.nn.functional.linear(x, w.T, b)"),
     )
 )
-MEANS = st.sampled_from(
+EXACT_MEANS = st.sampled_from(
     (
         Expression("torch.nn.functional.mse_loss"),
         Expression("torch.nn.MSELoss()"),
-        Expression("lambda z, y: ((z - y) ** 2).mean()"),
-        Expression("lambda z, y: (z - y).square().mean()"),
+        Expression("lambda z, y: ((z - y) * (z - y)).mean()"),
     )
+)
+MEANS = EXACT_MEANS | st.sampled_from(
+    (Expression("lambda z, y: ((z - y) ** 2).mean()"), Expression("lambda z, y: (z - y).square().mean()"))
 )
 POWERS = st.sampled_from((1, 2, 4))
 SIZES = st.integers(1, 6)
@@ -47,7 +49,7 @@ WIDE = st.sampled_from(("torch.float32", "torch.float64", "torch.float16"))
 
 
 @rule("nn.hand-made-layer.gradients")
-@given(drawn=layers(POWERS, st.integers(1, 3), POWERS, WIDE), layer=LAYERS, mean_of_squares=MEANS)
+@given(drawn=layers(POWERS, st.integers(1, 3), POWERS, WIDE), layer=LAYERS, mean_of_squares=EXACT_MEANS)
 def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(device, drawn, layer, mean_of_squares):
     x, w, b, y = drawn
     z = layer(x, w, b)

@@ -1,6 +1,6 @@
 """spec/nn/mse-broadcast.md"""
 
-import math
+import itertools
 import warnings
 
 import numpy as np
@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, broadcasting_pairs, dtypes, leaves, like, tensors
+from tests.inputs import Expression, dtypes, leaves, like, tensors
 from tests.oracles import numbers
 
 BY_HAND = st.sampled_from(
@@ -26,16 +26,24 @@ def exact(tensor):
     return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
 
 
-def columns_and_lists(n):
-    """The shapes of n predictions and n targets as they are often mistaken."""
-    return st.just(((n, 1), (n,)))
+def narrower(shape):
+    """The shapes that broadcast to a shape: sides are 1, and leading ones are left out."""
+    for sides in itertools.product(*((1, side) for side in shape)):
+        yield from (sides[start:] for start in range(len(shape) + 1) if all(side == 1 for side in sides[:start]))
+
+
+PAIRS = sorted(
+    (one, other)
+    for common in ((3,), (2, 3), (3, 3), (2, 1, 3))
+    for one, other in itertools.product(set(narrower(common)), repeat=2)
+    if one != other and np.broadcast_shapes(one, other) == common
+)
 
 
 @st.composite
-def stretched(draw, among=None):
-    """Two tensors whose shapes broadcast together and are not empty."""
-    several = broadcasting_pairs().filter(lambda pair: 0 not in pair[0] + pair[1])
-    one, other = draw(several | st.integers(2, 3).flatmap(columns_and_lists) if among is None else among)
+def stretched(draw):
+    """Two tensors of different shapes that broadcast together."""
+    one, other = draw(st.sampled_from(PAIRS))
     dtype = draw(dtypes.floating())
     return draw(tensors(st.just(one), st.just(dtype))), draw(tensors(st.just(other), st.just(dtype)))
 
@@ -63,22 +71,27 @@ def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, mean_of_squ
 
 
 @st.composite
-def columns(draw):
-    """A column of predictions and a list of targets, a power of two of each, so that their mean is exact."""
-    n, dtype = draw(st.sampled_from((2, 4, 8))), draw(dtypes.floating())
-    return draw(leaves(st.just((n, 1)), st.just(dtype))), draw(tensors(st.just((n,)), st.just(dtype)))
+def columns_against_lists(draw):
+    """Predictions in a column and targets in a list, or the other way round."""
+    n, dtype = draw(st.integers(2, 8)), draw(dtypes.floating())
+    predicted, wanted = draw(st.permutations(((n, 1), (n,))))
+    return draw(leaves(st.just(predicted), st.just(dtype))), draw(tensors(st.just(wanted), st.just(dtype)))
 
 
 @rule("nn.mse-broadcast.order-forgotten")
-@given(drawn=columns(), mean_of_squares=BY_HAND | MSE, turn=st.integers(0, 7))
+@given(drawn=columns_against_lists(), mean_of_squares=BY_HAND | MSE, turn=st.integers(0, 7))
 def test_each_prediction_is_drawn_to_the_mean_of_all_targets(device, drawn, mean_of_squares, turn):
+    """The gradient is a sum of n terms, each a power that may be off by 16 eps, the loosest of the published limits,
+    divided by n twice and multiplied."""
     prediction, target = drawn
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mean_of_squares(prediction, target.roll(turn)).backward()
-    n, mean = len(target), math.fsum(numbers(target)) / len(target)
+        mean_of_squares(prediction, target.roll(turn, dims=0)).backward()
+    n, wanted = len(target), np.array(numbers(target))
     assert prediction.grad.shape == prediction.shape
-    assert numbers(prediction.grad) == [2 / n * (number - mean) for number in numbers(prediction)]
+    for slope, number in zip(numbers(prediction.grad), numbers(prediction), strict=True):
+        off = abs(slope - 2 / n * (number - wanted.mean()))
+        assert off <= (n + 24) * torch.finfo(target.dtype).eps * 2 / n * abs(number - wanted).mean()
 
 
 def same_shapes():
@@ -94,14 +107,13 @@ def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, mse
     with warnings.catch_warnings(record=True) as issued:
         warnings.simplefilter("always")
         mse(input, target)
+    messages = [str(warning.message) for warning in issued if "broadcasting" in str(warning.message)]
     if input.shape == target.shape:
-        assert issued == []
+        assert messages == []
     else:
-        assert [warning.category for warning in issued] == [UserWarning]
-        message = str(issued[0].message)
-        assert str(input.shape) in message
-        assert str(target.shape) in message
-        assert "broadcasting" in message
+        assert [warning.category for warning in issued if str(warning.message) in messages] == [UserWarning]
+        assert str(input.shape) in messages[0]
+        assert str(target.shape) in messages[0]
 
 
 @rule("nn.mse-broadcast.by-hand-no-warning")
@@ -111,4 +123,4 @@ def test_written_by_hand_nothing_is_said(device, pair, mean_of_squares):
     with warnings.catch_warnings(record=True) as issued:
         warnings.simplefilter("always")
         mean_of_squares(*pair)
-    assert issued == []
+    assert [warning for warning in issued if "broadcast" in str(warning.message)] == []

@@ -19,27 +19,29 @@ Tensor = torch.Tensor
 REFUSAL = "input and target must have the same size"
 
 
-def _is_column_and_list(one: Any, other: Any) -> bool:
-    return isinstance(other, Tensor) and one.ndim == 2 and one.shape == (*other.shape, 1)
+def _in_order(one: Tensor, other: Any) -> Any:
+    """The second of a column and a list of the same length, or of a list and a column, in the shape of the first."""
+    pair = (
+        isinstance(other, Tensor) and sorted((one.ndim, other.ndim)) == [1, 2] and min(one.numel(), other.numel()) > 1
+    )
+    if pair and {one.shape, other.shape} == {(one.numel(),), (one.numel(), 1)}:
+        return other.reshape(one.shape)
+    return other
 
 
 @wrong_engine("mse-pairs-in-order")
 @contextmanager
 def compares_a_column_with_a_list_in_order(hit: Hit) -> Iterator[None]:
-    def make(subtract: Any) -> Any:
-        def wrong_difference(one: Tensor, other: Any) -> Tensor:
-            if _is_column_and_list(one, other) and len(one) > 1:
-                hit()
-                other = other[:, None]
-            return subtract(one, other)
+    def ordered(one: Tensor, other: Any) -> Any:
+        if (changed := _in_order(one, other)) is not other:
+            hit()
+        return changed
 
-        return wrong_difference
+    def make(subtract: Any) -> Any:
+        return lambda one, other: subtract(one, ordered(one, other))
 
     def wrong_loss(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        if _is_column_and_list(input, target):
-            hit()
-            target = target[:, None]
-        return honest(input, target)
+        return honest(input, ordered(input, target))
 
     with replaced(Tensor, "__sub__", make), mse_loss(wrong_loss):
         yield
@@ -90,7 +92,7 @@ def warns_where_only_strides_differ(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
         if input.shape == target.shape and input.stride() != target.stride():
             hit()
-            warnings.warn("this may be slow", stacklevel=3)
+            warnings.warn("the strides differ, which may be due to broadcasting", stacklevel=3)
         return honest(input, target)
 
     with mse_loss(wrong):
