@@ -6,8 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, dtypes, shapes, tensors
-from tests.inputs.expression import IT
+from tests.inputs import blocks, dtypes, shapes, tensors
 from tests.oracles import numbers
 
 FEATURES = st.integers(1, 3)
@@ -18,45 +17,35 @@ def exact(tensor):
     return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
 
 
-def layer_of(weight, bias, then=()):
-    """A layer with these parameters; skip_init, because drawing a start would be in vain."""
-    (outputs, inputs), biased = weight.facts["shape"], bias is not None
-    return Expression(
-        f"torch.nn.utils.skip_init(torch.nn.Linear, {inputs}, {outputs}, bias={biased}, device=device)",
-        (
-            f"{IT}.weight = torch.nn.Parameter({weight.source})",
-            *([f"{IT}.bias = torch.nn.Parameter({bias.source})"] if biased else []),
-            *then,
-        ),
-        weight.dtypes,
-    )
+def layer_of(weight, bias):
+    """A layer with these parameters, made without a trace in the generator of random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        layer = torch.nn.Linear(*weight.shape[::-1], bias=bias is not None)
+    layer.weight = torch.nn.Parameter(weight)
+    layer.bias = None if bias is None else torch.nn.Parameter(bias)
+    return layer
 
 
 @st.composite
-def layers_and_inputs(draw, then=((),)):
-    """A layer, an input that fits it, and a gradient for the output.
+def parameters_and_inputs(draw, gradient=False):
+    """A weight, a bias or None, an x that fits them, and, if asked for, a gradient for the output.
 
-    then: the states that the layer may be in. At most 27 points, so that sums of products are exact in bfloat16.
+    At most 27 points, so that sums of products are exact in bfloat16.
     """
-    inputs, outputs, dtype = draw(FEATURES), draw(FEATURES), draw(dtypes.floating())
+    inputs, outputs, dtype = draw(st.tuples(FEATURES, FEATURES, dtypes.floating()))
     points = draw(shapes(max_dims=2) | shapes(min_dims=3, max_dims=3))
-    weight, bias, x, gradient = (
-        draw(tensors(st.just(shape), st.just(dtype)))
-        for shape in ((outputs, inputs), (outputs,), (*points, inputs), (*points, outputs))
-    )
-    biased = draw(st.sampled_from((True, True, False)))
-    return layer_of(weight, bias if biased else None, draw(st.sampled_from(then))), x, gradient
+    drawn = [(outputs, inputs), (outputs,), (*points, inputs), *[(*points, outputs)] * gradient]
+    weight, bias, *others = (draw(tensors(st.just(shape), st.just(dtype))) for shape in drawn)
+    return weight, draw(st.sampled_from((bias, bias, None))), *others
 
 
 @rule("nn.linear.forward")
-@given(drawn=layers_and_inputs())
+@given(drawn=parameters_and_inputs())
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
-    layer, x, _ = drawn
-    z = layer(x)
-    expected = exact(x) @ exact(layer.weight).T
-    if layer.bias is not None:
-        expected = expected + exact(layer.bias)
-    assert z.shape == (*x.shape[:-1], layer.out_features)
+    weight, bias, x = drawn
+    z = layer_of(weight, bias)(x)
+    expected = exact(x) @ exact(weight).T + (0 if bias is None else exact(bias))
+    assert z.shape == (*x.shape[:-1], len(weight))
     assert z.dtype == x.dtype
     assert exact(z).tolist() == expected.tolist()
 
@@ -90,34 +79,35 @@ def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inpu
         assert parameter.device == torch.empty(0, device=device).device
 
 
-FROZEN = ((), (f"{IT}.weight.requires_grad_(False)",))
-
-
 @rule("nn.linear.recorded")
-@given(drawn=layers_and_inputs(then=FROZEN))
-def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn):
-    layer, x, _ = drawn
-    learns = any(parameter.requires_grad for parameter in layer.parameters())
+@given(drawn=parameters_and_inputs(), learns=st.sampled_from(("weight", "bias", "both")))
+def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn, learns):
+    weight, bias, x = drawn
+    layer = layer_of(weight, bias)
+    layer.weight.requires_grad_(learns != "bias" or bias is None)
+    if bias is not None:
+        layer.bias.requires_grad_(learns != "weight")
     z = layer(x)
     assert not x.requires_grad
-    assert z.requires_grad == learns
-    assert (z.grad_fn is not None) == learns
+    assert z.requires_grad
+    assert z.grad_fn is not None
 
 
 @rule("nn.linear.gradients")
-@given(drawn=layers_and_inputs(), follows=st.booleans())
+@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans())
 def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows):
-    layer, x, gradient = drawn
+    weight, bias, x, gradient = drawn
+    layer = layer_of(weight, bias)
     x.requires_grad_(follows)
     layer(x).backward(gradient)
     points = exact(x).reshape(-1, layer.in_features)
     arriving = exact(gradient).reshape(-1, layer.out_features)
-    assert layer.weight.grad.shape == layer.weight.shape
+    assert layer.weight.grad.shape == weight.shape
     assert exact(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
-    if layer.bias is not None:
-        assert layer.bias.grad.shape == layer.bias.shape
+    if bias is not None:
+        assert layer.bias.grad.shape == bias.shape
         assert exact(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
     if follows:
-        assert exact(x.grad).tolist() == (exact(gradient) @ exact(layer.weight)).tolist()
+        assert exact(x.grad).tolist() == (exact(gradient) @ exact(weight)).tolist()
     else:
         assert x.grad is None
