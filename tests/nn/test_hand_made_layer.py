@@ -1,5 +1,7 @@
 """spec/nn/hand-made-layer.md"""
 
+from functools import cache
+
 import numpy as np
 import torch
 from hypothesis import example, given
@@ -35,21 +37,28 @@ def exact(tensor):
     return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
 
 
+@cache
+def of(kind, shape, dtype):
+    """A tensor or a leaf of this shape and dtype."""
+    return kind(st.just(shape), st.just(dtype))
+
+
 @st.composite
-def layers(draw, points, inputs, neurons, dtype):
-    """x, w, b and y."""
-    points, inputs, neurons, dtype = draw(points), draw(inputs), draw(neurons), draw(dtype)
-    x, y = (draw(tensors(st.just(shape), st.just(dtype))) for shape in ((points, inputs), (points, neurons)))
-    w, b = (draw(leaves(st.just(shape), st.just(dtype))) for shape in ((inputs, neurons), (neurons,)))
+def layers(draw, sizes):
+    """x, w, b and y, for as many points, inputs and neurons, and of the dtype, that `sizes` draws."""
+    points, inputs, neurons, dtype = draw(sizes)
+    x, y = (draw(of(tensors, shape, dtype)) for shape in ((points, inputs), (points, neurons)))
+    w, b = (draw(of(leaves, shape, dtype)) for shape in ((inputs, neurons), (neurons,)))
     return x, w, b, y
 
 
 # Integers up to 33, times a power of two, times x, summed: up to 9 bits, more than bfloat16 has.
 WIDE = st.sampled_from(("torch.float32", "torch.float64", "torch.float16"))
+DYADIC = st.tuples(POWERS, st.integers(1, 3), POWERS, WIDE)
 
 
 @rule("nn.hand-made-layer.gradients")
-@given(drawn=layers(POWERS, st.integers(1, 3), POWERS, WIDE), layer=LAYERS, mean_of_squares=EXACT_MEANS)
+@given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=EXACT_MEANS)
 def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(device, drawn, layer, mean_of_squares):
     x, w, b, y = drawn
     z = layer(x, w, b)
@@ -73,7 +82,7 @@ DOCUMENT = tuple(
 
 
 @rule("nn.hand-made-layer.gradients")
-@given(drawn=layers(SIZES, SIZES, SIZES, st.just("torch.float64")), layer=LAYERS, mean_of_squares=MEANS)
+@given(drawn=layers(st.tuples(SIZES, SIZES, SIZES, st.just("torch.float64"))), layer=LAYERS, mean_of_squares=MEANS)
 @example(
     drawn=DOCUMENT, layer=Expression("lambda x, w, b: x @ w + b"), mean_of_squares=Expression("torch.nn.MSELoss()")
 )
@@ -92,7 +101,7 @@ def test_for_any_number_of_elements_they_are_right_up_to_rounding(device, drawn,
 
 
 @rule("nn.hand-made-layer.nothing-else-changes")
-@given(drawn=layers(POWERS, st.integers(1, 3), POWERS, WIDE), layer=LAYERS, mean_of_squares=MEANS)
+@given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=MEANS)
 def test_backward_changes_no_parameter_and_gives_data_no_gradient(device, drawn, layer, mean_of_squares):
     x, w, b, y = drawn
     before = [numbers(tensor) for tensor in (x, w, b, y)]

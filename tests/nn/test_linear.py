@@ -1,5 +1,7 @@
 """spec/nn/linear.md"""
 
+from functools import cache
+
 import numpy as np
 import torch
 from hypothesis import example, given
@@ -10,6 +12,9 @@ from tests.inputs import blocks, dtypes, shapes, tensors
 from tests.oracles import numbers
 
 FEATURES = st.integers(1, 3)
+SIZES = st.tuples(FEATURES, FEATURES, dtypes.floating())
+POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3)
+UNBIASED = st.sampled_from((False, False, True))
 
 
 def exact(tensor):
@@ -26,17 +31,23 @@ def layer_of(weight, bias):
     return layer
 
 
+@cache
+def of(shape, dtype):
+    """A tensor of this shape and dtype."""
+    return tensors(st.just(shape), st.just(dtype))
+
+
 @st.composite
 def parameters_and_inputs(draw, gradient=False):
     """A weight, a bias or None, an x that fits them, and, if asked for, a gradient for the output.
 
     At most 27 points, so that sums of products are exact in bfloat16.
     """
-    inputs, outputs, dtype = draw(st.tuples(FEATURES, FEATURES, dtypes.floating()))
-    points = draw(shapes(max_dims=2) | shapes(min_dims=3, max_dims=3))
+    inputs, outputs, dtype = draw(SIZES)
+    points = draw(POINTS)
     drawn = [(outputs, inputs), (outputs,), (*points, inputs), *[(*points, outputs)] * gradient]
-    weight, bias, *others = (draw(tensors(st.just(shape), st.just(dtype))) for shape in drawn)
-    return weight, draw(st.sampled_from((bias, bias, None))), *others
+    weight, bias, *others = (draw(of(shape, dtype)) for shape in drawn)
+    return weight, None if draw(UNBIASED) else bias, *others
 
 
 @rule("nn.linear.forward")
