@@ -8,12 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import blocks, dtypes, shapes, tensors
+from tests.inputs import blocks, dtypes, layouts, shapes, tensors
 from tests.oracles import numbers
 
-FEATURES = st.integers(1, 3)
+FEATURES = st.sampled_from((2, 3, 1))
+OFTEN_TRANSPOSED = (*layouts.EVERY, layouts.transposed, layouts.transposed)
 SIZES = st.tuples(FEATURES, FEATURES, dtypes.floating())
-POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3)
+POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3) | shapes(min_dims=1, max_dims=1, min_side=2)
 UNBIASED = st.sampled_from((False, False, True))
 
 
@@ -34,7 +35,7 @@ def layer_of(weight, bias):
 @cache
 def of(shape, dtype):
     """A tensor of this shape and dtype."""
-    return tensors(st.just(shape), st.just(dtype))
+    return tensors(st.just(shape), st.just(dtype), OFTEN_TRANSPOSED)
 
 
 @st.composite

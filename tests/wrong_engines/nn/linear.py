@@ -186,11 +186,16 @@ def sums_the_gradient_of_the_bias_over_one_dimension(hit: Hit) -> Iterator[None]
 
 @wrong_engine("linear-gradient-read-contiguous")
 @contextmanager
-def reads_the_gradient_as_if_it_were_contiguous(hit: Hit) -> Iterator[None]:
+def reads_the_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
-        if _has_contiguous_columns(gradient):
+        if (
+            not gradient.is_contiguous()
+            and gradient.untyped_storage().nbytes() == gradient.numel() * gradient.element_size()
+        ):
             hit()
-            gradients[1] = _read_as_rows(gradient).T @ x
+            outputs = gradient.shape[-1]
+            arriving = gradient.as_strided((gradient.numel() // outputs, outputs), (outputs, 1))
+            gradients[1] = arriving.T @ x.reshape(-1, x.shape[-1])
 
     with linear_backward(wrong):
         yield
