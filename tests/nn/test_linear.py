@@ -1,0 +1,125 @@
+"""spec/nn/linear.md"""
+
+from functools import cache
+
+import numpy as np
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import blocks, dtypes, layouts, shapes, tensors
+from tests.oracles import numbers
+
+FEATURES = st.sampled_from((2, 3, 1))
+OFTEN_TRANSPOSED = (*layouts.EVERY, layouts.transposed, layouts.transposed)
+SIZES = st.tuples(FEATURES, FEATURES, dtypes.floating())
+POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3) | shapes(min_dims=1, max_dims=1, min_side=2)
+UNBIASED = st.sampled_from((False, False, True))
+
+
+def exact(tensor):
+    """The elements as an array of NumPy, in double precision."""
+    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
+
+
+def layer_of(weight, bias):
+    """A layer with these parameters, made without a trace in the generator of random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        layer = torch.nn.Linear(*weight.shape[::-1], bias=bias is not None)
+    layer.weight = torch.nn.Parameter(weight)
+    layer.bias = None if bias is None else torch.nn.Parameter(bias)
+    return layer
+
+
+@cache
+def of(shape, dtype):
+    """A tensor of this shape and dtype."""
+    return tensors(st.just(shape), st.just(dtype), OFTEN_TRANSPOSED)
+
+
+@st.composite
+def parameters_and_inputs(draw, gradient=False):
+    """A weight, a bias or None, an x that fits them, and, if asked for, a gradient for the output.
+
+    At most 27 points, so that sums of products are exact in bfloat16.
+    """
+    inputs, outputs, dtype = draw(SIZES)
+    points = draw(POINTS)
+    drawn = [(outputs, inputs), (outputs,), (*points, inputs), *[(*points, outputs)] * gradient]
+    weight, bias, *others = (draw(of(shape, dtype)) for shape in drawn)
+    return weight, None if draw(UNBIASED) else bias, *others
+
+
+@rule("nn.linear.forward")
+@given(drawn=parameters_and_inputs())
+def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
+    weight, bias, x = drawn
+    z = layer_of(weight, bias)(x)
+    expected = exact(x) @ exact(weight).T + (0 if bias is None else exact(bias))
+    assert z.shape == (*x.shape[:-1], len(weight))
+    assert z.dtype == x.dtype
+    assert exact(z).tolist() == expected.tolist()
+
+
+@rule("nn.linear.weight-shape")
+@given(inputs=st.integers(1, 8), outputs=st.integers(1, 8), biased=st.booleans())
+@example(inputs=5, outputs=3, biased=True)
+@example(inputs=1, outputs=1, biased=True)
+def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device, inputs, outputs, biased):
+    with torch.random.fork_rng(devices=[]):
+        layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
+    assert layer.weight.shape == (outputs, inputs)
+    assert layer.bias.shape == (outputs,) if biased else layer.bias is None
+
+
+@rule("nn.linear.parameters")
+@given(inputs=FEATURES, outputs=FEATURES, biased=st.booleans(), block=blocks())
+def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inputs, outputs, biased, block):
+    mode, _ = block
+    with torch.random.fork_rng(devices=[]), mode():
+        layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
+    parameters = list(layer.parameters())
+    assert len(parameters) == (2 if biased else 1)
+    assert parameters[0] is layer.weight
+    assert parameters[-1] is (layer.bias if biased else layer.weight)
+    for parameter in parameters:
+        assert isinstance(parameter, torch.nn.Parameter)
+        assert parameter.is_leaf
+        assert parameter.requires_grad
+        assert parameter.grad is None
+        assert parameter.device == torch.empty(0, device=device).device
+
+
+@rule("nn.linear.recorded")
+@given(drawn=parameters_and_inputs(), learns=st.sampled_from(("weight", "bias", "both")))
+def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn, learns):
+    weight, bias, x = drawn
+    layer = layer_of(weight, bias)
+    layer.weight.requires_grad_(learns != "bias" or bias is None)
+    if bias is not None:
+        layer.bias.requires_grad_(learns != "weight")
+    z = layer(x)
+    assert not x.requires_grad
+    assert z.requires_grad
+    assert z.grad_fn is not None
+
+
+@rule("nn.linear.gradients")
+@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans())
+def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows):
+    weight, bias, x, gradient = drawn
+    layer = layer_of(weight, bias)
+    x.requires_grad_(follows)
+    layer(x).backward(gradient)
+    points = exact(x).reshape(-1, layer.in_features)
+    arriving = exact(gradient).reshape(-1, layer.out_features)
+    assert layer.weight.grad.shape == weight.shape
+    assert exact(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
+    if bias is not None:
+        assert layer.bias.grad.shape == bias.shape
+        assert exact(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
+    if follows:
+        assert exact(x.grad).tolist() == (exact(gradient) @ exact(weight)).tolist()
+    else:
+        assert x.grad is None

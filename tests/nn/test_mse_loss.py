@@ -1,0 +1,131 @@
+"""spec/nn/mse-loss.md"""
+
+import numpy as np
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, layouts, like, shapes, tensors
+from tests.oracles import numbers
+
+MEANS = (
+    "torch.nn.MSELoss()",
+    "torch.nn.functional.mse_loss",
+    "lambda input, target: ((input - target) ** 2).mean()",
+    "lambda input, target: (input - target).square().mean()",
+)
+SUMS = (
+    'torch.nn.MSELoss(reduction="sum")',
+    'lambda input, target: torch.nn.functional.mse_loss(input, target, reduction="sum")',
+    "lambda input, target: (input - target).pow(2).sum()",
+)
+NONES = (
+    'torch.nn.MSELoss(reduction="none")',
+    'lambda input, target: torch.nn.functional.mse_loss(input, target, reduction="none")',
+)
+ROUNDINGS = 24
+"""How many eps an element may be off: 16 for a power, the loosest of the published limits, and some for a division."""
+
+
+def one_of(sources):
+    return st.sampled_from(sources).map(Expression)
+
+
+def exact(tensor):
+    """The elements as an array of NumPy, in double precision."""
+    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
+
+
+def pairs(min_side=0):
+    """An input and a target of the same shape; half of the shapes are large enough for layouts to differ."""
+    return like(tensors(shapes(min_side=min_side) | shapes(min_dims=2, min_side=2)))
+
+
+def plain(source, dtype="torch.float32"):
+    return Expression(source, dtypes=frozenset({dtype}))
+
+
+TWO_BY_THREE = (
+    plain("torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.float32, device=device)"),
+    plain("torch.zeros(2, 3, dtype=torch.float32, device=device)"),
+)
+
+
+@rule("nn.mse-loss.mean")
+@given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS))
+@example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"))
+def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
+    """The terms are positive: whatever the order, n additions round n times."""
+    input, target = pair
+    squares = (exact(input) - exact(target)) ** 2
+    off = mean_of_squares(input, target).item() - squares.mean()
+    assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.mean()
+
+
+@rule("nn.mse-loss.other-reductions")
+@given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS))
+def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares):
+    input, target = pair
+    squares = (exact(input) - exact(target)) ** 2
+    unreduced = squares_of(input, target)
+    assert unreduced.shape == input.shape
+    assert exact(unreduced).tolist() == squares.tolist()
+    off = sum_of_squares(input, target).item() - squares.sum()
+    assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.sum()
+
+
+REDUCTIONS = (*MEANS, *SUMS, "lambda input, target: (input - target).sum()", "lambda input, target: input.mean()")
+
+
+@rule("nn.mse-loss.no-dimension")
+@given(pair=like(tensors(shapes() | shapes(max_side=1))), reduction=one_of(REDUCTIONS), recorded=st.booleans())
+def test_a_loss_is_a_tensor_without_dimensions(device, pair, reduction, recorded):
+    input, target = pair
+    input.requires_grad_(recorded)
+    loss = reduction(input, target)
+    assert torch.is_tensor(loss)
+    assert loss.shape == ()
+    assert loss.ndim == 0
+    assert loss.dtype == input.dtype
+
+
+def losses():
+    """A loss, and whether it is a mean."""
+    return st.sampled_from(
+        [(Expression(source), True) for source in MEANS]
+        + [(Expression(source), False) for source in SUMS]
+        + [(Expression(f"lambda input, target: {source}(input, target).sum()"), False) for source in NONES[:1]]
+    )
+
+
+@rule("nn.mse-loss.gradient")
+@given(pair=pairs(), loss=losses(), scale=st.sampled_from((1, -2, 4)))
+def test_the_gradients_are_twice_the_difference_over_what_was_divided_by(device, pair, loss, scale):
+    input, target = pair
+    function, is_mean = loss
+    input.requires_grad_()
+    target.requires_grad_()
+    (scale * function(input, target)).backward()
+    factor = scale * 2 / (input.numel() if is_mean and input.numel() else 1)
+    expected = factor * (exact(input) - exact(target))
+    slack = ROUNDINGS * torch.finfo(input.dtype).eps * abs(expected)
+    for tensor in pair:
+        assert tensor.grad is not None
+        assert tensor.grad.shape == tensor.shape
+    assert (abs(exact(input.grad) - expected) <= slack).all()
+    assert (abs(exact(target.grad) + expected) <= slack).all()
+
+
+@rule("nn.mse-loss.only-what-requires")
+@given(pair=like(tensors(), among=layouts.WRITABLE), loss=losses(), flags=st.tuples(st.booleans(), st.booleans()))
+@example(pair=TWO_BY_THREE, loss=(Expression("torch.nn.MSELoss()"), True), flags=(True, False))
+def test_data_gets_no_gradient(device, pair, loss, flags):
+    function, _ = loss
+    for tensor, flag in zip(pair, flags, strict=True):
+        tensor.requires_grad_(flag)
+    result = function(*pair)
+    assert result.requires_grad == any(flags)
+    if any(flags):
+        result.backward()
+    assert [tensor.grad is not None for tensor in pair] == list(flags)

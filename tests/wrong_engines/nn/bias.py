@@ -1,0 +1,77 @@
+"""spec/nn/bias.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.nn.linear import linear, linear_backward
+from tests.wrong_engines.nn.mse_loss import mse_loss
+from tests.wrong_engines.nn.sgd import stepping
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+
+@wrong_engine("bias-offset-is-free")
+@contextmanager
+def takes_the_mean_off_the_differences(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.numel() > 1:
+            hit()
+            input = input - (input - target).mean()
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("bias-of-one-output-does-not-learn")
+@contextmanager
+def gives_a_single_bias_no_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        if gradient.shape[-1] == 1:
+            hit()
+            gradients[2] = torch.zeros_like(gradients[2])
+
+    with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("bias-thaws")
+@contextmanager
+def lets_a_frozen_bias_learn(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and not bias.requires_grad:
+            hit()
+            bias.requires_grad_()
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("bias-updated-although-not-given")
+@contextmanager
+def updates_every_leaf_of_the_last_backward(hit: Hit) -> Iterator[None]:
+    leaves: list[Tensor] = []
+
+    def remember(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves[:] = leaves_below(outputs)
+        honest()
+
+    def wrong(optimizer: torch.optim.Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        listed = [p for group in optimizer.param_groups for p in group["params"]]
+        for leaf in leaves:
+            if all(leaf is not p for p in listed):
+                hit()
+                leaf.sub_(optimizer.param_groups[0]["lr"] * leaf.grad)
+
+    with around_backward(remember), stepping(wrong):
+        yield

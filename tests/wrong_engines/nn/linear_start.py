@@ -1,0 +1,92 @@
+"""spec/nn/linear-start.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.nn.linear import after_making
+
+Hit = Callable[[], None]
+Layer = torch.nn.Linear
+
+
+def starting(wrong: Callable[[Layer], None]) -> AbstractContextManager[None]:
+    """`wrong(layer)` changes the numbers that a layer starts with."""
+
+    def change(layer: Layer) -> None:
+        with torch.no_grad():
+            wrong(layer)
+
+    return after_making(change)
+
+
+@wrong_engine("linear-start-too-wide")
+@contextmanager
+def draws_from_too_wide_an_interval(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        layer.weight *= 3**0.5
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-bias-by-outputs")
+@contextmanager
+def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        layer.bias.uniform_(-(layer.out_features**-0.5), layer.out_features**-0.5)
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-without-bias")
+@contextmanager
+def starts_the_bias_at_zero(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        layer.bias.zero_()
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-positive")
+@contextmanager
+def draws_from_the_upper_half(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        layer.weight.abs_()
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-unseeded")
+@contextmanager
+def draws_from_a_generator_of_its_own(hit: Hit) -> Iterator[None]:
+    generator = torch.Generator()
+
+    def wrong(layer: Layer) -> None:
+        hit()
+        layer.weight.uniform_(-1, 1, generator=generator)
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-always-the-same")
+@contextmanager
+def gives_every_layer_the_same_start(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        layer.weight.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+
+    with starting(wrong):
+        yield

@@ -1,0 +1,164 @@
+"""spec/nn/mse-loss.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+
+def mse_loss(wrong: Callable[[Any, Tensor, Tensor, str], Tensor]) -> AbstractContextManager[None]:
+    """Replaces `mse_loss`, to which MSELoss comes down, by `wrong(honest, input, target, reduction)`."""
+
+    def make(honest: Any) -> Any:
+        def replacement(input: Tensor, target: Tensor, *args: Any, reduction: str = "mean", **kwargs: Any) -> Tensor:
+            def right(input: Tensor, target: Tensor, reduction: str = reduction) -> Tensor:
+                return honest(input, target, *args, reduction=reduction, **kwargs)
+
+            return wrong(right, input, target, reduction)
+
+        return replacement
+
+    return replaced(torch.nn.functional, "mse_loss", make)
+
+
+@wrong_engine("mse-mean-over-rows")
+@contextmanager
+def divides_by_the_number_of_rows(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "mean" and input.ndim >= 2 and input.numel() > 0:
+            hit()
+            return honest(input, target, "sum") / len(input)
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-ignores-strides")
+@contextmanager
+def reads_the_target_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        dense = target.untyped_storage().nbytes() == target.numel() * target.element_size()
+        if dense and not target.is_contiguous():
+            hit()
+            target = target.as_strided(target.shape, torch.empty(target.shape, device="meta").stride())
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-sum-of-nothing")
+@contextmanager
+def divides_zero_by_zero(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "sum" and input.numel() == 0:
+            hit()
+            return honest(input, target, "mean") * input.numel()
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-none-by-rows")
+@contextmanager
+def averages_each_row(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "none" and input.ndim >= 2:
+            hit()
+            return honest(input, target).mean(-1)
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-sum-in-one-dimension")
+@contextmanager
+def keeps_one_dimension_in_a_sum(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if args or kwargs or not tensor.requires_grad:
+                return honest(tensor, *args, **kwargs)
+            hit()
+            return honest(tensor).reshape(1)
+
+        return wrong
+
+    with replaced(torch.Tensor, "sum", make):
+        yield
+
+
+@wrong_engine("mse-of-one-keeps-its-dimension")
+@contextmanager
+def reduces_nothing_where_there_is_one_element(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.shape == (1,):
+            hit()
+            return honest(input, target, "none")
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-gradient-without-two")
+@contextmanager
+def forgets_the_two(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        loss = honest(input, target)
+        if reduction == "sum" and loss.requires_grad:
+            hit()
+            return loss / 2 + loss.detach() / 2
+        return loss
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-target-gradient-has-wrong-sign")
+@contextmanager
+def gives_the_target_the_gradient_of_the_input(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if target.requires_grad:
+            hit()
+            target = 2 * target.detach() - target  # the same values, the opposite derivative
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-target-is-detached")
+@contextmanager
+def takes_every_target_for_data(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if target.requires_grad:
+            hit()
+        return honest(input, target.detach())
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-data-gets-zeros")
+@contextmanager
+def fills_the_gradient_of_data(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.requires_grad and not target.requires_grad:
+            hit()
+            target.grad = torch.zeros_like(target)
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield

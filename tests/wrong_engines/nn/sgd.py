@@ -1,0 +1,188 @@
+"""spec/nn/sgd.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+Optimizer = torch.optim.Optimizer
+
+
+def stepping(wrong: Callable[[Optimizer, Callable[[], None]], None]) -> AbstractContextManager[None]:
+    """Replaces `SGD.step` by `wrong(optimizer, honest)`."""
+
+    def make(step: Any) -> Any:
+        def replacement(optimizer: Optimizer, closure: Any = None) -> Any:
+            returned = []
+            with torch.no_grad():
+                wrong(optimizer, lambda: returned.append(step(optimizer, closure)))
+            return returned[0]
+
+        return replacement
+
+    return replaced(torch.optim.SGD, "step", make)
+
+
+def _updated(optimizer: Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:
+    """The parameters that a step updates, each with its group."""
+    return [(p, group) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def _without_gradient(optimizer: Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:
+    return [(p, group) for group in optimizer.param_groups for p in group["params"] if p.grad is None]
+
+
+@wrong_engine("sgd-one-rate-for-all")
+@contextmanager
+def takes_the_rate_of_the_first_group(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups[1:]:
+            hit()
+            group["lr"] = rates[0]
+        honest()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-foreach-misses-0d")
+@contextmanager
+def loses_the_update_of_0d_parameters(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        lost = [(p, p.clone()) for p, group in _updated(optimizer) if group["foreach"] and p.ndim == 0]
+        honest()
+        for p, old in lost:
+            hit()
+            p.copy_(old)
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-by-hand-adds")
+@contextmanager
+def adds_instead_of_subtracting(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(tensor: Tensor, other: Any) -> Tensor:
+            if tensor.ndim == 2 and tensor.requires_grad and not torch.is_grad_enabled():
+                hit()
+                other = -other
+            return subtract(tensor, other)
+
+        return wrong
+
+    with replaced(Tensor, "__isub__", make):
+        yield
+
+
+@wrong_engine("sgd-gives-new-memory")
+@contextmanager
+def puts_the_result_in_new_memory(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        for p, _ in _updated(optimizer):
+            hit()
+            p.data = p.detach().clone()
+        honest()
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-scales-the-gradient")
+@contextmanager
+def multiplies_the_gradient_by_the_rate(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _updated(optimizer):
+            hit()
+            p.grad.set_(p.grad * group["lr"])
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-clears-the-gradient")
+@contextmanager
+def forgets_the_gradient_once_it_is_used(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        hit()
+        optimizer.zero_grad()
+
+    with stepping(wrong):
+        yield
+
+
+def _uncounted(p: Tensor) -> Tensor:
+    """The memory and the gradient of a parameter, without its version counter."""
+    alias = p.data
+    alias.grad = p.grad
+    return alias
+
+
+@wrong_engine("sgd-step-uncounted")
+@contextmanager
+def does_not_count_the_version(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        own = [group["params"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["params"] = [_uncounted(p) for p in group["params"]]
+        hit()
+        honest()
+        for group, parameters in zip(optimizer.param_groups, own, strict=True):
+            group["params"] = parameters
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-decays-what-has-no-gradient")
+@contextmanager
+def shrinks_what_has_no_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _without_gradient(optimizer):
+            if group["weight_decay"]:
+                hit()
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-makes-missing-gradients")
+@contextmanager
+def fills_missing_gradients_with_zeros(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, _ in _without_gradient(optimizer):
+            hit()
+            p.grad = torch.zeros_like(p)
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-is-stochastic")
+@contextmanager
+def leaves_out_elements_at_random(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        before = [(p, p.clone()) for p, _ in _updated(optimizer)]
+        honest()
+        for p, old in before:
+            hit()
+            p.copy_(torch.where(torch.rand(p.shape) < 0.5, old, p))
+
+    with stepping(wrong):
+        yield
