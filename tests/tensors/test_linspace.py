@@ -1,0 +1,60 @@
+"""spec/tensors/linspace.md"""
+
+from fractions import Fraction
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes
+from tests.oracles import numbers
+
+STEPS = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100)
+"""At most 256, so that the number of a point is exact in every dtype."""
+
+
+def quarters():
+    """Numbers that are exact in every dtype."""
+    return st.integers(-32, 32).map(lambda quarter: quarter / 4)
+
+
+def floating():
+    return dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name})))
+
+
+def rounding(start, end, eps):
+    """How far a point may lie from where it belongs: 4 eps M, where M is the larger of |start| and |end|.
+
+    The step (end - start) / (n - 1) is rounded twice, by the difference and by the quotient, its product with the
+    number of the point once more. Each is a relative error of at most eps / 2 of something no larger than
+    |end - start| <= 2M, and the sum with start, itself at most M, is off by another eps M / 2: in all 3.5 eps M, and
+    terms in eps squared.
+    """
+    return 4 * Fraction(eps) * Fraction(max(abs(start), abs(end)))
+
+
+@rule("tensors.linspace.evenly-spaced")
+@given(start=quarters(), end=quarters(), steps=st.sampled_from(STEPS), dtype=floating())
+@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"))
+@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"))
+@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"))
+def test_the_points_are_evenly_spaced_from_the_start_to_the_end(device, start, end, steps, dtype):
+    x = torch.linspace(start, end, steps, dtype=dtype, device=device)
+    assert x.shape == (steps,)
+    step = (Fraction(end) - Fraction(start)) / (steps - 1)
+    bound = rounding(start, end, torch.finfo(dtype).eps)
+    for number, point in enumerate(numbers(x)):
+        assert abs(Fraction(point) - (Fraction(start) + number * step)) <= bound
+
+
+@rule("tensors.linspace.ends")
+@given(start=quarters(), end=quarters(), steps=st.sampled_from((0, 1, *STEPS)), dtype=floating())
+@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"))
+@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"))
+@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"))
+def test_both_ends_are_among_the_points_exactly(device, start, end, steps, dtype):
+    x = torch.linspace(start, end, steps, dtype=dtype, device=device)
+    assert x.shape == (steps,)
+    assert numbers(x)[:1] == [start][:steps]
+    assert numbers(x)[1:][-1:] == [end][: max(steps - 1, 0)]
