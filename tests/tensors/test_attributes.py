@@ -13,7 +13,6 @@ FACTORIES = (
     "lambda: torch.tensor([1.0, 2.0])",
     "lambda: torch.zeros(2, 3)",
     "lambda: torch.ones(2)",
-    "lambda: torch.eye(2)",
     "lambda: torch.linspace(0, 1, 3)",
     "lambda: torch.rand(())",
     "lambda: torch.randn(3, 4, 5)",

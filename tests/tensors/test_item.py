@@ -62,6 +62,7 @@ def single_elements(draw):
 @given(x_and_value=single_elements())
 @example(x_and_value=(Expression("torch.tensor(0.9962908625602722, device=device)"), 0.9962908625602722))
 @example(x_and_value=(Expression("torch.tensor(0.1, device=device)"), 0.10000000149011612))
+@example(x_and_value=(Expression("torch.tensor([9007199254740993], device=device)"), 2**53 + 1))
 def test_item_is_exactly_the_element_as_a_python_number(device, x_and_value):
     x, value = x_and_value
     before = state(x)

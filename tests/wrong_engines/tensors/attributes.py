@@ -14,6 +14,12 @@ from tests.wrong_engines.tools import replaced
 Hit = Callable[[], None]
 
 
+def _take_note_of_honest_factories() -> None:
+    """Torch lists the functions that a default device is about when it is first asked to, and keeps the list."""
+    with torch.device("cpu"):
+        torch.zeros(0)
+
+
 @wrong_engine("shape-of-memory")
 @contextmanager
 def tells_the_shape_of_the_memory(hit: Hit) -> Iterator[None]:
@@ -88,6 +94,7 @@ def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
 
         return wrong
 
+    _take_note_of_honest_factories()
     with replaced(torch, "randn", make):
         yield
 
@@ -104,5 +111,6 @@ def puts_data_on_the_cpu(hit: Hit) -> Iterator[None]:
 
         return wrong
 
+    _take_note_of_honest_factories()
     with replaced(torch, "tensor", make):
         yield
