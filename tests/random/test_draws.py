@@ -1,5 +1,6 @@
 """spec/random/draws.md"""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,13 +9,34 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, tensors
+from tests.inputs import Expression, dtypes, leaves, tensors
 from tests.oracles import numbers, state
 
 LIKE = ("torch.randn_like", "torch.rand_like")
 
 SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 128), ((), 512))
 """A shape, and how many tensors of it are drawn: below some size a device takes another way."""
+
+
+FRESH = (
+    "lambda shape: torch.randn(shape, device=device)",
+    "lambda shape: torch.rand(shape, device=device)",
+    "lambda shape: torch.randn_like(torch.zeros(shape, device=device))",
+    "lambda shape: torch.rand_like(torch.zeros(shape, device=device))",
+    "lambda shape: torch.empty(shape, device=device).normal_()",
+    "lambda shape: torch.empty(shape, device=device).uniform_()",
+)
+SLICED = (
+    (2, 16),
+    (3, 17),
+    (5, 4, 4),
+    (2, 1, 4, 4),
+    (2, 1, 2, 4, 2),
+    (4, 16, 1, 1, 1),
+    (2, 1, 1, 3, 3, 2),
+    (3, 2, 1, 2, 1, 2, 2),
+)
+"""Shapes of up to seven dimensions, whose slices along the first have sixteen elements or more."""
 
 
 def likes():
@@ -31,6 +53,10 @@ def seeds():
 
 def shapes_and_counts():
     return st.sampled_from(SIZES)
+
+
+def floating():
+    return dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name})))
 
 
 def dtypes_of_full_precision():
@@ -100,20 +126,38 @@ def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn = [torch.randn(shape, dtype=dtype, device=device) * deviation + mean for _ in range(count)]
-    sample = (np.array(numbers(torch.stack(drawn))) - mean) / deviation
+        drawn = torch.stack([torch.randn(shape, dtype=dtype, device=device) for _ in range(count)])
+    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).ravel() - mean) / deviation
+    assert np.isfinite(sample).all()
     assert furthest(sample, normal) <= farthest_by_chance(len(sample))
 
 
 @rule("random.draws.uniform")
 @given(seed=seeds(), shape_and_count=shapes_and_counts(), dtype=dtypes_of_full_precision())
 @example(seed=42, shape_and_count=((1000,), 1), dtype=Expression("torch.float32"))
-def test_rand_is_uniform_from_zero_up_to_but_not_one(device, seed, shape_and_count, dtype):
+def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn = [torch.rand(shape, dtype=dtype, device=device) for _ in range(count)]
-    sample = np.array(numbers(torch.stack(drawn)))
-    assert sample.min() >= 0
-    assert sample.max() < 1
+        drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
+    sample = drawn.cpu().numpy().astype(np.float64).ravel()
     assert furthest(sample, uniform) <= farthest_by_chance(len(sample))
+
+
+@rule("random.draws.below-one")
+@given(seed=seeds(), shape_and_count=shapes_and_counts(), dtype=floating())
+def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_count, dtype):
+    shape, count = shape_and_count
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
+    assert drawn.min().item() >= 0
+    assert drawn.max().item() < 1
+
+
+@rule("random.draws.fresh")
+@given(draw=st.sampled_from(FRESH).map(Expression), shape=st.sampled_from(SLICED))
+def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, draw, shape):
+    with torch.random.fork_rng(devices=[]):
+        slices = [numbers(drawn) for drawn in (*draw(shape).unbind(), *draw(shape).unbind())]
+    assert all(one != other for one, other in itertools.combinations(slices, 2))

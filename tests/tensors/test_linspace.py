@@ -24,14 +24,14 @@ def floating():
 
 
 def rounding(start, end, eps):
-    """How far a point may lie from where it belongs: 4 eps M, where M is the larger of |start| and |end|.
+    """How far a point may lie from where it belongs: 8 eps M, where M is the larger of |start| and |end|.
 
-    The step (end - start) / (n - 1) is rounded twice, by the difference and by the quotient, its product with the
-    number of the point once more. Each is a relative error of at most eps / 2 of something no larger than
-    |end - start| <= 2M, and the sum with start, itself at most M, is off by another eps M / 2: in all 3.5 eps M, and
-    terms in eps squared.
+    The step (end - start) / (n - 1) is a difference, off by eps / 2 at most, and a quotient, off by 2.5 eps where a
+    device does not round it to the nearest; its product with the number of the point is off by another eps / 2. These
+    are relative errors of something no larger than |end - start| <= 2M, together 7 eps M. The sum with start, itself at
+    most M, adds eps M / 2, and terms in eps squared are far below what is left.
     """
-    return 4 * Fraction(eps) * Fraction(max(abs(start), abs(end)))
+    return 8 * Fraction(eps) * Fraction(max(abs(start), abs(end)))
 
 
 @rule("tensors.linspace.evenly-spaced")

@@ -126,15 +126,89 @@ def draws_normal_numbers(hit: Hit) -> Iterator[None]:
 
 @wrong_engine("rand-can-be-one")
 @contextmanager
-def rounds_to_eight_digits(hit: Hit) -> Iterator[None]:
+def rounds_up_to_one(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
         def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("dtype") != torch.bfloat16:
+                return rand(*size, **kwargs)
             hit()
-            return rand(*size, **kwargs).mul(256).round() / 256
+            return rand(*size, **{**kwargs, "dtype": torch.float32}).bfloat16()
 
         return wrong
 
     with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("rand-closed-below")
+@contextmanager
+def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = rand(*size, **kwargs)
+            if drawn.numel() < 100:
+                return drawn
+            hit()
+            return (1 - drawn.double()).to(drawn.dtype)
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("randn-repeats-in-five-dimensions")
+@contextmanager
+def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.ndim < 5:
+                return drawn
+            hit()
+            return drawn[:1].expand(drawn.shape).clone()
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("rand-stands-still")
+@contextmanager
+def repeats_every_other_draw(hit: Hit) -> Iterator[None]:
+    calls: list[torch.Tensor] = []
+
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            state = torch.get_rng_state()
+            drawn = rand(*size, **kwargs)
+            calls.append(drawn)
+            if len(calls) % 2:
+                hit()
+                torch.set_rng_state(state)
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("randn-infinite")
+@contextmanager
+def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.numel() >= 4096:
+                hit()
+                drawn.reshape(-1)[4095] = torch.inf
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make):
         yield
 
 
