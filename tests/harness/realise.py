@@ -22,7 +22,7 @@ from . import isolation, targets
 LACKING = re.compile(
     r"Could not run '|not implemented for '|not currently implemented|not currently supported"
     r"|_overrideable not implemented|is not supported for torch.Generator|device type not an accelerator"
-    r"|Please register (a generator|PrivateUse1Hooks)"
+    r"|register (a generator|.?PrivateUse1Hooks)"
 )
 """How torch and its backends say that an operator, an operator on a dtype, or a generator does not exist."""
 
