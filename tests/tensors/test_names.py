@@ -67,9 +67,9 @@ def test_backward_and_grad_of_torch_autograd_find_the_derivatives(device, leaf, 
 @given(major=st.integers(0, 12), minor=st.integers(0, 120))
 def test_the_version_is_a_text_that_compares_by_its_numbers(device, major, minor):
     assert isinstance(torch.__version__, str)
-    numbers = re.match(r"(\d+)\.(\d+)\.\d+", torch.__version__)
-    assert numbers is not None
-    release = (int(numbers[1]), int(numbers[2]))
+    begins = re.match(r"(\d+)\.(\d+)\.\d+", torch.__version__)
+    assert begins is not None
+    release = (int(begins[1]), int(begins[2]))
     assume(release != (major, minor))
     assert (torch.__version__ >= f"{major}.{minor}") is (release > (major, minor))
     assert (torch.__version__ < f"{major}.{minor}") is (release < (major, minor))
