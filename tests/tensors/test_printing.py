@@ -45,6 +45,13 @@ def numbers_without_dimensions():
     )
 
 
+def tensors_with_dimensions_and_parameters():
+    parameters = tensors(dtypes=dtypes.floating()).map(
+        lambda x: Expression(f"torch.nn.Parameter({x.source})", dtypes=x.dtypes)
+    )
+    return tensors(shapes(min_dims=1)) | parameters
+
+
 def specs():
     return st.sampled_from(SPECS)
 
@@ -114,8 +121,9 @@ def test_a_tensor_of_no_dimensions_is_formatted_as_its_number(device, x_and_valu
 
 
 @rule("tensors.printing.f-strings")
-@given(x=tensors(shapes(min_dims=1)), spec=st.sampled_from(SPECS[:-1]))
+@given(x=tensors_with_dimensions_and_parameters(), spec=st.sampled_from(SPECS[:-1]))
 @example(x=Expression("torch.tensor([7.0], device=device)"), spec="{:.3f}")
+@example(x=Expression("torch.nn.Parameter(torch.tensor(2.0, device=device))"), spec="{:.3f}")
 def test_any_other_tensor_is_formatted_as_it_prints_and_takes_no_format(device, x, spec):
     assert f"{x}" == str(x)
     with pytest.raises(TypeError, match="unsupported format string") as refusal:

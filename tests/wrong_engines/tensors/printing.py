@@ -144,3 +144,19 @@ def formats_any_single_element_as_a_number(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__format__", make):
         yield
+
+
+@wrong_engine("format-parameters-as-numbers")
+@contextmanager
+def formats_parameters_as_numbers(hit: Hit) -> Iterator[None]:
+    def make(formatted: Any) -> Any:
+        def wrong(tensor: torch.Tensor, spec: str) -> str:
+            if tensor.ndim or not isinstance(tensor, torch.nn.Parameter):
+                return str(formatted(tensor, spec))
+            hit()
+            return format(tensor.item(), spec)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__format__", make):
+        yield
