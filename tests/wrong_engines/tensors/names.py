@@ -86,6 +86,6 @@ def stores_what_it_returns(hit: Hit) -> Iterator[None]:
 @wrong_engine("names-version-is-plain-text")
 @contextmanager
 def compares_versions_letter_by_letter(hit: Hit) -> Iterator[None]:
-    with replaced(torch, "__version__", lambda version: "".join(version)):  # type: ignore[arg-type, return-value]
+    with replaced(torch, "__version__", lambda version: "".join(version)):
         hit()
         yield
