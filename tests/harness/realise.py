@@ -19,8 +19,12 @@ from tests.inputs.expression import build, expressions_in
 
 from . import isolation, targets
 
-LACKING = re.compile(r"Could not run '|not implemented for '|not currently implemented|not currently supported")
-"""How torch and its backends say that an operator, or an operator on a dtype, does not exist."""
+LACKING = re.compile(
+    r"Could not run '|not implemented for '|not currently implemented|not currently supported"
+    r"|_overrideable not implemented|is not supported for torch.Generator|device type not an accelerator"
+    r"|register (a generator|.?PrivateUse1Hooks)"
+)
+"""How torch and its backends say that an operator, an operator on a dtype, or a generator does not exist."""
 
 
 @dataclass

@@ -1,0 +1,163 @@
+"""spec/random/draws.md"""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, leaves, tensors
+from tests.oracles import numbers, state
+
+LIKE = ("torch.randn_like", "torch.rand_like")
+
+SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 128), ((), 512))
+"""A shape, and how many tensors of it are drawn: below some size a device takes another way."""
+
+
+FRESH = (
+    "lambda shape: torch.randn(shape, device=device)",
+    "lambda shape: torch.rand(shape, device=device)",
+    "lambda shape: torch.randn_like(torch.zeros(shape, device=device))",
+    "lambda shape: torch.rand_like(torch.zeros(shape, device=device))",
+    "lambda shape: torch.empty(shape, device=device).normal_()",
+    "lambda shape: torch.empty(shape, device=device).uniform_()",
+)
+SLICED = (
+    (2, 16),
+    (3, 17),
+    (5, 4, 4),
+    (2, 1, 4, 4),
+    (2, 1, 2, 4, 2),
+    (4, 16, 1, 1, 1),
+    (2, 1, 1, 3, 3, 2),
+    (3, 2, 1, 2, 1, 2, 2),
+)
+"""Shapes of up to seven dimensions, whose slices along the first have sixteen elements or more."""
+
+
+def likes():
+    return st.sampled_from(LIKE).map(Expression)
+
+
+def tensors_or_leaves():
+    return tensors() | leaves()
+
+
+def seeds():
+    return st.integers(0, 1000)
+
+
+def shapes_and_counts():
+    return st.sampled_from(SIZES)
+
+
+def floating():
+    return dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name})))
+
+
+def dtypes_of_full_precision():
+    return st.sampled_from(("torch.float32", "torch.float64")).map(
+        lambda name: Expression(name, dtypes=frozenset({name}))
+    )
+
+
+def quarters(first, last):
+    return st.integers(first, last).map(lambda quarter: quarter / 4)
+
+
+def furthest(sample, distribution):
+    """The largest distance, over 101 points, between the share of the sample up to one and the distribution there."""
+    points = np.linspace(-5, 5, 101)
+    shares = np.searchsorted(np.sort(sample), points, side="right") / len(sample)
+    return max(abs(shares - [distribution(point) for point in points]))
+
+
+def farthest_by_chance(count):
+    """What `furthest` exceeds with a probability below 1e-15.
+
+    Dvoretzky, Kiefer and Wolfowitz, with Massart's constant: for `count` independent draws the distance is above d with
+    a probability of at most 2 exp(-2 count d^2), whatever the distribution; at d^2 = 18 / count that is 2 exp(-36) =
+    4.7e-16. The arithmetic around a draw moves it by 20 eps at most (a shift by 2 and back, at a deviation of 0.1), in
+    float32 2.4e-6, and the distribution, whose density is below 1, by no more: 1e-5 allows for it.
+    """
+    return math.sqrt(18 / count) + 1e-5
+
+
+def normal(point):
+    return (1 + math.erf(point / math.sqrt(2))) / 2
+
+
+def uniform(point):
+    return min(max(point, 0), 1)
+
+
+@rule("random.draws.like")
+@given(draw=likes(), x=tensors_or_leaves())
+@example(draw=Expression("torch.randn_like"), x=Expression("torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)"))
+def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_else(device, draw, x):
+    before = state(x)
+    with torch.random.fork_rng(devices=[]):
+        drawn = draw(x)
+    assert drawn.shape == x.shape
+    assert drawn.dtype == x.dtype
+    assert drawn.device == x.device
+    assert not drawn.requires_grad
+    assert drawn.is_leaf
+    assert state(x) == before
+
+
+@rule("random.draws.normal")
+@given(
+    seed=seeds(),
+    shape_and_count=shapes_and_counts(),
+    dtype=dtypes_of_full_precision(),
+    mean=quarters(-8, 8),
+    deviation=quarters(1, 8),
+)
+@example(seed=42, shape_and_count=((2, 4), 256), dtype=Expression("torch.float32"), mean=0, deviation=1)
+@example(seed=42, shape_and_count=((100, 1), 40), dtype=Expression("torch.float32"), mean=1, deviation=0.1)
+def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
+    device, seed, shape_and_count, dtype, mean, deviation
+):
+    shape, count = shape_and_count
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = torch.stack([torch.randn(shape, dtype=dtype, device=device) for _ in range(count)])
+    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).ravel() - mean) / deviation
+    assert np.isfinite(sample).all()
+    assert furthest(sample, normal) <= farthest_by_chance(len(sample))
+
+
+@rule("random.draws.uniform")
+@given(seed=seeds(), shape_and_count=shapes_and_counts(), dtype=dtypes_of_full_precision())
+@example(seed=42, shape_and_count=((1000,), 1), dtype=Expression("torch.float32"))
+def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
+    shape, count = shape_and_count
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
+    sample = drawn.cpu().numpy().astype(np.float64).ravel()
+    assert furthest(sample, uniform) <= farthest_by_chance(len(sample))
+
+
+@rule("random.draws.below-one")
+@given(seed=seeds(), shape_and_count=shapes_and_counts(), dtype=floating())
+def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_count, dtype):
+    shape, count = shape_and_count
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
+    assert drawn.min().item() >= 0
+    assert drawn.max().item() < 1
+
+
+@rule("random.draws.fresh")
+@given(draw=st.sampled_from(FRESH).map(Expression), shape=st.sampled_from(SLICED))
+def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, draw, shape):
+    with torch.random.fork_rng(devices=[]):
+        slices = [numbers(drawn) for drawn in (*draw(shape).unbind(), *draw(shape).unbind())]
+    assert all(one != other for one, other in itertools.combinations(slices, 2))

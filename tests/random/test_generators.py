@@ -1,0 +1,62 @@
+"""spec/random/generators.md"""
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression
+from tests.oracles import numbers
+
+DRAWS = (
+    "lambda generator: torch.randn(3, generator=generator, device=device)",
+    "lambda generator: torch.randn((), generator=generator, device=device)",
+    "lambda generator: torch.randn(17, generator=generator, device=device)",
+    "lambda generator: torch.rand(2, 3, generator=generator, device=device)",
+    "lambda generator: torch.randint(0, 100, (4,), generator=generator, device=device)",
+    "lambda generator: torch.randperm(5, generator=generator, device=device)",
+    "lambda generator: torch.empty(3, device=device).normal_(generator=generator)",
+    "lambda generator: torch.bernoulli(torch.full((5,), 0.5, device=device), generator=generator)",
+)
+
+SEEDS = (42, 0, 1, 43, 1000, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, 2**64 - 1)
+
+
+def seeds():
+    return st.sampled_from(SEEDS)
+
+
+def series():
+    """Functions that draw random numbers from a generator, or from the default one if it is None."""
+    return st.lists(st.sampled_from(DRAWS).map(Expression), min_size=1, max_size=3)
+
+
+@rule("random.generators.own-stream")
+@given(seed=seeds(), default_seed=seeds(), series=series())
+@example(seed=42, default_seed=42, series=[Expression(DRAWS[0])])
+def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series):
+    with torch.random.fork_rng(devices=[]):
+        generator = torch.Generator(device=device).manual_seed(seed)
+        alone = [numbers(draw(generator)) for draw in series]
+        generator.manual_seed(seed)
+        mixed = []
+        for draw in series:
+            torch.manual_seed(default_seed)
+            draw(None)
+            mixed.append(numbers(draw(generator)))
+    assert mixed == alone
+
+
+@rule("random.generators.default-untouched")
+@given(seed=seeds(), default_seed=seeds(), series=series())
+def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, seed, default_seed, series):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(default_seed)
+        alone = [numbers(draw(None)) for draw in series]
+        torch.manual_seed(default_seed)
+        mixed = []
+        for draw in series:
+            generator = torch.Generator(device=device).manual_seed(seed)
+            draw(generator)
+            mixed.append(numbers(draw(None)))
+    assert mixed == alone

@@ -1,0 +1,204 @@
+"""spec/random/seeding.md"""
+
+import random
+
+import numpy as np
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression
+from tests.oracles import numbers
+
+DRAWS = (
+    "lambda: torch.randn((), device={device})",
+    "lambda: torch.randn(3, device={device})",
+    "lambda: torch.randn(2, 17, device={device})",
+    "lambda: torch.rand(2, 3, device={device})",
+    "lambda: torch.randint(0, 100, (4,), device={device})",
+    "lambda: torch.randperm(5, device={device})",
+    "lambda: torch.empty(3, device={device}).normal_(1, 2)",
+    "lambda: torch.bernoulli(torch.full((5,), 0.5, device={device}))",
+    "lambda: torch.nn.functional.dropout(torch.ones(9, device={device}))",
+    "lambda: torch.nn.Linear(3, 2, device={device}).weight",
+)
+
+SIXTEEN_NUMBERS = (
+    "lambda: torch.randn(16, device=device)",
+    "lambda: torch.rand(4, 4, device=device)",
+    "lambda: torch.empty(16, device=device).normal_(1, 2)",
+    "lambda: torch.nn.Linear(4, 4, device=device).weight",
+)
+
+EARLIER = (
+    "lambda: None",
+    "lambda: torch.randn((), device=device)",
+    "lambda: torch.randn(3, device=device)",
+    "lambda: torch.rand(5, device=device)",
+    "lambda: torch.nn.Linear(1, 1, device=device)",
+)
+
+SEEDS = (42, 0, 1, 2, 43, 1000, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53 + 1, 2**63, 2**64 - 1, -1, -42, -(2**63))
+
+SEEDERS = ("torch.cuda.manual_seed", "torch.cuda.manual_seed_all")
+
+
+def seeds():
+    """Seeds from all over the range that torch takes."""
+    return st.sampled_from(SEEDS)
+
+
+def different_seeds():
+    """Two seeds below 2**32, which is as far as the generator of the CPU looks."""
+    return st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2, unique=True)
+
+
+def draws(device):
+    """A function that draws random numbers."""
+    return st.sampled_from(DRAWS).map(lambda source: Expression(source.format(device=device)))
+
+
+def series(device):
+    return st.lists(draws(device), min_size=1, max_size=4)
+
+
+def earlier():
+    """What may stand before the draw that is looked at."""
+    return st.sampled_from(EARLIER).map(Expression)
+
+
+def sixteen_numbers():
+    """Functions that draw sixteen float32 numbers."""
+    return st.sampled_from(SIXTEEN_NUMBERS).map(Expression)
+
+
+def seeders():
+    return st.sampled_from(SEEDERS).map(Expression)
+
+
+@rule("random.seeding.repeats")
+@given(seed=seeds(), series=series("'cpu'"), before=st.lists(draws("'cpu'"), max_size=2))
+@example(seed=42, series=[Expression("lambda: torch.randn(5, device='cpu')")], before=[])
+@example(
+    seed=42,
+    series=[Expression("lambda: torch.randn(100, 1)"), Expression("lambda: torch.nn.Linear(1, 1).weight")],
+    before=[Expression("lambda: torch.randn(())")],
+)
+def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before(device, seed, series, before):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        first = [numbers(draw()) for draw in series]
+        for draw in before:
+            draw()
+        torch.manual_seed(seed)
+        assert [numbers(draw()) for draw in series] == first
+
+
+@rule("random.seeding.every-device")
+@given(seed=seeds(), series=st.lists(draws("device") | draws("'cpu'"), min_size=1, max_size=4))
+@example(seed=42, series=[Expression("lambda: torch.randn(5, device=device)")])
+def test_one_seed_is_enough_for_all_devices(device, seed, series):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        first = [numbers(draw()) for draw in series]
+        torch.manual_seed(seed)
+        assert [numbers(draw()) for draw in series] == first
+
+
+@rule("random.seeding.handed-on")
+@given(seed=st.integers(0, 2**64 - 1))
+@example(seed=42)
+def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
+    handed_on = []
+    seed_cuda = torch.cuda.manual_seed_all
+    torch.cuda.manual_seed_all = handed_on.append
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            assert torch.initial_seed() == seed
+    finally:
+        torch.cuda.manual_seed_all = seed_cuda
+    assert handed_on == [seed]
+
+
+@rule("random.seeding.order")
+@given(seeds=different_seeds(), draw=sixteen_numbers(), earlier=earlier())
+@example(seeds=[42, 43], draw=Expression("lambda: torch.randn(100, 1)"), earlier=Expression("lambda: None"))
+def test_another_seed_gives_other_numbers(device, seeds, draw, earlier):
+    drawn = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in seeds:
+            torch.manual_seed(seed)
+            earlier()
+            drawn.append(numbers(draw()))
+    assert drawn[0] != drawn[1]
+
+
+@rule("random.seeding.order")
+@given(seed=seeds(), draw=sixteen_numbers(), earlier=st.sampled_from(EARLIER[1:]).map(Expression))
+@example(
+    seed=42, draw=Expression("lambda: torch.nn.Linear(4, 4).weight"), earlier=Expression("lambda: torch.randn(100, 1)")
+)
+def test_a_draw_put_in_before_gives_other_numbers(device, seed, draw, earlier):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        without = numbers(draw())
+        torch.manual_seed(seed)
+        earlier()
+        assert numbers(draw()) != without
+
+
+@rule("random.seeding.from-outside")
+@given(draw=sixteen_numbers())
+def test_a_seed_from_outside_is_another_one_each_time(device, draw):
+    seeds, drawn = [], []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(4):
+            seeds.append(torch.seed())
+            assert torch.initial_seed() == seeds[-1]
+            drawn.append(numbers(draw()))
+    assert any(seed != seeds[0] for seed in seeds)
+    assert any(other != drawn[0] for other in drawn)
+
+
+@rule("random.seeding.others-alone")
+@given(seed=seeds(), others=st.integers(0, 1000), draw=draws("device"))
+@example(seed=42, others=42, draw=Expression("lambda: torch.randn(5)"))
+def test_torch_does_not_move_the_generators_of_numpy_and_python(device, seed, others, draw):
+    np.random.seed(others)
+    random.seed(others)
+    expected = [np.random.rand(), random.random()]
+    np.random.seed(others)
+    random.seed(others)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        draw()
+    assert [np.random.rand(), random.random()] == expected
+
+
+@rule("random.seeding.others-alone")
+@given(seed=seeds(), others=st.integers(0, 1000), draw=draws("device"))
+def test_numpy_and_python_do_not_move_the_generators_of_torch(device, seed, others, draw):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        expected = numbers(draw())
+        torch.manual_seed(seed)
+        np.random.seed(others)
+        random.seed(others)
+        np.random.rand()
+        random.random()
+        assert numbers(draw()) == expected
+
+
+@rule("random.seeding.without-cuda")
+@given(seed=seeds(), seed_cuda=seeders(), number=st.integers(0, 2**64 - 1))
+@example(seed=42, seed_cuda=Expression("torch.cuda.manual_seed"), number=42)
+def test_seeding_cuda_is_harmless_whether_or_not_cuda_is_there(device, seed, seed_cuda, number):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        available = torch.cuda.is_available()
+        assert seed_cuda(number) is None
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.cuda.is_available() is available

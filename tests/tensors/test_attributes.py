@@ -1,0 +1,83 @@
+"""spec/tensors/attributes.md"""
+
+import math
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, leaves, tensors
+
+FACTORIES = (
+    "lambda: torch.tensor([1.0, 2.0])",
+    "lambda: torch.zeros(2, 3)",
+    "lambda: torch.ones(2)",
+    "lambda: torch.linspace(0, 1, 3)",
+    "lambda: torch.rand(())",
+    "lambda: torch.randn(3, 4, 5)",
+    "lambda: torch.zeros(3, 0)",
+)
+
+
+def tensors_and_shapes():
+    """(x, shape): a tensor and the shape that it was given."""
+    any_dtype = dtypes.floating() | dtypes.integral()
+    return tensors(dtypes=any_dtype).map(lambda x: (x, x.facts["shape"]))
+
+
+def tensors_or_leaves():
+    return tensors(dtypes=dtypes.floating() | dtypes.integral()) | leaves()
+
+
+def factories():
+    """Functions that make a tensor and are told no device."""
+    return st.sampled_from(FACTORIES).map(Expression)
+
+
+def default_devices():
+    return st.sampled_from(("'cpu'", "device", "'meta'")).map(Expression)
+
+
+@rule("tensors.attributes.sizes")
+@given(x_and_shape=tensors_and_shapes())
+@example(x_and_shape=(Expression("torch.zeros(3, 4, 5, device=device)"), (3, 4, 5)))
+@example(x_and_shape=(Expression("torch.zeros(8, 8, 3, device=device)"), (8, 8, 3)))
+@example(x_and_shape=(Expression("torch.zeros(2, 8, 8, 3, device=device)"), (2, 8, 8, 3)))
+def test_shape_size_ndim_and_numel_tell_the_same(device, x_and_shape):
+    x, shape = x_and_shape
+    assert isinstance(x.shape, tuple)
+    assert x.shape == shape
+    assert x.size() == shape
+    assert [x.size(dim) for dim in range(-x.ndim, x.ndim)] == [*shape, *shape]
+    assert x.ndim == x.dim() == len(shape)
+    assert x.numel() == math.prod(shape)
+
+
+@rule("tensors.attributes.python-values")
+@given(x=tensors_or_leaves())
+@example(x=Expression("torch.zeros(3, 4, 5, device=device)"))
+@example(x=Expression("torch.ones(3, device=device, requires_grad=True) * 2"))
+def test_an_attribute_prints_as_the_value_that_it_is(device, x):
+    assert type(x.ndim) is int
+    assert type(x.numel()) is int
+    assert type(x.requires_grad) is bool
+    assert type(x.is_leaf) is bool
+    assert type(x.shape) is torch.Size
+    assert f"{x.shape}" == str(x.shape) == f"torch.Size({list(x.shape)})"
+    assert type(x.dtype) is torch.dtype
+    assert f"{x.dtype}" == str(x.dtype)
+    assert getattr(torch, str(x.dtype).removeprefix("torch.")) is x.dtype
+    assert type(x.device) is torch.device
+    assert f"{x.device}" == str(x.device)
+    assert torch.device(str(x.device)) == x.device
+
+
+@rule("tensors.attributes.default-device")
+@given(make=factories(), default=default_devices())
+@example(make=Expression("lambda: torch.randn(3, 4, 5)"), default=Expression("'cpu'"))
+def test_a_tensor_that_is_made_without_a_device_is_on_the_default_device(device, make, default):
+    with torch.random.fork_rng(devices=[]), torch.device(default):
+        x = make()
+    assert x.device.type == torch.device(default).type
+    assert str(x.device).startswith(torch.device(default).type)

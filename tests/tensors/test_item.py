@@ -1,0 +1,82 @@
+"""spec/tensors/item.md"""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, shapes_of_other_sizes, tensors
+from tests.oracles import state
+
+PLACES = (
+    "torch.tensor({value}, dtype={dtype}, device=device)",
+    "torch.tensor([{value}], dtype={dtype}, device=device)",
+    "torch.tensor([[[{value}]]], dtype={dtype}, device=device)",
+    "torch.tensor([0, {value}], dtype={dtype}, device=device)[1]",
+    "torch.tensor([[0, {value}, 0]], dtype={dtype}, device=device)[:, 1:2]",
+    "torch.tensor([{value}], dtype={dtype}, device=device).expand(1, 1)",
+)
+RECORDS = ("{x}", "{x}.requires_grad_()", "{x}.requires_grad_().view(1)")
+
+INTEGERS = {
+    "torch.int64": (-(2**63), 2**63 - 1),
+    "torch.int32": (-(2**31), 2**31 - 1),
+    "torch.int16": (-(2**15), 2**15 - 1),
+    "torch.int8": (-(2**7), 2**7 - 1),
+    "torch.uint8": (0, 2**8 - 1),
+}
+WIDTHS = {"torch.float64": 64, "torch.float32": 32, "torch.float16": 16}
+
+
+def reals(width):
+    """Numbers that a float of this width holds exactly. Some devices treat the subnormal ones as zero."""
+    return st.floats(width=width, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+
+
+def coarse():
+    """Numbers of eight binary digits, which is all that bfloat16 has."""
+    return st.builds(lambda number, power: number / 2**power, st.integers(-255, 255), st.integers(0, 8))
+
+
+VALUES = {
+    **{dtype: st.integers(*bounds) for dtype, bounds in INTEGERS.items()},
+    **{dtype: reals(width) for dtype, width in WIDTHS.items()},
+    "torch.bool": st.booleans(),
+    "torch.bfloat16": coarse(),
+    "torch.complex64": st.builds(complex, reals(32), reals(32)),
+    "torch.complex128": st.builds(complex, reals(64), reals(64)),
+}
+
+
+@st.composite
+def single_elements(draw):
+    """(x, value): a tensor of one element, and that element as a Python number."""
+    dtype = draw(st.sampled_from(tuple(VALUES)))
+    value = draw(VALUES[dtype])
+    x = draw(st.sampled_from(PLACES)).format(value=value, dtype=dtype)
+    record = draw(st.sampled_from(RECORDS if dtype in dtypes.FLOATING + dtypes.COMPLEX else RECORDS[:1]))
+    return Expression(record.format(x=x), dtypes=frozenset({dtype})), value
+
+
+@rule("tensors.item.exact")
+@given(x_and_value=single_elements())
+@example(x_and_value=(Expression("torch.tensor(0.9962908625602722, device=device)"), 0.9962908625602722))
+@example(x_and_value=(Expression("torch.tensor(0.1, device=device)"), 0.10000000149011612))
+@example(x_and_value=(Expression("torch.tensor([9007199254740993], device=device)"), 2**53 + 1))
+def test_item_is_exactly_the_element_as_a_python_number(device, x_and_value):
+    x, value = x_and_value
+    before = state(x)
+    assert type(x.item()) is type(value)
+    assert x.item() == value
+    assert state(x) == before
+
+
+@rule("tensors.item.other-sizes")
+@given(x=tensors(shapes_of_other_sizes(), dtypes.floating() | dtypes.integral()))
+@example(x=Expression("torch.ones(3, device=device)"))
+def test_any_other_number_of_elements_is_refused(device, x):
+    before = state(x)
+    with pytest.raises(RuntimeError, match="cannot be converted to Scalar") as refusal:
+        x.item()
+    assert refusal.type is RuntimeError
+    assert state(x) == before

@@ -1,0 +1,75 @@
+"""spec/tensors/names.md"""
+
+import re
+
+import torch
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.oracles import numbers
+
+SHORT_NAMES = (
+    ("float", "float32", 4),
+    ("double", "float64", 8),
+    ("half", "float16", 2),
+    ("long", "int64", 8),
+    ("int", "int32", 4),
+    ("short", "int16", 2),
+    ("cfloat", "complex64", 8),
+    ("cdouble", "complex128", 16),
+)
+
+
+def tensors_or_leaves():
+    return tensors(dtypes=dtypes.floating() | dtypes.integral()) | leaves()
+
+
+def short_names():
+    """(short, dtype, size): a short name, the dtype that it stands for, and the bytes of one element."""
+    return st.sampled_from(SHORT_NAMES).map(
+        lambda names: (names[0], Expression(f"torch.{names[1]}", dtypes=frozenset({f"torch.{names[1]}"})), names[2])
+    )
+
+
+@rule("tensors.names.tensor-class")
+@given(x=tensors_or_leaves())
+@example(x=Expression("torch.ones(3, device=device, requires_grad=True) * 2"))
+def test_every_tensor_is_a_torch_tensor_and_torch_autograd_has_no_such_class(device, x):
+    assert type(x) is torch.Tensor
+    assert f"{type(x).__module__}.{type(x).__qualname__}" == "torch.Tensor"
+    assert not hasattr(torch.autograd, "Tensor")
+
+
+@rule("tensors.names.short-dtypes")
+@given(names=short_names())
+@example(names=("float", Expression("torch.float32"), 4))
+def test_a_short_name_is_the_dtype_itself(device, names):
+    short, dtype, size = names
+    assert getattr(torch, short) is dtype
+    assert torch.ones(3, dtype=getattr(torch, short), device=device).element_size() == size
+
+
+@rule("tensors.names.autograd-functions")
+@given(leaf=leaves(), operation=elementwise(), route=routes())
+def test_backward_and_grad_of_torch_autograd_find_the_derivatives(device, leaf, operation, route):
+    function, derivative = operation
+    expected = [derivative(value) for value in numbers(leaf)]
+    (returned,) = torch.autograd.grad(function(route(leaf)).sum(), leaf)
+    assert numbers(returned) == expected
+    assert leaf.grad is None
+    torch.autograd.backward(function(route(leaf)).sum())
+    assert numbers(leaf.grad) == expected
+
+
+@rule("tensors.names.version")
+@given(major=st.integers(0, 12), minor=st.integers(0, 120))
+def test_the_version_is_a_text_that_compares_by_its_numbers(device, major, minor):
+    assert isinstance(torch.__version__, str)
+    begins = re.match(r"(\d+)\.(\d+)\.\d+", torch.__version__)
+    assert begins is not None
+    release = (int(begins[1]), int(begins[2]))
+    assume(release != (major, minor))
+    assert (torch.__version__ >= f"{major}.{minor}") is (release > (major, minor))
+    assert (torch.__version__ < f"{major}.{minor}") is (release < (major, minor))

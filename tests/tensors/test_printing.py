@@ -1,0 +1,131 @@
+"""spec/tensors/printing.md"""
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, leaves, shapes, tensors
+from tests.oracles import numbers
+
+RESULTS = ("({x} * 2)", "{x}.sum()", "{x}.view_as({x})", "{x}.detach()", "{x}.clone()")
+
+SPECS = ("{:.3f}", "{:+.2e}", "{:10.4f}", "{}")
+
+
+def full_shapes():
+    """Shapes with elements, short enough for a row to fit in a line."""
+    return shapes(min_side=1)
+
+
+def plain_tensors():
+    return tensors(full_shapes(), st.sampled_from(("torch.float32", "torch.int64", "torch.bool")))
+
+
+@st.composite
+def with_or_without_history(draw):
+    """A tensor, a leaf that requires grad, or a result of such a leaf."""
+    plain = tensors(full_shapes(), dtypes.floating() | dtypes.integral() | dtypes.complex_())
+    leaf = draw(leaves(full_shapes(), dtypes.differentiable()))
+    results = [Expression(form.format(x=leaf.source), dtypes=leaf.dtypes) for form in RESULTS]
+    return draw(plain | st.just(leaf) | st.sampled_from(results))
+
+
+def default_dtypes():
+    return st.sampled_from(("torch.float32", "torch.float64")).map(Expression)
+
+
+def numbers_without_dimensions():
+    """(x, value): a tensor of no dimensions, and its one number, which a float holds exactly."""
+    value = st.integers(-1000, 1000).map(lambda eighth: eighth / 8)
+    flag = st.sampled_from(("", ", requires_grad=True"))
+    return st.tuples(value, flag).map(
+        lambda drawn: (Expression(f"torch.tensor({drawn[0]}, device=device{drawn[1]})"), drawn[0])
+    )
+
+
+def tensors_with_dimensions_and_parameters():
+    parameters = tensors(dtypes=dtypes.floating()).map(
+        lambda x: Expression(f"torch.nn.Parameter({x.source})", dtypes=x.dtypes)
+    )
+    return tensors(shapes(min_dims=1)) | parameters
+
+
+def specs():
+    return st.sampled_from(SPECS)
+
+
+def cell(value):
+    return f"{value:.0f}." if isinstance(value, float) else str(value)
+
+
+def rows(cells, shape, indent):
+    """The cells in brackets, the rows of the last two dimensions one below the other."""
+    if not shape:
+        return cells[0]
+    if len(shape) == 1:
+        return f"[{', '.join(cells)}]"
+    size = len(cells) // shape[0]
+    blocks = [rows(cells[start : start + size], shape[1:], indent + 1) for start in range(0, len(cells), size)]
+    return f"[{(',' + chr(10) * (len(shape) - 1) + ' ' * (indent + 1)).join(blocks)}]"
+
+
+@rule("tensors.printing.elements")
+@given(x=plain_tensors())
+@example(x=Expression("torch.tensor([2.0, 2.0, 2.0], device=device)"))
+@example(x=Expression("torch.tensor([7.0], device=device)"))
+@example(x=Expression("torch.zeros(2, 3, device=device)"))
+@example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
+@example(x=Expression("torch.tensor([[11, 22, 33], [14, 25, 36]], device=device)"))
+def test_the_elements_are_printed_in_aligned_rows(device, x):
+    cells = [cell(value) for value in numbers(x)]
+    width = max(len(text) for text in cells)
+    aligned = rows([text.rjust(width) for text in cells], tuple(x.shape), len("tensor("))
+    assert str(x).startswith(f"tensor({aligned}")
+    assert str(x)[len(f"tensor({aligned}")] in ",)"
+
+
+@rule("tensors.printing.suffixes")
+@given(x=with_or_without_history(), default=default_dtypes())
+@example(
+    x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"), default=Expression("torch.float32")
+)
+def test_the_text_says_what_is_not_the_default(device, x, default):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        text = " ".join(str(x).split())
+        unsaid = (torch.tensor(1.0).dtype, torch.tensor(1j).dtype, torch.int64, torch.bool)
+    finally:
+        torch.set_default_dtype(before)
+    said = []
+    if x.device.type != "cpu":
+        said.append(f"device='{x.device}'")
+    if x.dtype not in unsaid:
+        said.append(f"dtype={x.dtype}")
+    if x.grad_fn is not None:
+        said.append(f"grad_fn=<{x.grad_fn.name()}>")
+    elif x.requires_grad:
+        said.append("requires_grad=True")
+    assert text.endswith(", ".join(["", *said]) + ")")
+    assert text.count("=") == len(said)
+
+
+@rule("tensors.printing.f-strings")
+@given(x_and_value=numbers_without_dimensions(), spec=specs())
+@example(x_and_value=(Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).sum()"), 10.0), spec="{}")
+def test_a_tensor_of_no_dimensions_is_formatted_as_its_number(device, x_and_value, spec):
+    x, value = x_and_value
+    assert spec.format(x) == spec.format(value)
+
+
+@rule("tensors.printing.f-strings")
+@given(x=tensors_with_dimensions_and_parameters(), spec=st.sampled_from(SPECS[:-1]))
+@example(x=Expression("torch.tensor([7.0], device=device)"), spec="{:.3f}")
+@example(x=Expression("torch.nn.Parameter(torch.tensor(2.0, device=device))"), spec="{:.3f}")
+def test_any_other_tensor_is_formatted_as_it_prints_and_takes_no_format(device, x, spec):
+    assert f"{x}" == str(x)
+    with pytest.raises(TypeError, match="unsupported format string") as refusal:
+        spec.format(x)
+    assert refusal.type is TypeError

@@ -1,0 +1,229 @@
+"""spec/random/draws.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+@wrong_engine("draws-like-inherits-flag")
+@contextmanager
+def passes_the_flag_on(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if not x.requires_grad:
+                return draw(x, **kwargs)
+            hit()
+            return draw(x, **kwargs).requires_grad_()
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("draws-like-default-dtype")
+@contextmanager
+def draws_in_the_default_dtype(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if x.element_size() != 2 or "dtype" in kwargs:
+                return draw(x, **kwargs)
+            hit()
+            return draw(x, dtype=torch.get_default_dtype())
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("draws-like-memory")
+@contextmanager
+def draws_like_the_memory(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if 0 not in x.stride():
+                return draw(x, **kwargs)
+            hit()
+            return draw(x.detach()[:1], **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("randn-is-uniform")
+@contextmanager
+def draws_uniform_numbers(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            hit()
+            return torch.rand(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("randn-deviation-off")
+@contextmanager
+def spreads_larger_draws_too_far(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.numel() < 16:
+                return drawn
+            hit()
+            return drawn * 1.2
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("randn-never-negative")
+@contextmanager
+def draws_no_negative_scalar(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.ndim:
+                return drawn
+            hit()
+            return drawn.abs()
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("rand-is-normal")
+@contextmanager
+def draws_normal_numbers(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            hit()
+            return torch.randn(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("rand-can-be-one")
+@contextmanager
+def rounds_up_to_one(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("dtype") != torch.bfloat16:
+                return rand(*size, **kwargs)
+            hit()
+            return rand(*size, **{**kwargs, "dtype": torch.float32}).bfloat16()
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("rand-closed-below")
+@contextmanager
+def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = rand(*size, **kwargs)
+            if drawn.numel() < 100:
+                return drawn
+            hit()
+            return (1 - drawn.double()).to(drawn.dtype)
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("randn-repeats-in-five-dimensions")
+@contextmanager
+def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.ndim < 5:
+                return drawn
+            hit()
+            return drawn[:1].expand(drawn.shape).clone()
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("rand-stands-still")
+@contextmanager
+def repeats_every_other_draw(hit: Hit) -> Iterator[None]:
+    calls: list[torch.Tensor] = []
+
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            state = torch.get_rng_state()
+            drawn = rand(*size, **kwargs)
+            calls.append(drawn)
+            if len(calls) % 2:
+                hit()
+                torch.set_rng_state(state)
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("randn-infinite")
+@contextmanager
+def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.numel() >= 4096:
+                hit()
+                drawn.reshape(-1)[4095] = torch.inf
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("rand-squared")
+@contextmanager
+def favours_small_numbers(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = rand(*size, **kwargs)
+            if drawn.dtype != torch.float64:
+                return drawn
+            hit()
+            return drawn * drawn
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield

@@ -1,0 +1,71 @@
+"""spec/random/generators.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+@wrong_engine("generator-ignored-without-sizes")
+@contextmanager
+def ignores_the_generator_of_a_scalar(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if size == ((),) and kwargs.get("generator") is not None:
+                hit()
+                kwargs["generator"] = None
+            return randn(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("generator-seeded-with-the-default")
+@contextmanager
+def seeds_every_generator(hit: Hit) -> Iterator[None]:
+    made: list[torch.Generator] = []
+
+    def make(generator: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Generator:
+            made.append(generator(*args, **kwargs))
+            return made[-1]
+
+        return wrong
+
+    def seed_all(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            for generator in made:
+                hit()
+                generator.manual_seed(seed)
+            return manual_seed(seed)
+
+        return wrong
+
+    with replaced(torch, "Generator", make), replaced(torch, "manual_seed", seed_all):
+        yield
+
+
+@wrong_engine("generator-moves-the-default")
+@contextmanager
+def moves_the_default_generator_too(hit: Hit) -> Iterator[None]:
+    def make(randperm: Any) -> Any:
+        def wrong(n: int, generator: Any = None, **kwargs: Any) -> torch.Tensor:
+            if generator is not None:
+                hit()
+                torch.rand(1)
+            return randperm(n, generator=generator, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randperm", make):
+        yield

@@ -1,0 +1,174 @@
+"""spec/random/seeding.md"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+@wrong_engine("seed-keeps-half-a-pair")
+@contextmanager
+def keeps_half_a_pair(hit: Hit) -> Iterator[None]:
+    kept: list[torch.Tensor] = []
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if size != ((),):
+                return randn(*size, **kwargs)
+            hit()
+            if kept:
+                return kept.pop()
+            first, second = randn(2, **kwargs)
+            kept.append(second)
+            return first
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("seed-misses-layers")
+@contextmanager
+def draws_weights_from_elsewhere(hit: Hit) -> Iterator[None]:
+    elsewhere = itertools.count()
+
+    def make(reset_parameters: Any) -> Any:
+        def wrong(layer: torch.nn.Linear) -> None:
+            hit()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(next(elsewhere))
+                reset_parameters(layer)
+
+        return wrong
+
+    with replaced(torch.nn.Linear, "reset_parameters", make):
+        yield
+
+
+@wrong_engine("seed-of-the-cpu-only")
+@contextmanager
+def seeds_the_cpu_only(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            hit()
+            return torch.default_generator.manual_seed(seed)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-fixes-layers")
+@contextmanager
+def draws_weights_from_the_seed_alone(hit: Hit) -> Iterator[None]:
+    def make(reset_parameters: Any) -> Any:
+        def wrong(layer: torch.nn.Linear) -> None:
+            hit()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(torch.initial_seed())
+                reset_parameters(layer)
+
+        return wrong
+
+    with replaced(torch.nn.Linear, "reset_parameters", make):
+        yield
+
+
+@wrong_engine("seed-low-bits-only")
+@contextmanager
+def drops_the_lowest_bit(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if seed % 2:
+                hit()
+            return manual_seed(seed - seed % 2)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-from-outside-constant")
+@contextmanager
+def takes_a_constant_for_the_outside(hit: Hit) -> Iterator[None]:
+    def make(seed: Any) -> Any:
+        def wrong() -> int:
+            hit()
+            return torch.manual_seed(67280421310721).initial_seed()
+
+        return wrong
+
+    with replaced(torch, "seed", make):
+        yield
+
+
+@wrong_engine("seed-reaches-numpy")
+@contextmanager
+def seeds_numpy_too(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            hit()
+            np.random.seed(seed % 2**32)
+            return manual_seed(seed)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-is-numpys")
+@contextmanager
+def draws_from_numpy(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            hit()
+            shape = randn(*size, **kwargs).shape
+            return torch.tensor(np.random.standard_normal(tuple(shape)), dtype=torch.float32)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("seed-cuda-refused", refuses="CUDA is not there")
+@contextmanager
+def refuses_where_cuda_is_not_there(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> None:
+            hit()
+            raise RuntimeError("CUDA is not there")
+
+        return wrong
+
+    with replaced(torch.cuda, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-cuda-seeds-the-cpu")
+@contextmanager
+def seeds_the_cpu_instead(hit: Hit) -> Iterator[None]:
+    def make(manual_seed_all: Any) -> Any:
+        def wrong(seed: int) -> None:
+            hit()
+            torch.default_generator.manual_seed(seed)
+            manual_seed_all(seed)
+
+        return wrong
+
+    with replaced(torch.cuda, "manual_seed_all", make):
+        yield

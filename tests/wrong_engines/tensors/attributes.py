@@ -1,0 +1,116 @@
+"""spec/tensors/attributes.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+def _take_note_of_honest_factories() -> None:
+    """Torch lists the functions that a default device is about when it is first asked to, and keeps the list."""
+    with torch.device("cpu"):
+        torch.zeros(0)
+
+
+@wrong_engine("shape-of-memory")
+@contextmanager
+def tells_the_shape_of_the_memory(hit: Hit) -> Iterator[None]:
+    def make(shape: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            strides = tensor.stride()
+            if list(strides) == sorted(strides, reverse=True):
+                return shape.__get__(tensor)
+            hit()
+            by_stride = sorted(zip(strides, tensor.size(), strict=True), reverse=True)
+            return torch.Size([size for _, size in by_stride])
+
+        return property(wrong)
+
+    with replaced(torch.Tensor, "shape", make):
+        yield
+
+
+@wrong_engine("numel-counts-memory")
+@contextmanager
+def counts_what_is_in_memory(hit: Hit) -> Iterator[None]:
+    def make(numel: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if 0 not in tensor.stride():
+                return numel(tensor)
+            hit()
+            return tensor.untyped_storage().nbytes() // tensor.element_size()
+
+        return wrong
+
+    with replaced(torch.Tensor, "numel", make):
+        yield
+
+
+@wrong_engine("shape-is-a-list")
+@contextmanager
+def gives_a_list(hit: Hit) -> Iterator[None]:
+    def make(shape: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            hit()
+            return list(shape.__get__(tensor))
+
+        return property(wrong)
+
+    with replaced(torch.Tensor, "shape", make):
+        yield
+
+
+@wrong_engine("flag-is-a-number")
+@contextmanager
+def gives_a_number(hit: Hit) -> Iterator[None]:
+    def make(requires_grad: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            hit()
+            return int(requires_grad.__get__(tensor))
+
+        return property(wrong, requires_grad.__set__)
+
+    with replaced(torch.Tensor, "requires_grad", make):
+        yield
+
+
+@wrong_engine("factory-stays-on-cpu")
+@contextmanager
+def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if "device" not in kwargs:
+                hit()
+                kwargs["device"] = "cpu"
+            return randn(*size, **kwargs)
+
+        return wrong
+
+    _take_note_of_honest_factories()
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("creation-default-device-missed-by-data")
+@contextmanager
+def puts_data_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
+            if "device" not in kwargs:
+                hit()
+                kwargs["device"] = "cpu"
+            return tensor(data, **kwargs)
+
+        return wrong
+
+    _take_note_of_honest_factories()
+    with replaced(torch, "tensor", make):
+        yield

@@ -1,0 +1,158 @@
+"""spec/tensors/factories.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+def _sizes(size: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(size[0]) if size and not isinstance(size[0], int) else size
+
+
+def _each(names: tuple[str, ...], make: Callable[[Any], Any]) -> ExitStack:
+    stack = ExitStack()
+    for name in names:
+        stack.enter_context(replaced(torch, name, make))
+    return stack
+
+
+@wrong_engine("factory-squeezes-listed-sizes")
+@contextmanager
+def loses_ones_among_listed_sizes(hit: Hit) -> Iterator[None]:
+    def make(factory: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if len(size) == 1 and isinstance(size[0], list) and 1 in size[0]:
+                hit()
+                size = ([number for number in size[0] if number != 1],)
+            return factory(*size, **kwargs)
+
+        return wrong
+
+    with _each(("zeros", "randn"), make):
+        yield
+
+
+@wrong_engine("factory-no-sizes-is-one")
+@contextmanager
+def gives_a_dimension_to_no_sizes(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if _sizes(size) == ():
+                hit()
+                size = (1,)
+            return randn(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("factory-ones-partly-filled")
+@contextmanager
+def leaves_the_last_of_more_than_eight_empty(hit: Hit) -> Iterator[None]:
+    def make(ones: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            tensor = ones(*size, **kwargs)
+            if tensor.numel() > 8:
+                hit()
+                with torch.no_grad():
+                    tensor.reshape(-1)[-1] = 0
+            return tensor
+
+        return wrong
+
+    with replaced(torch, "ones", make):
+        yield
+
+
+@wrong_engine("factory-eye-always-square")
+@contextmanager
+def carries_the_ones_on_into_the_last_column(hit: Hit) -> Iterator[None]:
+    def make(eye: Any) -> Any:
+        def wrong(n: int, m: int | None = None, **kwargs: Any) -> torch.Tensor:
+            tensor = eye(n, n if m is None else m, **kwargs)
+            if m is not None and 0 < m < n:
+                hit()
+                with torch.no_grad():
+                    tensor[m:, m - 1] = 1
+            return tensor
+
+        return wrong
+
+    with replaced(torch, "eye", make):
+        yield
+
+
+@wrong_engine("factory-numpy-precision")
+@contextmanager
+def makes_double_precision_as_numpy_does(hit: Hit) -> Iterator[None]:
+    def make(factory: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if "dtype" not in kwargs:
+                hit()
+                kwargs["dtype"] = torch.float64
+            return factory(*size, **kwargs)
+
+        return wrong
+
+    with _each(("zeros", "ones"), make):
+        yield
+
+
+@wrong_engine("factory-default-dtype-frozen")
+@contextmanager
+def does_not_see_another_default_dtype(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if "dtype" not in kwargs and torch.get_default_dtype() != torch.float32:
+                hit()
+                kwargs["dtype"] = torch.float32
+            return linspace(*args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("factory-random-flag-lost")
+@contextmanager
+def loses_the_flag_of_several_dimensions(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if len(_sizes(size)) > 1 and kwargs.get("requires_grad"):
+                hit()
+                kwargs["requires_grad"] = False
+            return randn(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("factory-random-non-leaf")
+@contextmanager
+def records_the_drawing(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            tensor = rand(*size, **kwargs)
+            if not tensor.requires_grad:
+                return tensor
+            hit()
+            return tensor * 1
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield

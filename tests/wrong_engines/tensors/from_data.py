@@ -1,0 +1,139 @@
+"""spec/tensors/from-data.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+def _is_list(data: Any) -> bool:
+    return isinstance(data, list | tuple)
+
+
+def _first(data: Any) -> Any:
+    while _is_list(data) and data:
+        data = data[0]
+    return data
+
+
+@wrong_engine("creation-drops-a-level-of-one")
+@contextmanager
+def takes_a_single_list_for_the_list(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if _is_list(data) and len(data) == 1 and _is_list(data[0]) and len(data[0]) > 1:
+                hit()
+                data = data[0]
+            return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-columns-first")
+@contextmanager
+def reads_tuples_by_columns(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            if not isinstance(data, list) or not all(isinstance(row, tuple) for row in data) or right.numel() < 2:
+                return right
+            hit()
+            return tensor(list(zip(*data, strict=True)), *args, **kwargs).reshape(right.shape)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-dtype-of-first")
+@contextmanager
+def lets_the_first_number_decide(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            if not _is_list(data) or right.is_complex() or not right.numel() or "dtype" in kwargs:
+                return right
+            hit()
+            return right.to(tensor(_first(data)).dtype)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-python-precision")
+@contextmanager
+def makes_a_float_as_wide_as_pythons(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if isinstance(data, float) and "dtype" not in kwargs:
+                hit()
+                kwargs["dtype"] = torch.float64
+            return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-ignores-dtype-of-whole-numbers")
+@contextmanager
+def keeps_whole_numbers_whole(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if type(_first(data)) is int and kwargs.get("dtype") == torch.float32 and not kwargs.get("requires_grad"):
+                hit()
+                kwargs["dtype"] = torch.int64
+            return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-forgets-flag-in-double")
+@contextmanager
+def forgets_the_flag_in_double_precision(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("dtype") == torch.float64 and kwargs.get("requires_grad"):
+                hit()
+                kwargs["requires_grad"] = False
+            return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-takes-flag-and-dtype-by-position")
+@contextmanager
+def takes_flag_and_dtype_by_position(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if args and isinstance(args[0], bool) and all(isinstance(dtype, torch.dtype) for dtype in args[1:]):
+                hit()
+                kwargs.update(zip(("requires_grad", "dtype"), args[:2], strict=False))
+                args = args[2:]
+            return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

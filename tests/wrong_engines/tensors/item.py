@@ -1,0 +1,132 @@
+"""spec/tensors/item.md"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+@wrong_engine("item-six-decimals")
+@contextmanager
+def rounds_to_six_decimals(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if not isinstance(number, float):
+                return number
+            hit()
+            return round(number, 6)
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-shortest-decimal")
+@contextmanager
+def reads_the_shortest_decimal(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.dtype != torch.float32:
+                return number
+            hit()
+            return float(str(np.float32(number)))
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-through-double")
+@contextmanager
+def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if type(number) is not int:
+                return number
+            hit()
+            return int(float(number))
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-through-single")
+@contextmanager
+def passes_double_precision_through_single(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.dtype != torch.float64:
+                return number
+            hit()
+            return ctypes.c_float(number).value
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-from-start-of-storage")
+@contextmanager
+def reads_the_start_of_the_memory(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if not tensor.storage_offset():
+                return item(tensor)
+            hit()
+            return item(tensor.detach().as_strided((), (), 0))
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-of-the-first-of-many")
+@contextmanager
+def takes_the_first_of_many(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.numel() < 2:
+                return item(tensor)
+            hit()
+            return item(tensor.detach().reshape(-1)[0])
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-of-nothing-is-zero")
+@contextmanager
+def takes_nothing_for_zero(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.numel():
+                return item(tensor)
+            hit()
+            return 0
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield

@@ -1,0 +1,95 @@
+"""spec/tensors/linspace.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+@wrong_engine("linspace-leaves-the-end-out")
+@contextmanager
+def leaves_the_end_out(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            if steps < 2:
+                return linspace(start, end, steps, **kwargs)
+            hit()
+            return linspace(start, end, steps + 1, **kwargs)[:-1]
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-through-half")
+@contextmanager
+def reckons_in_half_precision(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("dtype") != torch.float32:
+                return linspace(start, end, steps, **kwargs)
+            hit()
+            return linspace(start, end, steps, **{**kwargs, "dtype": torch.float16}).float()
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-descends-wrong")
+@contextmanager
+def always_ascends(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            if start > end:
+                hit()
+                start, end = end, start
+            return linspace(start, end, steps, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-end-one-rounding-off")
+@contextmanager
+def ends_one_rounding_beside_the_end(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            points = linspace(start, end, steps, **kwargs)
+            if steps > 2:
+                hit()
+                points[-1] *= 1 - torch.finfo(points.dtype).eps
+            return points
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-single-point-is-the-end")
+@contextmanager
+def begins_a_single_point_at_the_end(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            if steps == 1:
+                hit()
+                start = end
+            return linspace(start, end, steps, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield

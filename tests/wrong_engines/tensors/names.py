@@ -1,0 +1,91 @@
+"""spec/tensors/names.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+class _Leaf(torch.Tensor):
+    """A class of its own for what requires grad."""
+
+
+@wrong_engine("names-autograd-has-tensor")
+@contextmanager
+def gives_the_class_to_torch_autograd(hit: Hit) -> Iterator[None]:
+    def get(name: str) -> Any:
+        if name != "Tensor":
+            raise AttributeError(name)
+        hit()
+        return torch.Tensor
+
+    vars(torch.autograd)["__getattr__"] = get
+    try:
+        yield
+    finally:
+        del vars(torch.autograd)["__getattr__"]
+
+
+@wrong_engine("names-class-of-leaves")
+@contextmanager
+def makes_leaves_of_another_class(hit: Hit) -> Iterator[None]:
+    def make(requires_grad_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, flag: bool = True) -> torch.Tensor:
+            if not flag:
+                return requires_grad_(tensor, flag)
+            hit()
+            return torch.Tensor._make_subclass(_Leaf, tensor.detach(), True)
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad_", make):
+        yield
+
+
+@wrong_engine("names-float-is-python-float")
+@contextmanager
+def calls_double_precision_float(hit: Hit) -> Iterator[None]:
+    with replaced(torch, "float", lambda _: torch.float64):
+        hit()
+        yield
+
+
+@wrong_engine("names-long-is-32-bits")
+@contextmanager
+def calls_32_bits_long(hit: Hit) -> Iterator[None]:
+    with replaced(torch, "long", lambda _: torch.int32):
+        hit()
+        yield
+
+
+@wrong_engine("names-grad-stores-too")
+@contextmanager
+def stores_what_it_returns(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wrong(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            returned = grad(outputs, inputs, *args, **kwargs)
+            if isinstance(inputs, torch.Tensor) and inputs.ndim == 0:
+                hit()
+                inputs.grad = returned[0].clone()
+            return returned
+
+        return wrong
+
+    with replaced(torch.autograd, "grad", make):
+        yield
+
+
+@wrong_engine("names-version-is-plain-text")
+@contextmanager
+def compares_versions_letter_by_letter(hit: Hit) -> Iterator[None]:
+    with replaced(torch, "__version__", lambda version: "".join(version)):
+        hit()
+        yield
