@@ -1,11 +1,13 @@
 """spec/graph/recording.md"""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, dtypes, elementwise, leaves, routes, shapes, tensors
+from tests.inputs import Expression, blocks, leaves, routes, shapes, tensors
 from tests.oracles import numbers, state
 from tests.oracles.graph import leaves_reached
 
@@ -52,54 +54,45 @@ UNDERIVED = (
 )
 
 
-@st.composite
-def three_alike(draw):
-    """Three tensors of the same shape and dtype, each with a layout of its own."""
-    first = draw(tensors())
-    shape, dtype = st.just(first.facts["shape"]), st.just(first.facts["dtype"])
-    return first, draw(tensors(shape, dtype)), draw(tensors(shape, dtype))
-
-
 def computations():
     """A function of three tensors, each of which its result depends on."""
     return st.sampled_from(COMPUTATIONS).map(Expression)
 
 
-def flags():
-    return st.tuples(st.booleans(), st.booleans(), st.booleans())
-
-
 @rule("graph.recording.when")
 @given(
-    three=three_alike(),
-    flags=flags(),
+    tensor=tensors(),
     place=st.sampled_from(PLACES).map(Expression),
     compute=computations(),
     block_and_mode=blocks(),
 )
 def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(
-    device, three, flags, place, compute, block_and_mode
+    device, tensor, place, compute, block_and_mode
 ):
     block, grad_mode = block_and_mode
-    inputs = [place(tensor.requires_grad_(flag)) for tensor, flag in zip(three, flags, strict=True)]
-    with block():
-        result = compute(*inputs)
-    recorded = grad_mode and any(flags)
-    assert result.requires_grad is recorded
-    assert (result.grad_fn is not None) is recorded
-    assert result.is_leaf is not recorded
+    for flags in itertools.product((False, True), repeat=3):
+        inputs = [place(tensor.detach().requires_grad_(flag)) for flag in flags]
+        outside = compute(*inputs)
+        with block():
+            inside = compute(*inputs)
+        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode)):
+            assert result.requires_grad is recorded
+            assert (result.grad_fn is not None) is recorded
+            assert result.is_leaf is not recorded
 
 
 @rule("graph.recording.others-get-nothing")
-@given(three=three_alike(), flags=flags().filter(any), compute=computations())
-def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, three, flags, compute):
-    for tensor, flag in zip(three, flags, strict=True):
-        tensor.requires_grad_(flag)
-    output = compute(*three).sum()
-    leaves = [tensor for tensor in three if tensor.requires_grad]
-    assert {id(leaf) for leaf in leaves_reached(output.grad_fn)} == {id(leaf) for leaf in leaves}
-    output.backward()
-    assert [tensor.grad is not None for tensor in three] == list(flags)
+@given(tensor=tensors(), compute=computations())
+def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, tensor, compute):
+    for flags in itertools.product((False, True), repeat=3):
+        inputs = [tensor.detach().requires_grad_(flag) for flag in flags]
+        output = compute(*inputs).sum()
+        reached = leaves_reached(output.grad_fn)
+        assert [any(leaf is value for leaf in reached) for value in inputs] == list(flags)
+        assert len(reached) == sum(flags)
+        if any(flags):
+            output.backward()
+        assert [value.grad is not None for value in inputs] == list(flags)
 
 
 @rule("graph.recording.discrete")
@@ -117,7 +110,9 @@ def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_
 
 
 @rule("graph.recording.discrete")
-@given(leaf=leaves(shapes(min_dims=1, max_dims=1, min_side=1)), index=st.sampled_from(PLACE_OF_SOMETHING).map(Expression))
+@given(
+    leaf=leaves(shapes(min_dims=1, max_dims=1, min_side=1)), index=st.sampled_from(PLACE_OF_SOMETHING).map(Expression)
+)
 def test_the_place_of_an_element_is_not_recorded_and_what_it_picks_is(device, leaf, index):
     place = index(leaf)
     assert not place.requires_grad
