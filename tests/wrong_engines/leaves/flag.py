@@ -77,7 +77,17 @@ def lets_the_flag_be_set_on_any_tensor(hit: Hit) -> Iterator[None]:
 
         return wrong
 
-    with replaced(torch.Tensor, "requires_grad", make_attribute), replaced(torch.Tensor, "requires_grad_", make_method):
+    def make_constructor(honest: Make) -> Make:
+        def wrong(data: Any, requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:
+            return honest(data, **kwargs).requires_grad_(requires_grad)
+
+        return wrong
+
+    with (
+        replaced(torch.Tensor, "requires_grad", make_attribute),
+        replaced(torch.Tensor, "requires_grad_", make_method),
+        replaced(torch, "tensor", make_constructor),
+    ):
         yield
 
 

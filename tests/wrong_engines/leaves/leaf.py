@@ -55,7 +55,7 @@ def _new_leaf(result: torch.Tensor) -> torch.Tensor:
 
 @wrong_engine("leaf-copy-is-a-leaf")
 @contextmanager
-def converting_a_leaf_gives_a_leaf(hit: Hit) -> Iterator[None]:
+def copying_a_leaf_by_to_gives_a_leaf(hit: Hit) -> Iterator[None]:
     def make(to: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             result = to(tensor, *args, **kwargs)
@@ -84,21 +84,4 @@ def cloning_a_0d_leaf_gives_a_leaf(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "clone", make):
-        yield
-
-
-@wrong_engine("leaf-conversion-always-copies")
-@contextmanager
-def to_copies_where_there_is_nothing_to_convert(hit: Hit) -> Iterator[None]:
-    def make(to: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            result = to(tensor, *args, **kwargs)
-            if result is tensor:
-                hit()
-                return tensor.clone()
-            return result
-
-        return wrong
-
-    with replaced(torch.Tensor, "to", make):
         yield
