@@ -113,14 +113,32 @@ def comparisons_give_recorded_floating_point_numbers(hit: Hit) -> Iterator[None]
         yield
 
 
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype is torch.bool
+
+
 @wrong_engine("recording-mask-differentiated")
 @contextmanager
 def a_boolean_factor_depends_on_the_other_factor(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
-        if not (one.requires_grad and isinstance(other, torch.Tensor) and other.dtype is torch.bool):
+        if not (one.requires_grad and _is_mask(other)):
             return honest(one, other)
         hit()
         return honest(one, other.to(one.dtype) + (one - one.detach()))
+
+    with _operator("__mul__", wrong):
+        yield
+
+
+@wrong_engine("recording-mask-forgotten")
+@contextmanager
+def a_boolean_factor_lets_the_whole_gradient_pass(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not (one.requires_grad and _is_mask(other)):
+            return honest(one, other)
+        hit()
+        plain = one.detach()
+        return one + (honest(plain, other) - plain)
 
     with _operator("__mul__", wrong):
         yield

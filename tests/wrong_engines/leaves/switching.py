@@ -94,6 +94,20 @@ def ignores_that_views_are_switched_off(hit: Hit) -> Iterator[None]:
         yield
 
 
+@wrong_engine("leaf-switch-refused-too-late")
+@contextmanager
+def detaches_results_before_it_refuses(hit: Hit) -> Iterator[None]:
+    def instead(tensor: torch.Tensor) -> bool:
+        if tensor.is_leaf or tensor._is_view():
+            return False
+        hit()
+        tensor.detach_()
+        raise RuntimeError("you can only change requires_grad flags of leaf variables.")
+
+    with _switching_off(instead):
+        yield
+
+
 @wrong_engine("leaf-off-still-fed")
 @contextmanager
 def feeds_leaves_that_were_switched_off(hit: Hit) -> Iterator[None]:
