@@ -1,0 +1,77 @@
+"""spec/graph/as-it-runs.md"""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, elementwise, leaves, like, shapes
+from tests.oracles import numbers
+
+LINEAR = (
+    ("lambda x: x * 3", 3),
+    ("lambda x: -x", -1),
+    ("lambda x: x / 4", 0.25),
+    ("lambda x: x + x", 2),
+    ("lambda x: x - 1", 1),
+    ("lambda x: x.clone()", 1),
+    ("lambda x: x.view_as(x)", 1),
+)
+"""A function of a tensor that is one operation, and its slope."""
+
+LATER = (
+    "lambda leaf, result: result * result",
+    "lambda leaf, result: leaf * result",
+    "lambda leaf, result: leaf.requires_grad_(False)",
+    "lambda leaf, result: result.detach()",
+    "lambda leaf, result: torch.autograd.grad(result.sum(), leaf, retain_graph=True)",
+)
+
+
+def branches():
+    """Two functions of one operation each, with their slopes."""
+    one = st.sampled_from(LINEAR).map(lambda pair: (Expression(pair[0]), pair[1]))
+    return st.tuples(one, one)
+
+
+@rule("graph.as-it-runs.at-once")
+@given(leaf=leaves(), operation=elementwise(), later=st.sampled_from(LATER).map(Expression))
+def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device, leaf, operation, later):
+    function, _ = operation
+    result = function(leaf)
+    node = result.grad_fn
+    assert node is not None
+    assert numbers(result) == numbers(function(leaf.detach()))
+    later(leaf, result)
+    assert result.grad_fn is node
+    assert result.requires_grad
+
+
+@rule("graph.as-it-runs.what-ran")
+@given(
+    pair=like(leaves(shapes(min_side=1))),
+    branches=branches(),
+    rounds=st.integers(1, 3),
+)
+@example(
+    pair=(
+        Expression("torch.tensor([1., 2.], device=device).requires_grad_()"),
+        Expression("torch.tensor([-1., -2.], device=device)"),
+    ),
+    branches=((Expression("lambda x: x * 2"), 2), (Expression("lambda x: x * 3"), 3)),
+    rounds=1,
+)
+def test_the_graph_is_that_of_the_branches_taken_in_this_run(device, pair, branches, rounds):
+    for leaf in pair:
+        leaf.requires_grad_()
+        result, nodes, slope = leaf, [], 1
+        for _ in range(rounds):
+            function, factor = branches[0] if numbers(result)[0] > 0 else branches[1]
+            result, slope = function(result), slope * factor
+            nodes.append(result.grad_fn)
+        node = result.grad_fn
+        for made in reversed(nodes):
+            assert node is made
+            node = node.next_functions[0][0]
+        assert node.variable is leaf
+        result.sum().backward()
+        assert numbers(leaf.grad) == [slope] * leaf.numel()

@@ -1,0 +1,82 @@
+"""spec/graph/backward-order.md"""
+
+from functools import cache
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, leaves
+from tests.oracles import numbers
+
+BINARY = (
+    ("lambda a, b: a + b", (1, 1)),
+    ("lambda a, b: 2 * a + b", (2, 1)),
+    ("lambda a, b: a.add(b, alpha=2)", (1, 2)),
+    ("lambda a, b: torch.stack([a, b]).sum(0)", (1, 1)),
+)
+"""A function of two tensors, and its derivative with respect to each."""
+
+
+@cache
+def a_step(number):
+    """An operation with its two slopes, and the places of its operands in the results of `number` steps before it."""
+    places = st.integers(0, number)
+    return st.tuples(st.sampled_from(BINARY).map(lambda pair: (Expression(pair[0]), pair[1])), places, places)
+
+
+PROGRAMS = st.one_of(*(st.tuples(*map(a_step, range(count))) for count in (3, 2, 4, 1)))
+"""Programs of up to four steps."""
+
+
+def run(leaf, steps):
+    """The results of all steps, behind a first one that is the leaf times one."""
+    results = [leaf * 1]
+    for (operation, _), one, other in steps:
+        results.append(operation(results[one], results[other]))
+    return results
+
+
+def gradients_of_last(steps):
+    """For each result the derivative of the last one by it; None where the last one was not computed from it."""
+    gradients = [None] * len(steps) + [1]
+    for place in range(len(steps), 0, -1):
+        (_, slopes), *operands = steps[place - 1]
+        for operand, slope in zip(operands, slopes, strict=True):
+            if gradients[place] is not None:
+                gradients[operand] = (gradients[operand] or 0) + slope * gradients[place]
+    return gradients
+
+
+DIAMOND = (
+    ((Expression("lambda a, b: a * 3 + b * 0"), (3, 0)), 0, 0),
+    ((Expression("lambda a, b: a * 4 + b * 0"), (4, 0)), 0, 0),
+    ((Expression("lambda a, b: a + b"), (1, 1)), 1, 2),
+)
+
+
+@rule("graph.backward-order.once")
+@given(leaf=leaves(), steps=PROGRAMS)
+@example(leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"), steps=DIAMOND)
+def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_nothing(device, leaf, steps):
+    results = run(leaf, steps)
+    heard = [[] for _ in results]
+    for result, gradients in zip(results, heard, strict=True):
+        result.register_hook(gradients.append)
+    results[-1].sum().backward()
+    for gradients, gradient in zip(heard, gradients_of_last(steps), strict=True):
+        expected = [] if gradient is None else [[gradient] * leaf.numel()]
+        assert [numbers(arrived) for arrived in gradients] == expected
+
+
+@rule("graph.backward-order.users-first")
+@given(leaf=leaves(), steps=PROGRAMS)
+def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
+    results = run(leaf, steps)
+    order = []
+    for place, result in enumerate(results):
+        result.register_hook(lambda gradient, place=place: order.append(place))
+    results[-1].sum().backward()
+    for place, (_, *operands) in enumerate(steps, start=1):
+        if place in order:
+            assert order.index(place) < min(order.index(operand) for operand in operands)

@@ -1,0 +1,51 @@
+"""spec/graph/names.md"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, leaves, shapes
+
+NAMES = (
+    ("lambda x: x + 1", "AddBackward0"),
+    ("lambda x: 1 + x", "AddBackward0"),
+    ("lambda x: x - 1", "SubBackward0"),
+    ("lambda x: x * 2", "MulBackward0"),
+    ("lambda x: 2 * x", "MulBackward0"),
+    ("lambda x: x / 2", "DivBackward0"),
+    ("lambda x: -x", "NegBackward0"),
+    ("lambda x: x ** 2", "PowBackward0"),
+    ("lambda x: x.pow(3)", "PowBackward0"),
+    ("lambda x: x.exp()", "ExpBackward0"),
+    ("lambda x: x.sum()", "SumBackward0"),
+    ("lambda x: x.mean()", "MeanBackward0"),
+    ("lambda x: x.clone()", "CloneBackward0"),
+    ("lambda x: torch.nn.functional.mse_loss(x, torch.zeros_like(x))", "MseLossBackward0"),
+)
+"""A function that is one operation, and the name of its node."""
+
+NAMES_OF_MATRICES = (
+    ("lambda x: x @ x.detach().T", "MmBackward0"),
+    ("lambda x: torch.mm(x.detach().T, x)", "MmBackward0"),
+    ("lambda x: torch.nn.functional.linear(x.detach(), x, x.sum(1))", "AddmmBackward0"),
+)
+
+
+def drawn(pairs):
+    return st.sampled_from(pairs).map(lambda pair: (Expression(pair[0]), pair[1]))
+
+
+@rule("graph.names.operation")
+@given(leaf=leaves(), named=drawn(NAMES))
+def test_a_node_is_named_after_its_operation(device, leaf, named):
+    function, name = named
+    for node in (function(leaf).grad_fn, function(leaf * 1).grad_fn):
+        assert node.name() == name
+        assert str(node).startswith(f"<{name} object at ")
+
+
+@rule("graph.names.operation")
+@given(leaf=leaves(shapes(min_dims=2, max_dims=2, min_side=1)), named=drawn(NAMES_OF_MATRICES))
+def test_a_node_of_a_matrix_product_is_named_after_it(device, leaf, named):
+    function, name = named
+    assert function(leaf).grad_fn.name() == name

@@ -1,0 +1,162 @@
+"""spec/graph/nodes.md"""
+
+from functools import cache
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, elementwise, leaves, routes, shapes
+from tests.oracles.graph import leaves_reached, nodes_reached
+
+BINARY = (
+    "lambda a, b: a + b",
+    "lambda a, b: a - b",
+    "lambda a, b: a * b",
+    "lambda a, b: torch.add(a, b)",
+    "lambda a, b: torch.where(a.detach() > 0, a, b)",
+)
+SEVERAL = (
+    "lambda x: x.reshape(-1).unbind()",
+    "lambda x: x.reshape(-1).split(1)",
+    "lambda x: torch.var_mean(x, unbiased=False)",
+    "lambda x: torch.std_mean(x, unbiased=False)",
+)
+"""Functions of one operation with several results."""
+
+
+@st.composite
+def operands(draw):
+    """Two leaves, a tensor that does not require grad, all alike, and a number."""
+    leaf = draw(leaves())
+    other = Expression("torch.ones({shape}, dtype={dtype}, device=device)".format(**leaf.facts), dtypes=leaf.dtypes)
+    return leaf, Expression(f"{other.source}.requires_grad_()", dtypes=leaf.dtypes), other, 3
+
+
+@cache
+def a_step(number):
+    """An operation and the places of its operands, in all that there is after `number` steps; a tensor comes first."""
+    places = range(4 + number)
+    return st.tuples(
+        st.sampled_from(BINARY).map(Expression),
+        st.sampled_from([place for place in places if place != 3]),
+        st.sampled_from(places),
+    )
+
+
+PROGRAMS = st.one_of(*(st.tuples(*map(a_step, range(count))) for count in (2, 1, 3, 4)))
+"""Programs of up to four steps."""
+
+
+def requires_grad(value):
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+def leads_to(edge, tensor):
+    """Whether an edge leads to the node and the result that the tensor is."""
+    node, number = edge
+    made_it = getattr(node, "variable", None) is tensor if tensor.is_leaf else node is tensor.grad_fn
+    return made_it and number == tensor.output_nr
+
+
+@rule("graph.nodes.functions")
+@given(leaf=leaves(), operation=elementwise(), route=routes())
+@example(
+    leaf=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
+    operation=(Expression("lambda x: x * 2"), Expression("lambda v: 2")),
+    route=Expression("lambda x: x"),
+)
+def test_a_node_is_a_function_and_no_tensor_and_an_edge_is_a_node_and_a_number(device, leaf, operation, route):
+    function, _ = operation
+    output = route(function(leaf)).sum()
+    for node in nodes_reached(output.grad_fn):
+        assert isinstance(node, torch.autograd.graph.Node)
+        assert not isinstance(node, torch.Tensor)
+        assert type(node.name()) is str
+        assert type(node.next_functions) is tuple
+        for end, number in node.next_functions:
+            assert end is None or isinstance(end, torch.autograd.graph.Node)
+            assert type(number) is int
+
+
+@rule("graph.nodes.edges")
+@given(operands=operands(), steps=PROGRAMS)
+def test_edges_lead_to_what_made_the_inputs_that_require_grad(device, operands, steps):
+    values = list(operands)
+    for operation, one, other in steps:
+        result = operation(values[one], values[other])
+        inputs = [value for value in (values[one], values[other]) if requires_grad(value)]
+        if inputs:
+            edges = [edge for edge in result.grad_fn.next_functions if edge[0] is not None]
+            assert len(edges) == len(inputs)
+            assert all(leads_to(edge, value) for edge, value in zip(edges, inputs, strict=True))
+        values.append(result)
+
+
+@rule("graph.nodes.edges")
+@given(leaf=leaves(shapes(min_side=1)), function=st.sampled_from(SEVERAL).map(Expression))
+def test_an_edge_says_which_of_several_results_it_leads_to(device, leaf, function):
+    results = function(leaf)
+    for place, result in enumerate(results):
+        assert result.grad_fn is results[0].grad_fn
+        assert (result * 2).grad_fn.next_functions[0] == (results[0].grad_fn, place)
+
+
+@rule("graph.nodes.leaves")
+@given(operands=operands(), steps=PROGRAMS)
+def test_a_leaf_that_requires_grad_has_one_node_and_other_values_have_none(device, operands, steps):
+    one_leaf, other_leaf, data, number = operands
+    output = one_leaf * data + number
+    values = [one_leaf, other_leaf, data, number]
+    for operation, one, other in steps:
+        values.append(operation(values[one], values[other]))
+        output = output + values[-1]
+    reached = leaves_reached(output.grad_fn)
+    assert sum(leaf is one_leaf for leaf in reached) == 1
+    assert all(leaf is one_leaf or leaf is other_leaf for leaf in reached)
+    assert len(reached) <= 2
+    for node in nodes_reached(output.grad_fn):
+        assert bool(node.next_functions) is not hasattr(node, "variable")
+
+
+@rule("graph.nodes.leaves")
+@given(
+    leaf=leaves(shapes(min_dims=2, max_dims=2, min_side=2)),
+    columns=st.integers(1, 3),
+)
+def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf, columns):
+    data = leaf.detach()
+    weight = data.new_zeros(columns, data.shape[1], requires_grad=True)
+    bias = data.new_zeros(columns, requires_grad=True)
+    outputs = torch.nn.functional.linear(data, weight, bias)
+    loss = (outputs - torch.ones_like(outputs)).square().sum()
+    assert sorted(id(leaf) for leaf in leaves_reached(loss.grad_fn)) == sorted((id(weight), id(bias)))
+
+
+@rule("graph.nodes.one-for-each-operation")
+@given(operands=operands(), steps=PROGRAMS)
+@example(
+    operands=(
+        Expression("torch.tensor(2., device=device, requires_grad=True)"),
+        Expression("torch.tensor(0., device=device, requires_grad=True)"),
+        Expression("torch.tensor(1., device=device)"),
+        3,
+    ),
+    steps=(
+        (Expression("lambda x, two: x ** 2"), 0, 3),
+        (Expression("lambda a, b: a * b"), 0, 3),
+        (Expression("lambda a, b: a + b"), 4, 5),
+        (Expression("lambda a, one: a + 1"), 6, 3),
+    ),
+)
+def test_an_expression_has_a_node_for_each_operation_and_none_for_its_constants(device, operands, steps):
+    values, behind = list(operands), [set() for _ in operands]
+    for operation, one, other in steps:
+        result = operation(values[one], values[other])
+        values.append(result)
+        behind.append({result.grad_fn, *behind[one], *behind[other]} if result.requires_grad else set())
+    for result, nodes in zip(values[4:], behind[4:], strict=True):
+        operations = [node for node in nodes_reached(result.grad_fn) if not hasattr(node, "variable")]
+        assert len(operations) == len(nodes)
+        assert set(operations) == nodes

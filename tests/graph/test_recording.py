@@ -1,0 +1,136 @@
+"""spec/graph/recording.md"""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, blocks, leaves, routes, shapes, tensors
+from tests.oracles import numbers, state
+from tests.oracles.graph import leaves_reached
+
+COMPUTATIONS = (
+    "lambda a, b, c: a * b + c",
+    "lambda a, b, c: a - b - c",
+    "lambda a, b, c: (a * 2 + b / 4) * c",
+    "lambda a, b, c: torch.where(b.detach() > 0, a, b) * c",
+    "lambda a, b, c: torch.cat([a.reshape(-1), b.reshape(-1), c.reshape(-1)])",
+    "lambda a, b, c: torch.stack([a, b, c])",
+    "lambda a, b, c: torch.addcmul(a, b, c)",
+    "lambda a, b, c: torch.maximum(torch.minimum(a, b), c)",
+    "lambda a, b, c: (a * b).sum() * c.exp()",
+    "lambda a, b, c: torch.zeros_like(a).copy_(a).add_(b).mul_(c)",
+)
+PLACES = ("lambda x: x", "lambda x: x * 1", "lambda x: x.view_as(x)")
+
+DISCRETE = (
+    "lambda x: x > 0",
+    "lambda x: x == 1",
+    "lambda x: x != x",
+    "lambda x: x.ge(0)",
+    "lambda x: x.bool()",
+    "lambda x: x.long()",
+    "lambda x: x.to(torch.int32)",
+    "lambda x: torch.isnan(x)",
+    "lambda x: torch.logical_not(x)",
+    "lambda x: torch.signbit(x)",
+)
+"""Functions whose result is integer or boolean, element by element."""
+
+PLACE_OF_SOMETHING = (
+    "lambda x: x.argmax()",
+    "lambda x: x.argmin()",
+    "lambda x: x.argsort()",
+    "lambda x: x.sort().indices",
+    "lambda x: x.max(0).indices",
+    "lambda x: x.nonzero()",
+)
+UNDERIVED = (
+    "lambda x, y: x // 2",
+    "lambda x, y: torch.floor_divide(x, y)",
+    "lambda x, y: x.floor_divide(2.0)",
+)
+
+
+def computations():
+    """A function of three tensors, each of which its result depends on."""
+    return st.sampled_from(COMPUTATIONS).map(Expression)
+
+
+@rule("graph.recording.when")
+@given(
+    tensor=tensors(),
+    place=st.sampled_from(PLACES).map(Expression),
+    compute=computations(),
+    block_and_mode=blocks(),
+)
+def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(
+    device, tensor, place, compute, block_and_mode
+):
+    block, grad_mode = block_and_mode
+    for flags in itertools.product((False, True), repeat=3):
+        inputs = [place(tensor.detach().requires_grad_(flag)) for flag in flags]
+        outside = compute(*inputs)
+        with block():
+            inside = compute(*inputs)
+        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode)):
+            assert result.requires_grad is recorded
+            assert (result.grad_fn is not None) is recorded
+            assert result.is_leaf is not recorded
+
+
+@rule("graph.recording.others-get-nothing")
+@given(tensor=tensors(), compute=computations())
+def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, tensor, compute):
+    for flags in itertools.product((False, True), repeat=3):
+        inputs = [tensor.detach().requires_grad_(flag) for flag in flags]
+        output = compute(*inputs).sum()
+        reached = leaves_reached(output.grad_fn)
+        assert [any(leaf is value for leaf in reached) for value in inputs] == list(flags)
+        assert len(reached) == sum(flags)
+        if any(flags):
+            output.backward()
+        assert [value.grad is not None for value in inputs] == list(flags)
+
+
+@rule("graph.recording.discrete")
+@given(leaf=leaves(), place=st.sampled_from(PLACES).map(Expression), discrete=st.sampled_from(DISCRETE).map(Expression))
+def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_it(device, leaf, place, discrete):
+    mask = discrete(place(leaf))
+    assert not mask.dtype.is_floating_point
+    assert not mask.requires_grad
+    assert mask.grad_fn is None
+    assert mask.is_leaf
+    product = leaf * mask
+    assert [node is None for node, _ in product.grad_fn.next_functions] == [False, True]
+    product.sum().backward()
+    assert numbers(leaf.grad) == [int(value) for value in numbers(mask)]
+
+
+@rule("graph.recording.discrete")
+@given(
+    leaf=leaves(shapes(min_dims=1, max_dims=1, min_side=1)), index=st.sampled_from(PLACE_OF_SOMETHING).map(Expression)
+)
+def test_the_place_of_an_element_is_not_recorded_and_what_it_picks_is(device, leaf, index):
+    place = index(leaf)
+    assert not place.requires_grad
+    assert place.grad_fn is None
+    assert place.is_leaf
+    leaf[place].sum().backward()
+    picked = place.reshape(-1).tolist()
+    assert numbers(leaf.grad) == [picked.count(position) for position in range(leaf.numel())]
+
+
+@rule("graph.recording.underived")
+@given(leaf=leaves(earlier_grad=True), route=routes(), divide=st.sampled_from(UNDERIVED).map(Expression))
+def test_floor_division_is_recorded_and_refuses_to_be_run_backward(device, leaf, route, divide):
+    tensor = route(leaf)
+    result = divide(tensor, tensor.detach().abs() + 1)
+    assert result.requires_grad
+    assert result.grad_fn is not None
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+        result.sum().backward()
+    assert state(leaf) == before

@@ -1,0 +1,110 @@
+"""spec/leaves/flag.md"""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, leaves, tensors
+from tests.oracles import state
+
+ASKED = (("", False), (", requires_grad=False", False), (", requires_grad=True", True))
+"""What is said about gradients when a tensor is made, and the flag that it then has."""
+
+FACTORIES = (
+    "torch.tensor([1, 2, 3], dtype={dtype}, device=device{asked})",
+    "torch.tensor([], dtype={dtype}, device=device{asked})",
+    "torch.zeros({shape}, dtype={dtype}, device=device{asked})",
+    "torch.ones({shape}, dtype={dtype}, device=device{asked})",
+    "torch.full({shape}, 2, dtype={dtype}, device=device{asked})",
+    "torch.empty({shape}, dtype={dtype}, device=device{asked})",
+    "torch.linspace(-1, 1, 4, dtype={dtype}, device=device{asked})",
+    "torch.randn({shape}, dtype={dtype}, generator=torch.Generator().manual_seed(0){asked})",
+)
+LIKE = (
+    "lambda other: torch.zeros_like(other{asked})",
+    "lambda other: torch.ones_like(other{asked})",
+    "lambda other: torch.full_like(other, 2{asked})",
+    "lambda other: torch.empty_like(other{asked})",
+    "lambda other: other.new_zeros(2{asked})",
+    "lambda other: other.new_full((), 2{asked})",
+    "lambda other: other.new_tensor([1.0]{asked})",
+)
+PARAMETERS = (
+    ("lambda other: torch.nn.Parameter(other.detach())", True),
+    ("lambda other: torch.nn.Parameter(other.detach(), requires_grad=False)", False),
+)
+
+ASKING = (
+    "lambda tensor: torch.tensor(tensor.tolist(), dtype=tensor.dtype, device=tensor.device, requires_grad=True)",
+    "lambda tensor: torch.ones(tensor.shape, dtype=tensor.dtype, device=tensor.device, requires_grad=True)",
+    "lambda tensor: torch.zeros_like(tensor, requires_grad=True)",
+    "lambda tensor: tensor.new_zeros(2, requires_grad=True)",
+    "lambda tensor: torch.nn.Parameter(tensor)",
+    "lambda tensor: setattr(tensor, 'requires_grad', True)",
+    "lambda tensor: tensor.requires_grad_()",
+    "lambda tensor: tensor.requires_grad_(True)",
+)
+NOT_ASKING = (
+    "lambda tensor: torch.zeros_like(tensor, requires_grad=False)",
+    "lambda tensor: torch.nn.Parameter(tensor, requires_grad=False)",
+    "lambda tensor: setattr(tensor, 'requires_grad', False) or tensor",
+    "lambda tensor: tensor.requires_grad_(False)",
+)
+CANNOT = "(?i)^only Tensors of floating point (and complex )?dtype can require gradients"
+
+
+@st.composite
+def made(draw):
+    """(tensor, the flag that it was asked to have)."""
+    tensor = draw(tensors(dtypes=dtypes.differentiable()))
+    asked, requires_grad = draw(st.sampled_from(ASKED))
+    source = draw(st.sampled_from(FACTORIES)).format(asked=asked, **tensor.facts)
+    return Expression(source, dtypes=tensor.dtypes), requires_grad
+
+
+def makers():
+    """(a function that makes a tensor to match another, the flag that it asks for)."""
+    forms = [(form.format(asked=asked), requires_grad) for form in LIKE for asked, requires_grad in ASKED]
+    return st.sampled_from((*forms, *PARAMETERS)).map(lambda pair: (Expression(pair[0]), pair[1]))
+
+
+@rule("leaves.flag.as-asked")
+@given(tensor_and_flag=made())
+@example(tensor_and_flag=(Expression("torch.tensor([], requires_grad=True)"), True))
+def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, tensor_and_flag):
+    tensor, asked = tensor_and_flag
+    assert tensor.requires_grad is asked
+    assert tensor.is_leaf
+    assert tensor.grad_fn is None
+    assert tensor.grad is None
+
+
+@rule("leaves.flag.as-asked")
+@given(other=leaves(dtypes=dtypes.differentiable()), maker=makers())
+def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_asked_to(device, other, maker):
+    make, asked = maker
+    for like in (other, other * 1):
+        tensor = make(like)
+        assert tensor.requires_grad is asked
+        assert tensor.is_leaf
+        assert tensor.grad_fn is None
+
+
+@rule("leaves.flag.dtypes")
+@given(tensor=tensors(dtypes=dtypes.integral()), ask=st.sampled_from(ASKING).map(Expression))
+@example(tensor=Expression("torch.tensor([1, 2, 3])"), ask=Expression(ASKING[0]))
+@example(tensor=Expression("torch.tensor([1, 2, 3])"), ask=Expression(ASKING[5]))
+def test_an_integer_or_boolean_tensor_cannot_be_asked_to_require_grad(device, tensor, ask):
+    before = state(tensor)
+    with pytest.raises(RuntimeError, match=CANNOT) as refusal:
+        ask(tensor)
+    assert refusal.type is RuntimeError
+    assert state(tensor) == before
+
+
+@rule("leaves.flag.dtypes")
+@given(tensor=tensors(dtypes=dtypes.integral()), refrain=st.sampled_from(NOT_ASKING).map(Expression))
+def test_an_integer_or_boolean_tensor_can_be_asked_not_to_require_grad(device, tensor, refrain):
+    assert refrain(tensor).requires_grad is False
+    assert tensor.requires_grad is False

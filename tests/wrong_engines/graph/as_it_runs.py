@@ -1,0 +1,91 @@
+"""spec/graph/as-it-runs.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.oracles.graph import leaves_reached
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+
+Hit = Callable[[], None]
+
+
+def _grad_fn(wrong: Callable[[torch.Tensor, Any], Any]) -> Any:
+    """`grad_fn` that says `wrong(tensor, node)` where there is a node."""
+
+    def make(honest: Any) -> property:
+        def read(tensor: torch.Tensor) -> Any:
+            node = honest.__get__(tensor)
+            return node and wrong(tensor, node)
+
+        return property(read)
+
+    return replaced(torch.Tensor, "grad_fn", make)
+
+
+@wrong_engine("as-it-runs-when-asked")
+@contextmanager
+def a_node_is_there_from_the_second_time_it_is_asked_for(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, node: Any) -> Any:
+        if "_asked" in vars(tensor):
+            return node
+        hit()
+        tensor._asked = True  # type: ignore[attr-defined]
+        return None
+
+    with _grad_fn(wrong):
+        yield
+
+
+@wrong_engine("as-it-runs-lost-with-leaf")
+@contextmanager
+def a_node_is_lost_when_its_leaf_is_switched_off(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, node: Any) -> Any:
+        if all(leaf.requires_grad for leaf in leaves_reached(node)):
+            return node
+        hit()
+        return None
+
+    with _grad_fn(wrong):
+        yield
+
+
+@wrong_engine("as-it-runs-first-graph")
+@contextmanager
+def later_runs_get_the_gradient_of_the_first(hit: Hit) -> Iterator[None]:
+    first: dict[Any, torch.Tensor] = {}
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        honest()
+        for leaf in leaves:
+            if leaf.grad is None:
+                continue
+            gradient = first.setdefault((leaf.shape, leaf.dtype), leaf.grad.clone())
+            if not torch.equal(gradient, leaf.grad):
+                hit()
+                leaf.grad.copy_(gradient)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("as-it-runs-loop-once")
+@contextmanager
+def a_product_of_a_product_passes_the_gradient_on_unchanged(hit: Hit) -> Iterator[None]:
+    def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(one: torch.Tensor, other: Any) -> torch.Tensor:
+            if isinstance(other, torch.Tensor) or one.grad_fn is None or one.grad_fn.name() != "MulBackward0":
+                return multiply(one, other)
+            hit()
+            return (one - one.detach()) + multiply(one.detach(), other)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__mul__", make):
+        yield

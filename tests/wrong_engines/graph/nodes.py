@@ -1,0 +1,144 @@
+"""spec/graph/nodes.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.graph.facade import Edge, Facade, graph_with
+from tests.wrong_engines.tools import replaced
+
+Hit = Callable[[], None]
+
+
+class TensorNode(torch.Tensor):
+    """A tensor that is a node, joined to others by operations."""
+
+    node: Any
+
+    def name(self) -> str:
+        return "Tensor"
+
+    @property
+    def next_functions(self) -> tuple[Edge, ...]:
+        return tuple((end and _tensor_for(end), self.node.name()) for end, _ in self.node.next_functions)
+
+
+def _tensor_for(node: Any) -> TensorNode:
+    tensor = torch.zeros(()).as_subclass(TensorNode)
+    tensor.node = node
+    return tensor
+
+
+@wrong_engine("nodes-are-tensors")
+@contextmanager
+def nodes_are_tensors_and_edges_operations(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> property:
+        def read(tensor: torch.Tensor) -> TensorNode | None:
+            node = honest.__get__(tensor)
+            if node is None:
+                return None
+            hit()
+            return _tensor_for(node)
+
+        return property(read)
+
+    with replaced(torch.Tensor, "grad_fn", make):
+        yield
+
+
+@wrong_engine("nodes-edges-are-operations")
+@contextmanager
+def an_edge_bears_an_operation(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        hit()
+        return [(end, facade.name()) for end, _ in honest]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-of-plain-tensors")
+@contextmanager
+def inputs_that_do_not_require_grad_have_nodes(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        return [(plain(facade) if end is None else end, number) for end, number in honest]
+
+    def plain(facade: Facade) -> Facade:
+        hit()
+        node = facade.made_up()
+        node.variable = torch.zeros(())  # type: ignore[attr-defined]
+        return node
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-first-result-only")
+@contextmanager
+def edges_lead_to_the_first_result(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        if any(number for _, number in honest):
+            hit()
+        return [(end, 0) for end, _ in honest]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-edges-backwards")
+@contextmanager
+def edges_of_subtractions_are_reversed(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        if facade.name() != "SubBackward0":
+            return honest
+        hit()
+        return honest[::-1]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-leaf-twice")
+@contextmanager
+def each_use_of_a_leaf_has_a_node(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        return [(anew(end) if hasattr(end, "variable") else end, number) for end, number in honest]
+
+    def anew(leaf: Facade) -> Facade:
+        hit()
+        return Facade(leaf.node, leaf.edges, leaf.known)
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-additions-fused")
+@contextmanager
+def an_addition_to_an_addition_is_no_node(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        first = honest[0][0] if honest else None
+        if first is None or (facade.name(), first.name()) != ("AddBackward0", "AddBackward0"):
+            return honest
+        hit()
+        return [*first.next_functions, *honest[1:]]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-for-constants")
+@contextmanager
+def a_number_that_is_added_has_a_node(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        if facade.name() != "AddBackward0":
+            return honest
+        hit()
+        return [(end or facade.made_up(), number) for end, number in honest]
+
+    with graph_with(edges):
+        yield

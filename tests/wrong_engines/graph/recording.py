@@ -1,0 +1,169 @@
+"""spec/graph/recording.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import Backward, around_backward, replaced
+
+Hit = Callable[[], None]
+Operation = Callable[..., torch.Tensor]
+
+
+def _operator(name: str, wrong: Callable[[Operation, torch.Tensor, Any], torch.Tensor]) -> AbstractContextManager[None]:
+    """An operator between tensors, or a tensor and a number, that is `wrong(honest, one, other)`."""
+    return replaced(torch.Tensor, name, lambda honest: lambda one, other: wrong(honest, one, other))
+
+
+def _requires_grad(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+@wrong_engine("recording-everything")
+@contextmanager
+def records_operations_on_data(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if result.requires_grad or not torch.is_grad_enabled() or not result.is_floating_point():
+            return result
+        hit()
+        return result + torch.zeros_like(result, requires_grad=True)
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-in-any-mode")
+@contextmanager
+def records_products_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not torch.is_grad_enabled() and (one.requires_grad or _requires_grad(other)):
+            hit()
+        with torch.enable_grad():
+            return honest(one, other)
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-asks-the-first")
+@contextmanager
+def additions_go_by_their_first_input(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not one.requires_grad and _requires_grad(other):
+            hit()
+            return honest(one, other.detach())
+        return honest(one, other)
+
+    with _operator("__add__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-one-element")
+@contextmanager
+def products_of_one_element_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if result.requires_grad and result.numel() == 1:
+            hit()
+            return result.detach()
+        return result
+
+    with _operator("__mul__", wrong):
+        yield
+
+
+@wrong_engine("recording-feeds-data")
+@contextmanager
+def backward_fills_the_grad_of_plain_factors(hit: Hit) -> Iterator[None]:
+    factors: list[torch.Tensor] = []
+
+    def multiply(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        factors.extend(factor for factor in (one, other) if isinstance(factor, torch.Tensor))
+        return honest(one, other)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for factor in factors:
+            if not factor.requires_grad and factor.is_floating_point():
+                hit()
+                factor.grad = torch.ones_like(factor)
+        factors.clear()
+
+    with _operator("__mul__", multiply), around_backward(wrong):
+        yield
+
+
+@wrong_engine("recording-comparisons")
+@contextmanager
+def comparisons_give_recorded_floating_point_numbers(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if not one.requires_grad:
+            return result
+        hit()
+        return result.to(one.dtype) + one * 0
+
+    with _operator("__gt__", wrong):
+        yield
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype is torch.bool
+
+
+@wrong_engine("recording-mask-differentiated")
+@contextmanager
+def a_boolean_factor_depends_on_the_other_factor(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not (one.requires_grad and _is_mask(other)):
+            return honest(one, other)
+        hit()
+        return honest(one, other.to(one.dtype) + (one - one.detach()))
+
+    with _operator("__mul__", wrong):
+        yield
+
+
+@wrong_engine("recording-mask-forgotten")
+@contextmanager
+def a_boolean_factor_lets_the_whole_gradient_pass(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not (one.requires_grad and _is_mask(other)):
+            return honest(one, other)
+        hit()
+        plain = one.detach()
+        return one + (honest(plain, other) - plain)
+
+    with _operator("__mul__", wrong):
+        yield
+
+
+@wrong_engine("recording-floor-is-flat")
+@contextmanager
+def floor_division_passes_zeros_on(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not one.requires_grad:
+            return honest(one, other)
+        hit()
+        return honest(one.detach(), other) + one * 0
+
+    with _operator("__floordiv__", wrong):
+        yield
+
+
+@wrong_engine("recording-only-derivable")
+@contextmanager
+def floor_division_is_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if one.requires_grad:
+            hit()
+        return honest(one.detach(), other)
+
+    with _operator("__floordiv__", wrong):
+        yield
