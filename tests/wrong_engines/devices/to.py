@@ -15,7 +15,7 @@ Hit = Callable[[], None]
 To = Callable[..., torch.Tensor]
 
 
-def _asked_to(wrong: Callable[..., torch.Tensor]) -> AbstractContextManager[None]:
+def asked_to(wrong: Callable[..., torch.Tensor]) -> AbstractContextManager[None]:
     """Replace `tensor.to(*args, **kwargs)` by `wrong(to, tensor, *args, **kwargs)`."""
 
     def make(to: To) -> To:
@@ -37,7 +37,7 @@ def makes_another_tensor_in_any_case(hit: Hit) -> Iterator[None]:
         hit()
         return tensor.clone()
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
 
 
@@ -51,7 +51,7 @@ def makes_another_tensor_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
             return tensor.contiguous()
         return moved
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
 
 
@@ -66,7 +66,7 @@ def converts_in_place(hit: Hit) -> Iterator[None]:
         tensor.data = moved.detach()
         return tensor
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
 
 
@@ -81,7 +81,7 @@ def converts_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
         hit()
         return moved.t().reshape(moved.shape)
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
 
 
@@ -95,7 +95,7 @@ def reverses_the_dimensions_on_meta(hit: Hit) -> Iterator[None]:
         hit()
         return moved.permute(tuple(reversed(range(moved.ndim))))
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
 
 
@@ -107,7 +107,7 @@ def copies_only_what_has_to_change(hit: Hit) -> Iterator[None]:
             hit()
         return to(tensor, *args, **kwargs)
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
 
 
@@ -122,5 +122,5 @@ def copies_no_expanded_tensor(hit: Hit) -> Iterator[None]:
         hit()
         return tensor.view_as(tensor)
 
-    with _asked_to(wrong):
+    with asked_to(wrong):
         yield
