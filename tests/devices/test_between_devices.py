@@ -5,16 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, shapes, tensors
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, on_the_cpu, shapes, tensors
 from tests.oracles import numbers, state
 
 DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.int64", "torch.int32"))
 MATRICES = shapes(min_dims=2, max_dims=2, min_side=2)
 FAR = tensors(dtypes=DTYPES) | tensors(MATRICES, DTYPES)
-
-
-def on_the_cpu(tensor):
-    return Expression(tensor.source.replace("device=device", 'device="cpu"'), tensor.then, tensor.dtypes, tensor.facts)
 
 
 @rule("devices.between-devices.numbers-arrive")

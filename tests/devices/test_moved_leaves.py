@@ -5,12 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, routes, shapes, telling_shapes
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, on_the_cpu, routes, shapes, telling_shapes
 from tests.oracles import numbers
-
-
-def on_the_cpu(leaf):
-    return Expression(leaf.source.replace("device=device", 'device="cpu"'), leaf.then, leaf.dtypes, leaf.facts)
 
 
 @st.composite
