@@ -1,6 +1,5 @@
 """spec/devices/to.md"""
 
-import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -17,7 +17,9 @@ REFUSAL = "Expected all tensors to be on the same device, but found at least two
 Operation = Callable[[Any, Any], torch.Tensor]
 
 
-def _operators(names: tuple[str, ...], wrong: Callable[[Operation, Any, Any], torch.Tensor]) -> AbstractContextManager[Any]:
+def _operators(
+    names: tuple[str, ...], wrong: Callable[[Operation, Any, Any], torch.Tensor]
+) -> AbstractContextManager[Any]:
     """Replace operators of two tensors, `x + y` and the like, by `wrong(operation, x, y)`."""
 
     def make(operation: Operation) -> Operation:
