@@ -1,7 +1,7 @@
 """spec/devices/between-devices.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -10,6 +10,7 @@ from tests.oracles import numbers, state
 
 DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.int64", "torch.int32"))
 MATRICES = shapes(min_dims=2, max_dims=2, min_side=2)
+SQUARE = (Expression("lambda x: x * x"), Expression("lambda v: 2 * v"))
 FAR = tensors(dtypes=DTYPES) | tensors(MATRICES, DTYPES)
 
 
@@ -43,6 +44,15 @@ def test_what_is_fetched_from_the_device_arrives_and_shares_nothing(device, pair
     first=elementwise(),
     second=elementwise(),
     meeting=st.sampled_from(('"cpu"', "device")).map(Expression),
+)
+@example(
+    pair=(
+        Expression("torch.tensor(3.0, device=device).requires_grad_()"),
+        Expression("torch.tensor(2.0, device=device)"),
+    ),
+    first=SQUARE,
+    second=SQUARE,
+    meeting=Expression("device"),
 )
 def test_each_leaf_gets_its_gradient_at_home(device, pair, first, second, meeting):
     (function, derivative), (other_function, other_derivative) = first, second
