@@ -6,7 +6,7 @@ from .expression import Expression
 from .functions import elementwise, routes
 from .modes import blocks
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
-from .tensors import leaves, like, tensors
+from .tensors import leaves, like, on_the_cpu, tensors
 from .updates import updates
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "layouts",
     "leaves",
     "like",
+    "on_the_cpu",
     "routes",
     "shapes",
     "shapes_of_one_element",

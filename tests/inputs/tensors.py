@@ -89,3 +89,8 @@ def like(
     first = draw(other)
     shape, dtype = first.facts["shape"], first.facts["dtype"]
     return first, draw(tensors(st.just(shape), st.just(dtype), among))
+
+
+def on_the_cpu(tensor: Expression) -> Expression:
+    """The same tensor, made on the CPU whatever the device under test."""
+    return Expression(tensor.source.replace("device=device", 'device="cpu"'), tensor.then, tensor.dtypes, tensor.facts)

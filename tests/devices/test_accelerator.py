@@ -1,0 +1,38 @@
+"""spec/devices/accelerator.md"""
+
+import torch
+
+from tests.harness.bindings import rule
+
+
+def holds_numbers(place):
+    """Whether a number can be put there and read back."""
+    try:
+        return place is not None and torch.tensor([3.0]).to(place).to("cpu").tolist() == [3.0]
+    except (RuntimeError, AssertionError):
+        return False
+
+
+def current_accelerator():
+    """The accelerator, or None also where torch raises instead, as 2.6 does."""
+    try:
+        return torch.accelerator.current_accelerator()
+    except RuntimeError:
+        return None
+
+
+@rule("devices.accelerator.is-available")
+def test_an_accelerator_is_available_exactly_if_it_holds_numbers():
+    is_available = torch.accelerator.is_available()
+    assert type(is_available) is bool
+    accelerator = current_accelerator()
+    assert accelerator is None or accelerator.type != "cpu"
+    assert is_available == holds_numbers(accelerator)
+
+
+@rule("devices.accelerator.device-expression")
+def test_the_device_expression_names_a_device_that_holds_numbers():
+    place = current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    assert place is not None
+    assert holds_numbers(place.type)
+    assert torch.tensor([3.0]).to(place.type).device.type == place.type

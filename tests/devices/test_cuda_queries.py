@@ -1,0 +1,34 @@
+"""spec/devices/cuda-queries.md"""
+
+import pytest
+import torch
+
+from tests.harness.bindings import rule
+
+
+def holds_numbers(place):
+    """Whether a number can be put there and read back."""
+    try:
+        return torch.tensor([3.0]).to(place).to("cpu").tolist() == [3.0]
+    except (RuntimeError, AssertionError):
+        return False
+
+
+@rule("devices.cuda-queries.is-available")
+def test_cuda_is_available_exactly_if_a_cuda_device_holds_numbers():
+    is_available = torch.cuda.is_available()
+    assert type(is_available) is bool
+    assert is_available == holds_numbers("cuda")
+    device = torch.device("cuda" if is_available else "cpu")
+    assert str(device) == ("cuda" if is_available else "cpu")
+    assert holds_numbers(device)
+
+
+@rule("devices.cuda-queries.device-name")
+def test_a_device_has_a_name_and_no_device_has_none():
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        assert all(isinstance(name, str) for name in names)
+    else:
+        with pytest.raises((AssertionError, RuntimeError)):
+            torch.cuda.get_device_name(0)

@@ -1,0 +1,146 @@
+"""spec/devices/default-device.md"""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, elementwise, leaves, routes, tensors
+from tests.oracles import numbers
+
+META = Expression('"meta"')
+PLACES = (META, *map(Expression, ('torch.device("meta")', "device", "torch.device(device)", 'torch.device("cpu")')))
+FACTORIES = (
+    "lambda **where: torch.zeros(2, 3, **where)",
+    "lambda **where: torch.ones((2, 3), **where)",
+    "lambda **where: torch.full((2,), 3.0, **where)",
+    "lambda **where: torch.empty(2, 0, **where)",
+    "lambda **where: torch.arange(3, **where)",
+    "lambda **where: torch.linspace(0, 1, 3, **where)",
+    "lambda **where: torch.eye(2, **where)",
+    "lambda **where: torch.tensor(3.0, **where)",
+    "lambda **where: torch.tensor([1, 2], **where)",
+    "lambda **where: torch.as_tensor([1.0, 2.0], **where)",
+    "lambda **where: torch.rand(2, **where)",
+    "lambda **where: torch.randn(2, 3, **where)",
+    "lambda **where: torch.nn.Linear(2, 1, **where).weight",
+)
+THE_DATAS = (
+    "lambda x: x",
+    "lambda x: x.clone()",
+    "lambda x: torch.zeros_like(x)",
+    "lambda x: torch.full_like(x, 2)",
+    "lambda x: x.new_ones(2)",
+    "lambda x: x.new_zeros(2, 0)",
+    "lambda x: torch.ones(2, device=x.device)",
+    "lambda x: torch.tensor([1.0, 2.0], device=x.device)",
+)
+THE_CPUS = (
+    "lambda x: torch.from_numpy(np.ones(2, dtype=np.float32))",
+    "lambda x: torch.frombuffer(bytearray(8), dtype=torch.float32)",
+)
+
+
+def places():
+    return st.sampled_from(PLACES)
+
+
+@rule("devices.default-device.factories")
+@given(make=st.sampled_from(FACTORIES).map(Expression), place=places())
+@example(make=Expression("lambda **where: torch.randn(3, 4, 5, **where)"), place=META)
+@example(make=Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)"), place=Expression("device"))
+def test_a_factory_makes_its_tensor_on_the_default_device(device, make, place):
+    with torch.random.fork_rng(devices=[]):
+        assert str(make().device) == "cpu"
+        try:
+            assert torch.set_default_device(place) is None
+            made = make()
+        finally:
+            torch.set_default_device(None)
+        assert made.device == make(device=place).device
+
+
+@rule("devices.default-device.data-decides")
+@given(
+    x=tensors(),
+    drawn=st.sampled_from([(source, True) for source in THE_DATAS] + [(source, False) for source in THE_CPUS]).map(
+        lambda pair: (Expression(pair[0]), pair[1])
+    ),
+    place=places(),
+)
+def test_what_is_made_from_data_is_where_the_data_is(device, x, drawn, place):
+    make, follows = drawn
+    where = x.device
+    try:
+        torch.set_default_device(place)
+        made = make(x)
+    finally:
+        torch.set_default_device(None)
+    assert made.device == (where if follows else torch.device("cpu"))
+    assert x.device == where
+
+
+@rule("devices.default-device.operands-decide")
+@given(leaf=leaves(), operation=elementwise(), route=routes(), place=places())
+def test_an_operation_runs_where_its_operands_are(device, leaf, operation, route, place):
+    function, derivative = operation
+    expected = numbers(function(leaf))
+    try:
+        torch.set_default_device(place)
+        result = function(leaf)
+        assert result.device == leaf.device
+        output = route(result)
+        output.backward(torch.ones_like(output))
+    finally:
+        torch.set_default_device(None)
+    assert numbers(result) == expected
+    assert leaf.grad.device == leaf.device
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+
+
+@rule("devices.default-device.blocks")
+@given(default=places() | st.none(), outer=places(), inner=places(), fails=st.booleans())
+def test_the_innermost_block_counts_and_leaving_it_brings_back_what_was(device, default, outer, inner, fails):
+    def made():
+        return torch.ones(2).device
+
+    try:
+        torch.set_default_device(default)
+        before = made()
+        with contextlib.suppress(KeyError), torch.device(outer):
+            assert made() == torch.ones(2, device=outer).device
+            with contextlib.suppress(KeyError), torch.device(inner):
+                assert made() == torch.ones(2, device=inner).device
+                if fails:
+                    raise KeyError
+            assert made() == torch.ones(2, device=outer).device
+            if fails:
+                raise KeyError
+        assert made() == before
+    finally:
+        torch.set_default_device(None)
+
+
+@rule("devices.default-device.threads")
+@given(place=places(), other=places())
+@example(place=META, other=META)
+def test_a_default_device_is_seen_in_its_own_thread_only(device, place, other):
+    def made():
+        return torch.ones(2).device
+
+    block = torch.device(other)
+    with ThreadPoolExecutor(max_workers=1) as running, ThreadPoolExecutor(max_workers=1) as new:
+        assert running.submit(made).result().type == "cpu"
+        try:
+            torch.set_default_device(place)
+            assert running.submit(made).result().type == "cpu"
+            assert new.submit(made).result().type == "cpu"
+            running.submit(block.__enter__).result()
+            assert made() == torch.ones(2, device=place).device
+            assert running.submit(made).result() == torch.ones(2, device=other).device
+            running.submit(block.__exit__, None, None, None).result()
+        finally:
+            torch.set_default_device(None)

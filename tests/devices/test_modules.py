@@ -1,0 +1,76 @@
+"""spec/devices/modules.md"""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, on_the_cpu, tensors
+from tests.oracles import numbers
+
+MOVES = (
+    ("lambda module, dtype: module.to(device)", True, False),
+    ("lambda module, dtype: module.to(dtype)", False, True),
+    ("lambda module, dtype: module.to(device, dtype)", True, True),
+    ("lambda module, dtype: module.to(dtype=dtype, device=device, non_blocking=True)", True, True),
+    ("lambda module, dtype: module.to(torch.empty(0, dtype=dtype, device=device))", True, True),
+)
+DTYPES = st.sampled_from(dtypes.FLOATING).map(lambda dtype: Expression(dtype, dtypes=frozenset({dtype})))
+
+
+def moves():
+    """A move, and whether it names a device and a dtype."""
+    return st.sampled_from(MOVES).map(lambda drawn: (Expression(drawn[0]), *drawn[1:]))
+
+
+def contents():
+    """What `module_of` takes: each tensor on the device or on the CPU."""
+    weights, counts = tensors(), tensors(dtypes=st.just("torch.int64"))
+    return st.tuples(*(kind | kind.map(on_the_cpu) for kind in (weights, counts)))
+
+
+def module_of(weight, count):
+    """A module with two parameters, one of them frozen, and two buffers, inside another module."""
+    inner = torch.nn.Module()
+    inner.weight = torch.nn.Parameter(weight)
+    inner.frozen = torch.nn.Parameter(weight.detach() * 2, requires_grad=False)
+    inner.register_buffer("average", weight.detach() * 3)
+    inner.register_buffer("count", count)
+    return torch.nn.Sequential(inner)
+
+
+@rule("devices.modules.in-place")
+@given(drawn=contents(), drawn_move=moves(), dtype=DTYPES)
+def test_a_module_moves_itself_with_all_that_is_in_it(device, drawn, drawn_move, dtype):
+    move, names_device, names_dtype = drawn_move
+    module = module_of(*drawn)
+    before = module.state_dict()
+    assert move(module, dtype) is module
+    after = module.state_dict()
+    assert after.keys() == before.keys()
+    for name, was in before.items():
+        value = after[name]
+        assert value.device == (torch.empty(0, device=device).device if names_device else was.device)
+        assert value.dtype == (dtype if names_dtype and was.is_floating_point() else was.dtype)
+        assert value.shape == was.shape
+        assert numbers(value) == numbers(was)
+
+
+@rule("devices.modules.still-leaves")
+@given(drawn=contents(), drawn_move=moves(), dtype=DTYPES)
+def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(device, drawn, drawn_move, dtype):
+    move, _, _ = drawn_move
+    (inner,) = module = module_of(*drawn)
+    output = inner.weight * 3
+    output.backward(torch.ones_like(output))
+    move(module, dtype)
+    assert all(isinstance(parameter, torch.nn.Parameter) for parameter in (inner.weight, inner.frozen))
+    assert [parameter.is_leaf for parameter in module.parameters()] == [True, True]
+    assert [parameter.requires_grad for parameter in module.parameters()] == [True, False]
+    assert inner.frozen.grad is None
+    assert inner.weight.grad is not None
+    assert (inner.weight.grad.device, inner.weight.grad.dtype) == (inner.weight.device, inner.weight.dtype)
+    assert numbers(inner.weight.grad) == [3] * inner.weight.numel()
+    output = inner.weight * 4
+    output.backward(torch.ones_like(output))
+    assert numbers(inner.weight.grad) == [7] * inner.weight.numel()

@@ -1,0 +1,64 @@
+"""spec/devices/moved-leaves.md"""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, on_the_cpu, routes, shapes, telling_shapes
+from tests.oracles import numbers
+
+
+@st.composite
+def journeys(draw):
+    """A leaf, here or on the CPU, where it goes, and what is computed at the end.
+
+    The stations are pairs of a device and a dtype, and the first dtype is not the leaf's. Complex numbers are only
+    multiplied with constants: a young device may not know how to conjugate.
+    """
+    is_complex = draw(st.booleans())
+    kind = dtypes.COMPLEX if is_complex else dtypes.FLOATING
+    dtype = st.sampled_from(kind)
+    leaf = draw(leaves(dtypes=dtype) | leaves(shapes(min_dims=2, min_side=2), dtype, (layouts.transposed,)))
+    leaf = draw(st.sampled_from((leaf, on_the_cpu(leaf))))
+    first = draw(st.sampled_from([other for other in kind if other != leaf.facts["dtype"]]))
+    later = draw(st.lists(st.sampled_from(kind), max_size=2))
+    stations = [
+        Expression(f"({draw(st.sampled_from(('device', repr('cpu'))))}, {dtype})", dtypes=frozenset({dtype}))
+        for dtype in (first, *later)
+    ]
+    return leaf, stations, draw(elementwise(linear=is_complex))
+
+
+@rule("devices.moved-leaves.gradient-returns")
+@given(journey=journeys(), route=routes())
+def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey, route):
+    leaf, stations, (function, derivative) = journey
+    moved = leaf
+    for station in stations:
+        moved = moved.to(*station)
+    output = function(route(moved))
+    output.backward(torch.ones_like(output))
+    assert not moved.is_leaf
+    assert moved.requires_grad
+    assert leaf.grad is not None
+    assert (leaf.grad.device, leaf.grad.dtype) == (leaf.device, leaf.dtype)
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+
+
+@rule("devices.moved-leaves.integers-end-the-graph")
+@given(
+    leaf=leaves(telling_shapes()),
+    operation=elementwise(),
+    dtype=st.sampled_from(("torch.int64", "torch.int32", "torch.int16", "torch.int8", "torch.bool")).map(
+        lambda dtype: Expression(dtype, dtypes=frozenset({dtype}))
+    ),
+)
+def test_what_is_moved_to_integers_is_a_constant(device, leaf, operation, dtype):
+    function, _ = operation
+    constant = function(leaf).to(dtype)
+    assert constant.dtype == dtype
+    assert not constant.requires_grad
+    output = leaf * constant
+    output.backward(torch.ones_like(output))
+    assert numbers(leaf.grad) == numbers(constant)

@@ -1,0 +1,77 @@
+"""spec/devices/to.md"""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, leaves, telling_shapes, tensors
+from tests.oracles import numbers, state
+
+SIGNED = ("torch.int64", "torch.int32", "torch.int16", "torch.int8")
+REAL = st.sampled_from(dtypes.FLOATING + SIGNED)
+WAYS_TO_ASK = (
+    "lambda x, **options: x.to(x.device, **options)",
+    "lambda x, **options: x.to(str(x.device), **options)",
+    "lambda x, **options: x.to(x.dtype, **options)",
+    "lambda x, **options: x.to(x.device, x.dtype, **options)",
+    "lambda x, **options: x.to(torch.empty(0, dtype=x.dtype, device=x.device), **options)",
+    "lambda x, **options: x.to(device=x.device, dtype=x.dtype, non_blocking=True, **options)",
+)
+
+
+def named(dtype):
+    return Expression(dtype, dtypes=frozenset({dtype}))
+
+
+@st.composite
+def conversions(draw):
+    """A tensor, and a dtype other than its own that has all its numbers."""
+    tensor = draw(tensors(telling_shapes(), REAL))
+    among = [dtype for dtype in dtypes.FLOATING + dtypes.COMPLEX + SIGNED if dtype != tensor.facts["dtype"]]
+    return tensor, named(draw(st.sampled_from(among)))
+
+
+@rule("devices.to.nothing-to-do")
+@given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
+@example(x=Expression("torch.ones(1000, 1000, device=device)"), ask=Expression(WAYS_TO_ASK[0]))
+def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
+    assert ask(x) is x
+    view = x[..., None]
+    assert ask(view) is view
+
+
+@rule("devices.to.converted")
+@given(drawn=conversions())
+def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn):
+    x, dtype = drawn
+    before = state(x)
+    converted = x.to(dtype)
+    assert (converted.dtype, converted.device, converted.shape) == (dtype, x.device, x.shape)
+    assert numbers(converted) == numbers(x)
+    converted.fill_(7)
+    assert state(x) == before
+
+
+@rule("devices.to.converted")
+@given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), dtype=st.sampled_from(dtypes.FLOATING).map(named))
+def test_another_device_makes_a_new_tensor_and_leaves_the_old_one(device, x, dtype):
+    here, before = x.device, state(x)
+    for moved in (x.to("meta"), x.to("meta", dtype)):
+        assert moved.device.type == "meta"
+        assert moved.shape == x.shape
+    assert x.to("meta").dtype == x.dtype
+    assert x.to("meta", dtype).dtype == dtype
+    assert x.device == here
+    assert state(x) == before
+
+
+@rule("devices.to.copy")
+@given(x=tensors(telling_shapes(), REAL), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
+def test_a_copy_that_is_asked_for_is_made(device, x, ask):
+    before = state(x)
+    copied = ask(x, copy=True)
+    assert copied is not x
+    assert (copied.dtype, copied.device, copied.shape) == (x.dtype, x.device, x.shape)
+    assert numbers(copied) == numbers(x)
+    copied.fill_(7)
+    assert state(x) == before

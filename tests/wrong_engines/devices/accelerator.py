@@ -1,0 +1,63 @@
+"""spec/devices/accelerator.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.devices.to import Hit
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+
+def _asked(question: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> AbstractContextManager[None]:
+    """Replace a function of `torch.accelerator`, which torch has since 2.6."""
+    accelerator = getattr(torch, "accelerator", None)
+    return nullcontext() if accelerator is None else replaced(accelerator, question, make)
+
+
+@wrong_engine("device-accelerator-counts")
+@contextmanager
+def answers_with_the_number_of_devices(hit: Hit) -> Iterator[None]:
+    def make(is_available: Callable[[], bool]) -> Callable[[], int]:
+        def wrong() -> int:
+            hit()
+            return torch.accelerator.device_count()
+
+        return wrong
+
+    with _asked("is_available", make):
+        yield
+
+
+@wrong_engine("device-accelerator-of-the-build")
+@contextmanager
+def answers_for_the_build(hit: Hit) -> Iterator[None]:
+    def make(is_available: Callable[[], bool]) -> Callable[[], bool]:
+        def wrong() -> bool:
+            hit()
+            return True
+
+        return wrong
+
+    with _asked("is_available", make):
+        yield
+
+
+@wrong_engine("device-accelerator-cpu")
+@contextmanager
+def calls_the_cpu_an_accelerator(hit: Hit) -> Iterator[None]:
+    def make(current: Callable[..., Any]) -> Callable[..., Any]:
+        is_there = torch.accelerator.is_available()
+
+        def wrong(*args: Any, **kwargs: Any) -> torch.device:
+            hit()
+            return current(*args, **kwargs) if is_there else torch.device("cpu")
+
+        return wrong
+
+    with _asked("current_accelerator", make):
+        yield

@@ -1,0 +1,226 @@
+"""spec/devices/default-device.md"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch.utils._device import DeviceContext, _device_constructors
+
+from tests.wrong_engines.devices.to import Hit
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Call = Callable[[], Any]
+Around = Callable[[DeviceContext, Callable[..., Any], tuple[Any, ...], dict[str, Any], Call], Any]
+
+
+def _in_context(wrong: Around) -> AbstractContextManager[None]:
+    """Replace what a default device, set by a call or a block, does with every call of torch.
+
+    `wrong(context, function, args, kwargs, honest)`; `honest()` does what was asked for.
+    """
+
+    def make(handle: Callable[..., Any]) -> Callable[..., Any]:
+        def replacement(
+            context: DeviceContext, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            return wrong(context, function, args, kwargs, lambda: handle(context, function, types, args, kwargs))
+
+        return replacement
+
+    return replaced(DeviceContext, "__torch_function__", make)
+
+
+def _has_default() -> bool:
+    """Whether this thread has a default device, set by a call or a block."""
+    return torch._C._len_torch_function_stack() > 0
+
+
+def _making_ones(wrong: Callable[..., torch.Tensor]) -> AbstractContextManager[None]:
+    """Replace `torch.ones(*args, **kwargs)`, where it is given no device, by `wrong(ones, *args, **kwargs)`."""
+    _device_constructors()  # torch lists its factories when it first needs them: before one is replaced
+
+    def make(ones: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def replacement(*args: Any, **kwargs: Any) -> torch.Tensor:
+            return ones(*args, **kwargs) if kwargs.get("device") is not None else wrong(ones, *args, **kwargs)
+
+        return replacement
+
+    return replaced(torch, "ones", make)
+
+
+@wrong_engine("device-randn-always-on-cpu")
+@contextmanager
+def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function is not torch.randn or kwargs.get("device") is not None:
+            return honest()
+        hit()
+        return function(*args, **{**kwargs, "device": "cpu"})
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-default-for-lists-only")
+@contextmanager
+def makes_numbers_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        is_number = function is torch.tensor and isinstance(args[0], float)
+        if not is_number or kwargs.get("device") is not None:
+            return honest()
+        hit()
+        return function(*args, **kwargs)
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-set-default-tells-the-old")
+@contextmanager
+def returns_what_it_replaces(hit: Hit) -> Iterator[None]:
+    def make(set_default: Callable[[Any], None]) -> Callable[[Any], Any]:
+        def wrong(device: Any) -> Any:
+            before = torch.empty(0).device
+            set_default(device)
+            hit()
+            return before
+
+        return wrong
+
+    with replaced(torch, "set_default_device", make):
+        yield
+
+
+@wrong_engine("device-default-overrules")
+@contextmanager
+def ignores_the_cpu_that_a_call_names(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if str(kwargs.get("device")) == "cpu" and context.device.type != "cpu":
+            hit()
+            kwargs["device"] = None
+        return honest()
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-default-for-likes")
+@contextmanager
+def makes_zeros_like_on_the_default_device(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function is not torch.zeros_like:
+            return honest()
+        hit()
+        return function(*args, **{**kwargs, "device": context.device})
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-default-takes-arrays")
+@contextmanager
+def moves_arrays_to_the_default_device(hit: Hit) -> Iterator[None]:
+    def make(from_numpy: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
+        def wrong(array: Any) -> torch.Tensor:
+            hit()
+            return from_numpy(array).to(torch.empty(0).device)
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("device-computes-on-the-default")
+@contextmanager
+def multiplies_on_the_default_device(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        result = honest()
+        if getattr(function, "__name__", "") not in ("mul", "__mul__") or not isinstance(result, torch.Tensor):
+            return result
+        hit()
+        return result.to(context.device)
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-outer-block-wins")
+@contextmanager
+def asks_the_outer_default_first(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if not _has_default():
+            return honest()
+        hit()
+        return function(*args, **kwargs)
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-block-lingers")
+@contextmanager
+def remembers_the_last_block(hit: Hit) -> Iterator[None]:
+    last: list[torch.device] = []
+
+    def wrong(ones: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        if last and not _has_default():
+            hit()
+            kwargs["device"] = last[0]
+        made = ones(*args, **kwargs)
+        if _has_default():
+            last[:] = [made.device]
+        return made
+
+    with _making_ones(wrong):
+        yield
+
+
+@wrong_engine("device-default-for-all-threads")
+@contextmanager
+def has_one_default_for_the_process(hit: Hit) -> Iterator[None]:
+    default: list[Any] = [None]
+
+    def make_set(set_default: Callable[[Any], None]) -> Callable[[Any], None]:
+        def wrong(device: Any) -> None:
+            default[0] = device
+            set_default(device)
+
+        return wrong
+
+    def wrong_ones(ones: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        if default[0] is not None and not _has_default():
+            hit()
+            kwargs["device"] = default[0]
+        return ones(*args, **kwargs)
+
+    with replaced(torch, "set_default_device", make_set), _making_ones(wrong_ones):
+        yield
+
+
+@wrong_engine("device-default-inherited")
+@contextmanager
+def a_new_thread_has_the_default_of_its_starter(hit: Hit) -> Iterator[None]:
+    def make(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+        def wrong(thread: threading.Thread) -> None:
+            device, run = torch.empty(0).device, thread.run
+
+            def run_there() -> None:
+                with device:
+                    run()
+
+            if device.type != "cpu":
+                hit()
+                thread.run = run_there  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
+        yield

@@ -1,0 +1,104 @@
+"""spec/devices/mixing.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.devices.to import Hit
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+REFUSAL = "Expected all tensors to be on the same device, but found at least two devices"
+
+Operation = Callable[[Any, Any], torch.Tensor]
+
+
+def _operators(
+    names: tuple[str, ...], wrong: Callable[[Operation, Any, Any], torch.Tensor]
+) -> AbstractContextManager[Any]:
+    """Replace operators of two tensors, `x + y` and the like, by `wrong(operation, x, y)`."""
+
+    def make(operation: Operation) -> Operation:
+        return lambda one, other: wrong(operation, one, other)
+
+    stack = ExitStack()
+    for name in names:
+        stack.enter_context(replaced(torch.Tensor, name, make))
+    return stack
+
+
+def _apart(one: Any, other: Any) -> bool:
+    return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and one.device != other.device
+
+
+@wrong_engine("device-mixing-moves-one-element")
+@contextmanager
+def brings_a_tensor_of_one_element_to_the_other(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and one.numel() == 1 and not one.is_meta:
+            hit()
+            return operation(one.to(other.device), other)
+        return operation(one, other)
+
+    with _operators(("__add__", "__mul__"), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-moves-to-the-first")
+@contextmanager
+def brings_the_second_tensor_to_the_first(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and not other.is_meta:
+            hit()
+            return operation(one, other.to(one.device))
+        return operation(one, other)
+
+    with _operators(("__sub__",), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-refusal-detaches")
+@contextmanager
+def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        try:
+            return operation(one, other)
+        except RuntimeError:
+            for leaf in (one, other):
+                if _apart(one, other) and leaf.requires_grad:
+                    hit()
+                    leaf.requires_grad_(False)
+            raise
+
+    with _operators(("__add__", "__sub__", "__mul__"), wrong):
+        yield
+
+
+@wrong_engine("device-numbers-stay", refuses=REFUSAL)
+@contextmanager
+def refuses_numbers_too(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and other.ndim == 0:
+            hit()
+            raise RuntimeError(f"{REFUSAL}, {one.device} and {other.device}!")
+        return operation(one, other)
+
+    with _operators(("__mul__",), wrong):
+        yield
+
+
+@wrong_engine("device-numbers-are-constants")
+@contextmanager
+def takes_a_number_as_a_constant(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if isinstance(other, torch.Tensor) and other.ndim == 0 and one.requires_grad and other.requires_grad:
+            hit()
+            return operation(one, other.detach())
+        return operation(one, other)
+
+    with _operators(("__mul__",), wrong):
+        yield

@@ -1,0 +1,116 @@
+"""spec/devices/modules.md"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.devices.to import Hit
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import replaced
+
+Move = Callable[[], torch.nn.Module]
+
+
+def _moving(wrong: Callable[[torch.nn.Module, Move], torch.nn.Module]) -> AbstractContextManager[None]:
+    """Replace `module.to(...)` by `wrong(module, move)`; `move()` does what was asked for."""
+
+    def make(to: Any) -> Any:
+        def replacement(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+            return wrong(module, lambda: to(module, *args, **kwargs))
+
+        return replacement
+
+    return replaced(torch.nn.Module, "to", make)
+
+
+@wrong_engine("device-module-is-copied")
+@contextmanager
+def moves_a_copy(hit: Hit) -> Iterator[None]:
+    def make(to: Any) -> Any:
+        def wrong(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+            hit()
+            return to(copy.deepcopy(module), *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.nn.Module, "to", make):
+        yield
+
+
+@wrong_engine("device-module-forgets-buffers")
+@contextmanager
+def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = [dict(inner.named_buffers(recurse=False)) for inner in module.children()]
+        moved = move()
+        for inner, buffers in zip(module.children(), before, strict=True):
+            hit()
+            inner._buffers.update(buffers)
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-converts-counts")
+@contextmanager
+def converts_integers_too(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        for inner in module.children():
+            hit()
+            inner._buffers["count"] = inner.count.to(inner.weight.dtype)
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-unfreezes")
+@contextmanager
+def has_every_parameter_require_grad(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        for parameter in module.parameters():
+            if not parameter.requires_grad:
+                hit()
+                parameter.requires_grad_()
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-drops-grads")
+@contextmanager
+def clears_every_grad(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                hit()
+                parameter.grad = None
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-freezes-0d")
+@contextmanager
+def freezes_parameters_without_dimensions(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        for parameter in module.parameters():
+            if parameter.ndim == 0 and parameter.requires_grad:
+                hit()
+                parameter.requires_grad_(False)
+        return moved
+
+    with _moving(wrong):
+        yield

@@ -1,0 +1,87 @@
+"""spec/devices/moved-leaves.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.devices.to import Hit, To, asked_to
+from tests.wrong_engines.engine import wrong_engine
+
+
+def _moving(wrong: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> AbstractContextManager[None]:
+    """Let `wrong(tensor, moved)` change what comes out of each move that changes a tensor that requires grad."""
+
+    def replacement(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        return wrong(tensor, moved) if tensor.requires_grad and moved is not tensor else moved
+
+    return asked_to(replacement)
+
+
+@wrong_engine("device-move-makes-leaves")
+@contextmanager
+def what_is_moved_starts_a_graph_of_its_own(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_leaf or not moved.requires_grad:
+            return moved
+        hit()
+        return moved.detach().requires_grad_()
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-move-back-in-memory-order")
+@contextmanager
+def brings_the_gradient_back_as_it_lies(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim == 2 and not tensor.is_contiguous() and tensor.t().is_contiguous() and moved.requires_grad:
+            hit()
+            moved.register_hook(lambda gradient: gradient.t().reshape(gradient.shape))
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-move-back-once")
+@contextmanager
+def passes_nothing_on_through_a_second_move(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.numel() == 1 and not tensor.is_leaf and moved.requires_grad:
+            hit()
+            moved.register_hook(torch.zeros_like)
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-integers-straight-through")
+@contextmanager
+def passes_the_gradient_of_integers_on(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype.is_floating_point or moved.dtype.is_complex or moved.dtype is torch.bool:
+            return moved
+        hit()
+        return tensor * 1
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-bool-keeps-dtype")
+@contextmanager
+def makes_zeros_and_ones_with_a_graph(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype is not torch.bool:
+            return moved
+        hit()
+        return tensor * 0 + (tensor != 0)
+
+    with _moving(wrong):
+        yield
