@@ -91,8 +91,8 @@ def test_the_mean_of_integers_is_taken_in_the_dtype_that_is_asked_for(device, x)
 def deviation(x, freedom):
     """(variance, bound): the sum of squared deviations divided by `freedom`, n or n - 1, for magnitudes up to 4.
 
-    A deviation is at most 8, its square 64. However the sum is found, from deviations, from running moments or from
-    the squares, each of n additions rounds at most 64 n by eps, and as n / freedom <= 2 the variance is off by 2 n 64 eps.
+    A deviation is at most 8, its square 64. However the sum is found, from deviations, from running moments or from the
+    squares, each of n additions rounds at most 64 n by eps; as n / freedom <= 2, the variance is off by 2 n 64 eps.
     The mean, the division and the root round a few times more, each by eps of at most 2 * 64: the 16 beside n.
     """
     values = array(x).reshape(-1)

@@ -38,7 +38,7 @@ def _arithmetic(wrong: Wrong) -> Iterator[None]:
 @contextmanager
 def shapes_are_aligned_at_the_first_dimension(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-        if 0 < x.ndim < y.ndim and x.shape == y.shape[: x.ndim]:
+        if x.numel() > 1 and x.shape == y.shape[: x.ndim]:
             hit()
             x = x.reshape(x.shape + (1,) * (y.ndim - x.ndim))
         return operation(x, y, **options)

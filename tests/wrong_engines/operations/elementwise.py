@@ -39,19 +39,17 @@ def the_last_elements_are_not_added(hit: Hit) -> Iterator[None]:
 
 @wrong_engine("elementwise-memory-order")
 @contextmanager
-def a_transposed_factor_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
-    def make(mul: Operation) -> Operation:
-        def wrong(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            if x.ndim != 2 or x.shape != y.shape or not x.is_contiguous() or y.is_contiguous():
-                return mul(x, y)
-            if not y.t().is_contiguous():
-                return mul(x, y)
+def a_transposed_operand_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
+    def make(add: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: torch.Tensor, *, alpha: Any = 1) -> torch.Tensor:
+            if y.ndim != 2 or x.shape != y.shape or y.is_contiguous() or not y.t().is_contiguous():
+                return add(x, y, alpha=alpha)
             hit()
-            return mul(x, y.as_strided(y.shape, (y.shape[1], 1)))
+            return add(x, y.as_strided(y.shape, (y.shape[1], 1)), alpha=alpha)
 
         return wrong
 
-    with kernel("mul.Tensor", make):
+    with kernel("add.Tensor", make):
         yield
 
 
@@ -59,8 +57,8 @@ def a_transposed_factor_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]
 @contextmanager
 def integers_are_divided_without_a_remainder(hit: Hit) -> Iterator[None]:
     def make(div: Operation) -> Operation:
-        def wrong(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            if x.is_floating_point() or x.is_complex() or y.is_floating_point():
+        def wrong(x: torch.Tensor, y: Any) -> torch.Tensor:
+            if x.is_floating_point() or x.is_complex() or not isinstance(y, int):
                 return div(x, y)
             hit()
             return torch.floor_divide(x, y)
