@@ -1,0 +1,102 @@
+"""spec/operations/broadcasting.md"""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, tensors
+from tests.oracles import numbers, state
+
+DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4])
+OPERATIONS = ("lambda x, y: x + y", "lambda x, y: x - y", "lambda x, y: x * y", "lambda x, y: x == y")
+"""Operations that read alike for tensors, arrays and numbers."""
+
+
+def broadcast(ours, theirs):
+    """Whether two shapes agree, from the last dimension on, up to dimensions of size 1."""
+    return all(one == other or 1 in (one, other) for one, other in zip(ours[::-1], theirs[::-1], strict=False))
+
+
+SHAPES = [(), (1,), (2,), (3,), (0,), (1, 1), (2, 1), (1, 2), (3, 1), (2, 2), (3, 3), (2, 3), (3, 2), (0, 1), (2, 0)]
+SHAPES += [(6,), (2, 1, 3), (2, 2, 2), (1, 3, 1), (3, 0, 2)]
+PAIRS = [(ours, theirs) for ours in SHAPES for theirs in SHAPES if ours != theirs]
+EITHER_END = [((2,), (2, 2)), ((3,), (3, 1)), ((3, 3), (3,)), ((2, 1), (2,)), ((2, 2), (2, 2, 2))]
+"""Shapes that would fit at the first dimension as well."""
+
+STRETCHED = st.sampled_from(EITHER_END) | st.sampled_from([pair for pair in PAIRS if broadcast(*pair)])
+UNFIT = st.sampled_from([pair for pair in PAIRS if not broadcast(*pair)])
+
+
+def operations():
+    return st.sampled_from(OPERATIONS).map(Expression)
+
+
+@st.composite
+def two(draw, pairs):
+    """Two tensors of one dtype, of the drawn shapes."""
+    ours, theirs = draw(pairs)
+    dtype = st.just(draw(DTYPES))
+    return draw(tensors(st.just(ours), dtype)), draw(tensors(st.just(theirs), dtype))
+
+
+@st.composite
+def vector_and_column(draw):
+    """(n,) and (m, 1), of small integers."""
+    n = draw(st.integers(1, 5))
+    m = draw(st.sampled_from([n, n, *range(1, 6)]))
+    dtype = st.just(draw(DTYPES))
+    return draw(tensors(st.just((n,)), dtype)), draw(tensors(st.just((m, 1)), dtype))
+
+
+def array(x):
+    """The elements as a NumPy array of the same shape, whatever the device and layout."""
+    return np.array(x.tolist()).reshape(tuple(x.shape))
+
+
+@rule("operations.broadcasting.aligned")
+@given(pair=two(STRETCHED), operation=operations())
+@example(
+    pair=(
+        Expression("torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)"),
+        Expression("torch.tensor([10, 20, 30], device=device)"),
+    ),
+    operation=Expression(OPERATIONS[0]),
+)
+def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(device, pair, operation):
+    x, y = pair
+    expected = np.asarray(operation(array(x), array(y)))
+    result = operation(x, y)
+    assert tuple(result.shape) == expected.shape
+    assert result.tolist() == expected.tolist()
+
+
+@rule("operations.broadcasting.other-shapes")
+@given(pair=two(UNFIT), operation=operations())
+def test_other_shapes_are_refused(device, pair, operation):
+    x, y = pair
+    before = state(x, y)
+    with pytest.raises(RuntimeError, match="must match the size of tensor b") as refusal:
+        operation(x, y)
+    assert refusal.type is RuntimeError
+    assert state(x, y) == before
+
+
+@rule("operations.broadcasting.every-pair")
+@given(pair=vector_and_column(), operation=operations())
+@example(
+    pair=(
+        Expression("torch.arange(100, device=device)"),
+        Expression("torch.arange(100, device=device).reshape(100, 1)"),
+    ),
+    operation=Expression(OPERATIONS[1]),
+)
+def test_a_vector_and_a_column_give_a_matrix_of_every_pair(device, pair, operation):
+    vector, column = pair
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        matrix = operation(vector, column)
+    assert matrix.tolist() == [[operation(v, w) for v in numbers(vector)] for w in numbers(column)]

@@ -1,0 +1,136 @@
+"""spec/operations/matmul.md"""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, dtypes, tensors
+from tests.oracles import state
+
+RANKS = (
+    "nk,km",
+    "nk,km",
+    "nk,k",
+    "k,km",
+    "k,k",
+    "bnk,km",
+    "bnk,bkm",
+    "1nk,bkm",
+    "nk,bkm",
+    "bnk,k",
+    "k,bkm",
+    "abnk,bkm",
+)
+"""Dimensions of the two factors, a letter a size; k is the inner one."""
+
+ANY = ("lambda x, y: x @ y", "lambda x, y: torch.matmul(x, y)", "lambda x, y: x.matmul(y)")
+MM = ("lambda x, y: torch.mm(x, y)", "lambda x, y: x.mm(y)")
+
+
+def forms(among):
+    return st.sampled_from(among).map(Expression)
+
+
+@st.composite
+def factors(draw, ranks=RANKS, unequal=False):
+    """Two tensors of one dtype that fit each other, or whose inner sizes differ."""
+    written = draw(st.sampled_from(ranks))
+    sizes = draw(st.sampled_from(SIZES))
+    first, second = ([1 if letter == "1" else sizes[letter] for letter in side] for side in written.split(","))
+    if unequal:
+        first[-1] += draw(st.integers(1, 2))
+    dtype = st.just(draw(st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4])))
+    return draw(tensors(st.just(tuple(first)), dtype)), draw(tensors(st.just(tuple(second)), dtype))
+
+
+SIZES = [
+    {"a": a, "b": b, "n": n, "k": k, "m": m}
+    for a, b, n, k, m in [
+        (1, 2, 2, 3, 2),
+        (2, 1, 3, 2, 1),
+        (2, 2, 1, 3, 3),
+        (2, 2, 3, 1, 2),
+        (2, 2, 2, 2, 2),
+        (1, 3, 3, 3, 3),
+        (1, 2, 2, 0, 3),
+        (2, 0, 2, 3, 1),
+        (1, 2, 0, 2, 2),
+        (1, 2, 9, 5, 17),
+    ]
+]
+
+
+def array(x):
+    """The elements as a NumPy array of the same shape, whatever the device and layout."""
+    return np.array(x.tolist()).reshape(tuple(x.shape))
+
+
+@rule("operations.matmul.products")
+@given(pair=factors(), multiply=forms(ANY))
+@example(
+    pair=(
+        Expression("torch.arange(100.0, device=device).reshape(100, 1)"),
+        Expression("torch.tensor([3.0], device=device)"),
+    ),
+    multiply=Expression(ANY[0]),
+)
+def test_matmul_gives_sums_of_products_in_numpys_shape(device, pair, multiply):
+    x, y = pair
+    expected = np.asarray(np.matmul(array(x), array(y)))
+    result = multiply(x, y)
+    assert tuple(result.shape) == expected.shape
+    assert result.dtype == x.dtype
+    assert result.tolist() == expected.tolist()
+
+
+@rule("operations.matmul.matrices-only")
+@given(pair=factors(ranks=("nk,km",)), multiply=forms(MM))
+@example(
+    pair=(
+        Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"),
+        Expression("torch.tensor([[5.0, 6.0], [7.0, 8.0]], device=device)"),
+    ),
+    multiply=Expression(MM[0]),
+)
+def test_mm_multiplies_two_matrices(device, pair, multiply):
+    x, y = pair
+    assert multiply(x, y).tolist() == np.matmul(array(x), array(y)).tolist()
+
+
+@rule("operations.matmul.matrices-only")
+@given(pair=factors(ranks=RANKS[2:]), multiply=forms(MM))
+def test_mm_refuses_all_but_matrices(device, pair, multiply):
+    x, y = pair
+    before = state(x, y)
+    with pytest.raises(RuntimeError, match="must be a matrix") as refusal:
+        multiply(x, y)
+    assert refusal.type is RuntimeError
+    assert state(x, y) == before
+
+
+@rule("operations.matmul.unmatched")
+@given(pair=factors(ranks=("nk,km",), unequal=True), multiply=forms(ANY + MM))
+@example(
+    pair=(Expression("torch.ones(5, 3, device=device)"), Expression("torch.ones(2, 5, device=device)")),
+    multiply=Expression(ANY[0]),
+)
+def test_matrices_whose_inner_sizes_differ_are_refused(device, pair, multiply):
+    x, y = pair
+    before = state(x, y)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied") as refusal:
+        multiply(x, y)
+    assert refusal.type is RuntimeError
+    assert state(x, y) == before
+
+
+@rule("operations.matmul.unmatched")
+@given(pair=factors(ranks=RANKS[2:], unequal=True), multiply=forms(ANY))
+def test_other_factors_whose_inner_sizes_differ_are_refused(device, pair, multiply):
+    x, y = pair
+    before = state(x, y)
+    with pytest.raises(RuntimeError) as refusal:
+        multiply(x, y)
+    assert refusal.type is RuntimeError
+    assert state(x, y) == before

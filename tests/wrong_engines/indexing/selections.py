@@ -1,0 +1,170 @@
+"""spec/indexing/selections.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, replaced
+
+Hit = Callable[[], None]
+Read = Callable[[torch.Tensor, Any], torch.Tensor]
+Write = Callable[[torch.Tensor, Any, Any], None]
+COMPARISONS = ("lt", "gt", "le", "ge", "eq", "ne")
+
+
+def _reading(wrong: Callable[[Read, torch.Tensor, Any], torch.Tensor]) -> Any:
+    def make(read: Read) -> Read:
+        def replacement(tensor: torch.Tensor, index: Any) -> torch.Tensor:
+            return wrong(read, tensor, index)
+
+        return replacement
+
+    return replaced(torch.Tensor, "__getitem__", make)
+
+
+def _writing(wrong: Callable[[Write, torch.Tensor, Any, Any], None]) -> Any:
+    def make(write: Write) -> Write:
+        def replacement(tensor: torch.Tensor, index: Any, value: Any) -> None:
+            wrong(write, tensor, index, value)
+
+        return replacement
+
+    return replaced(torch.Tensor, "__setitem__", make)
+
+
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _is_mask(part: Any) -> bool:
+    return isinstance(part, torch.Tensor) and part.dtype == torch.bool
+
+
+def _selects(index: Any) -> bool:
+    return any(isinstance(part, torch.Tensor) for part in _parts(index))
+
+
+@wrong_engine("indexing-mask-in-memory-order")
+@contextmanager
+def a_mask_of_a_transposed_tensor_goes_column_by_column(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index) or tensor.ndim != 2 or index.ndim != 2 or tensor.is_contiguous():
+            return read(tensor, index)
+        hit()
+        return read(tensor.t(), index.t())
+
+    with _reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-negative-numbers-as-first")
+@contextmanager
+def negative_numbers_pick_the_first_element(hit: Hit) -> Iterator[None]:
+    def mended(part: Any) -> Any:
+        if not isinstance(part, torch.Tensor) or _is_mask(part) or not bool((part < 0).any()):
+            return part
+        hit()
+        return part.clamp(min=0)
+
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        return read(tensor, tuple(mended(part) for part in _parts(index)))
+
+    with _reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-neighbours-share")
+@contextmanager
+def neighbours_in_order_are_sliced(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if isinstance(index, torch.Tensor) and not _is_mask(index) and index.numel():
+            first, count = index.tolist()[0], index.numel()
+            if index.tolist() == list(range(first, first + count)) and first >= 0:
+                hit()
+                return read(tensor, slice(first, first + count))
+        return read(tensor, index)
+
+    with _reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-full-mask-shares")
+@contextmanager
+def a_mask_that_is_true_throughout_is_a_view(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index) or index.ndim != 1 or not index.numel() or not bool(index.all()):
+            return read(tensor, index)
+        hit()
+        return read(tensor, slice(None))
+
+    with _reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-assignment-lost")
+@contextmanager
+def assigning_to_a_selection_of_a_strided_tensor_is_lost(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        if _selects(index) and not tensor.is_contiguous():
+            hit()
+            tensor = tensor.contiguous()
+        write(tensor, index, value)
+
+    with _writing(wrong):
+        yield
+
+
+@wrong_engine("indexing-assignment-fills-rows")
+@contextmanager
+def a_mask_of_rows_writes_the_first_element_of_each(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        if (
+            _is_mask(index)
+            and index.ndim < tensor.ndim
+            and tensor.shape[-1] > 1
+            and not isinstance(value, torch.Tensor)
+        ):
+            hit()
+            write(tensor.select(-1, 0), index, value)
+        else:
+            write(tensor, index, value)
+
+    with _writing(wrong):
+        yield
+
+
+@wrong_engine("indexing-comparison-counts")
+@contextmanager
+def comparisons_give_zeros_and_ones(hit: Hit) -> Iterator[None]:
+    def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+            hit()
+            return compare(tensor, other).to(torch.uint8)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__gt__", make):
+        yield
+
+
+@wrong_engine("indexing-comparison-truncates")
+@contextmanager
+def a_fraction_beside_integers_is_dropped(hit: Hit) -> Iterator[None]:
+    def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+            if isinstance(other, float) and not tensor.is_floating_point():
+                hit()
+                other = int(other)
+            return compare(tensor, other)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for comparison in COMPARISONS:
+            stack.enter_context(kernel(f"{comparison}.Scalar", make))
+        yield

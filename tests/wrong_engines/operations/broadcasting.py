@@ -1,0 +1,119 @@
+"""spec/operations/broadcasting.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel
+
+Hit = Callable[[], None]
+Operation = Callable[..., torch.Tensor]
+
+
+Wrong = Callable[[Operation, torch.Tensor, torch.Tensor, dict[str, Any]], torch.Tensor]
+
+
+@contextmanager
+def _arithmetic(wrong: Wrong) -> Iterator[None]:
+    """Replace + - * and == of two tensors."""
+
+    def make(operation: Operation) -> Operation:
+        def replacement(x: torch.Tensor, y: torch.Tensor, **options: Any) -> torch.Tensor:
+            return wrong(operation, x, y, options)
+
+        return replacement
+
+    with ExitStack() as stack:
+        for operator in ("add.Tensor", "sub.Tensor", "mul.Tensor", "eq.Tensor"):
+            stack.enter_context(kernel(operator, make))
+        yield
+
+
+@wrong_engine("broadcasting-from-the-left")
+@contextmanager
+def shapes_are_aligned_at_the_first_dimension(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        if x.numel() > 1 and x.shape == y.shape[: x.ndim]:
+            hit()
+            x = x.reshape(x.shape + (1,) * (y.ndim - x.ndim))
+        return operation(x, y, **options)
+
+    with _arithmetic(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-fills-empty")
+@contextmanager
+def a_size_of_1_is_not_shrunk_to_0(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        result = operation(x, y, **options)
+        if result.numel() or not (x.numel() or y.numel()):
+            return result
+        hit()
+        return x if x.numel() else y
+
+    with _arithmetic(wrong):
+        yield
+
+
+def _refused(wrong: Callable[[Operation, torch.Tensor, torch.Tensor], torch.Tensor]) -> Any:
+    """Replace what torch refuses because shapes do not fit; `wrong` raises again what it leaves refused."""
+
+    def replacement(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        try:
+            return operation(x, y, **options)
+        except RuntimeError as refusal:
+            if "must match the size" not in str(refusal):
+                raise
+            return wrong(operation, x, y)
+
+    return _arithmetic(replacement)
+
+
+@wrong_engine("broadcasting-recycles")
+@contextmanager
+def whatever_is_shorter_starts_again(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        dims = max(x.ndim, y.ndim)
+        x, y = (each.reshape((1,) * (dims - each.ndim) + each.shape) for each in (x, y))
+        for dim in range(dims):
+            longest = max(x.shape[dim], y.shape[dim])
+            if 0 in (x.shape[dim], y.shape[dim]):
+                return operation(x, y)
+            x, y = (each.index_select(dim, torch.arange(longest) % each.shape[dim]) for each in (x, y))
+        hit()
+        return operation(x, y)
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-by-count")
+@contextmanager
+def tensors_of_as_many_elements_are_paired_in_order(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.numel() == y.numel():
+            hit()
+            y = y.reshape(x.shape)
+        return operation(x, y)
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-pairs-by-place")
+@contextmanager
+def a_vector_and_a_column_of_its_length_are_paired_in_order(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        if x.ndim == 1 and y.shape == (x.numel(), 1) and x.numel() > 1:
+            hit()
+            x = x.reshape(y.shape)
+        return operation(x, y, **options)
+
+    with _arithmetic(wrong):
+        yield

@@ -1,0 +1,158 @@
+"""spec/operations/reshape.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, replaced
+
+Hit = Callable[[], None]
+Operation = Callable[..., torch.Tensor]
+
+REFUSAL = "view size is not compatible"
+
+
+@contextmanager
+def _reshaping(wrong: Callable[[Operation, torch.Tensor, tuple[int, ...]], torch.Tensor]) -> Iterator[None]:
+    def make(reshape: Operation) -> Operation:
+        def replacement(x: torch.Tensor, *shape: Any) -> torch.Tensor:
+            sizes = shape[0] if shape and not isinstance(shape[0], int) else shape
+            return wrong(lambda tensor, asked: reshape(tensor, asked), x, tuple(sizes))
+
+        return replacement
+
+    with ExitStack() as stack:
+        for owner in (torch, torch.Tensor):
+            stack.enter_context(replaced(owner, "reshape", make))
+        yield
+
+
+def _viewing(wrong: Callable[[Operation, torch.Tensor, tuple[int, ...]], torch.Tensor]) -> Any:
+    def make(view: Operation) -> Operation:
+        def replacement(x: torch.Tensor, *shape: Any) -> torch.Tensor:
+            sizes = shape[0] if shape and not isinstance(shape[0], int) else shape
+            return wrong(view, x, tuple(sizes))
+
+        return replacement
+
+    return replaced(torch.Tensor, "view", make)
+
+
+@wrong_engine("reshape-memory-order")
+@contextmanager
+def a_transposed_tensor_is_reshaped_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
+    def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if x.ndim < 2 or x.is_contiguous() or not x.transpose(-2, -1).is_contiguous():
+            return reshape(x, shape)
+        hit()
+        return reshape(x.transpose(-2, -1), shape)
+
+    with _reshaping(wrong):
+        yield
+
+
+@wrong_engine("reshape-missing-size-leads")
+@contextmanager
+def the_missing_size_comes_first(hit: Hit) -> Iterator[None]:
+    def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if -1 not in shape[1:]:
+            return reshape(x, shape)
+        hit()
+        return reshape(x, (-1, *(size for size in shape if size != -1)))
+
+    with _reshaping(wrong):
+        yield
+
+
+@wrong_engine("view-copies-strided")
+@contextmanager
+def a_view_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        seen = view(x, shape)
+        if x.is_contiguous():
+            return seen
+        hit()
+        return seen.clone()
+
+    with _viewing(wrong):
+        yield
+
+
+@wrong_engine("view-contiguous-only", refuses=REFUSAL)
+@contextmanager
+def every_strided_tensor_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if not x.is_contiguous():
+            hit()
+            raise RuntimeError(REFUSAL)
+        return view(x, shape)
+
+    with _viewing(wrong):
+        yield
+
+
+@wrong_engine("view-never-refuses")
+@contextmanager
+def what_cannot_be_viewed_is_copied(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        try:
+            return view(x, shape)
+        except RuntimeError as refusal:
+            if REFUSAL not in str(refusal):
+                raise
+            hit()
+            return view(x.contiguous(), shape)
+
+    with _viewing(wrong):
+        yield
+
+
+@wrong_engine("reshape-fills-up")
+@contextmanager
+def elements_that_are_missing_are_zeros(hit: Hit) -> Iterator[None]:
+    def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if shape != (x.numel() + 1,):
+            return reshape(x, shape)
+        hit()
+        return torch.cat([reshape(x, (-1,)), x.new_zeros(1)])
+
+    with _reshaping(wrong):
+        yield
+
+
+@wrong_engine("transpose-copies-square")
+@contextmanager
+def a_square_matrix_is_copied(hit: Hit) -> Iterator[None]:
+    def make(turned: Any) -> Any:
+        def wrong(x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = turned.__get__(x)
+            if x.ndim != 2 or x.shape[0] != x.shape[1]:
+                return result
+            hit()
+            return result.clone()
+
+        return property(wrong)
+
+    with replaced(torch.Tensor, "T", make):
+        yield
+
+
+@wrong_engine("transpose-forgets-offset")
+@contextmanager
+def the_transpose_of_a_slice_starts_at_its_base(hit: Hit) -> Iterator[None]:
+    def make(turn: Operation) -> Operation:
+        def wrong(x: torch.Tensor) -> torch.Tensor:
+            if x.ndim != 2 or not x.storage_offset():
+                return turn(x)
+            hit()
+            return x.as_strided(x.shape[::-1], x.stride()[::-1], 0)
+
+        return wrong
+
+    with kernel("t", make):
+        yield
