@@ -3,7 +3,7 @@
 from . import dtypes, layouts
 from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
-from .functions import elementwise, routes
+from .functions import elementwise, places, routes
 from .modes import blocks
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
 from .tensors import leaves, like, tensors
@@ -19,6 +19,7 @@ __all__ = [
     "layouts",
     "leaves",
     "like",
+    "places",
     "routes",
     "shapes",
     "shapes_of_one_element",

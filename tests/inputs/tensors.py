@@ -7,6 +7,7 @@ strategy before its first use, and that would cost as much as all the drawing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 from hypothesis import strategies as st
@@ -44,11 +45,13 @@ def tensors(
     shapes: st.SearchStrategy[Shape] | None = None,
     dtypes: st.SearchStrategy[str] | None = None,
     among: tuple[memory.Layout, ...] = memory.EVERY,
+    each: Callable[[int], int] | None = None,
 ) -> Expression:
     """A tensor that does not require grad, with integers in [-3, 3] as its elements, in [0, 3] if it has no sign.
 
     shapes: default every shape of up to three dimensions, and some pictures. dtypes: default float32 and its like.
-    among: the layouts it may have. The expression's facts are `shape` and `dtype`.
+    among: the layouts it may have. each: what is made of each of its elements, where some numbers will not do. The
+    expression's facts are `shape` and `dtype`.
     """
     if shapes is None:
         shape, layout = draw(placements(among))
@@ -59,6 +62,8 @@ def tensors(
     values = draw(integers(math.prod(shape)))
     if dtype in dtype_names.UNSIGNED:
         values = [abs(value) for value in values]
+    if each is not None:
+        values = [each(value) for value in values]
     named = frozenset() if dtype == "dtype" else frozenset({dtype})
     return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
 
@@ -70,12 +75,13 @@ def leaves(
     dtypes: st.SearchStrategy[str] | None = None,
     among: tuple[memory.Layout, ...] = memory.EVERY,
     earlier_grad: bool = False,
+    each: Callable[[int], int] | None = None,
 ) -> Expression:
     """A leaf that requires grad.
 
     Arguments as for `tensors`. earlier_grad: draw also what `.grad` holds when the test begins; else it is None.
     """
-    tensor = draw(tensors(shapes, dtypes, among))
+    tensor = draw(tensors(shapes, dtypes, among, each))
     then = draw(st.sampled_from(EARLIER_GRADS)) if earlier_grad else ()
     return Expression(f"{tensor.source}.requires_grad_()", then, tensor.dtypes, tensor.facts)
 

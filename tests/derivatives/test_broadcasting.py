@@ -1,0 +1,67 @@
+"""spec/derivatives/broadcasting.md"""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, broadcasting_pairs, leaves, places, tensors
+from tests.inputs.dtypes import FLOATING, floating
+from tests.oracles import array, summed_to
+
+OPERATIONS = (
+    ("lambda a, b: a + b", "lambda a, b: 1", "lambda a, b: 1"),
+    ("lambda a, b: a - b", "lambda a, b: 1", "lambda a, b: -1"),
+    ("lambda a, b: a * b", "lambda a, b: b", "lambda a, b: a"),
+    ("lambda a, b: b * a", "lambda a, b: b", "lambda a, b: a"),
+    ("lambda a, b: a.mul(b)", "lambda a, b: b", "lambda a, b: a"),
+)
+"""An operation, and its derivatives by its two operands."""
+
+
+@st.composite
+def stretched(draw):
+    """(a, b, gradient): two leaves whose shapes broadcast, and a gradient of the shape of what they make."""
+    first, second = draw(broadcasting_pairs())
+    dtype = st.just(draw(floating()))
+    both = tuple(torch.broadcast_shapes(first, second))
+    a, b = (draw(leaves(st.just(shape), dtype)) for shape in (first, second))
+    return a, b, draw(tensors(st.just(both), dtype))
+
+
+def operations():
+    return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
+
+
+@rule("derivatives.broadcasting.summed")
+@given(drawn=stretched(), operation=operations(), place=places())
+def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, place):
+    a, b, gradient = drawn
+    function, by_a, by_b = operation
+    function(place(a), b).backward(gradient)
+    weights, values = array(gradient), (array(a), array(b))
+    assert a.grad.shape == a.shape
+    assert b.grad.shape == b.shape
+    assert array(a.grad).tolist() == summed_to(a.shape, weights * by_a(*values)).tolist()
+    assert array(b.grad).tolist() == summed_to(b.shape, weights * by_b(*values)).tolist()
+
+
+@st.composite
+def of_two_dtypes(draw):
+    """Two leaves whose shapes broadcast and whose dtypes differ."""
+    first, second = draw(broadcasting_pairs())
+    one, other = draw(st.permutations(FLOATING))[:2]
+    return draw(leaves(st.just(first), st.just(one))), draw(leaves(st.just(second), st.just(other)))
+
+
+@rule("derivatives.broadcasting.own-dtype")
+@given(drawn=of_two_dtypes())
+def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn):
+    a, b = drawn
+    output = a * b
+    output.backward(torch.ones_like(output))
+    assert (a.grad.dtype, b.grad.dtype) == (a.dtype, b.dtype)
+    ones = np.ones(tuple(output.shape))
+    assert array(a.grad).tolist() == summed_to(a.shape, ones * array(b)).tolist()
+    assert array(b.grad).tolist() == summed_to(b.shape, ones * array(a)).tolist()

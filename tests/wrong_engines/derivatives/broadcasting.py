@@ -1,0 +1,6 @@
+from contextlib import contextmanager
+from tests.wrong_engines.engine import wrong_engine
+@wrong_engine("derivative-stub-broadcasting")
+@contextmanager
+def f(hit):
+    yield
