@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
+from tests.inputs.tensors import leaf_of
 from tests.oracles import numbers
 
 SUMS = (
@@ -59,8 +60,7 @@ def with_facts(pairs):
 def two_leaves(draw, each=None):
     """Two leaves and a gradient of one shape and dtype, each with its own layout."""
     first, gradient = draw(like(leaves()))
-    shape, dtype = st.just(first.facts["shape"]), st.just(first.facts["dtype"])
-    return first, draw(leaves(shape, dtype, each=each)), gradient
+    return first, leaf_of(draw, first.facts["shape"], first.facts["dtype"], each), gradient
 
 
 def nonzero(value):

@@ -1,14 +1,20 @@
 """spec/derivatives/broadcasting.md"""
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, broadcasting_pairs, leaves, places, tensors
+from tests.inputs import Expression, broadcasting_pairs, places
 from tests.inputs.dtypes import FLOATING, floating
+from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
+
+PAIRS = broadcasting_pairs()
+TWO_DTYPES = st.sampled_from(list(itertools.permutations(FLOATING, 2)))
 
 OPERATIONS = (
     ("lambda a, b: a + b", "lambda a, b: 1", "lambda a, b: 1"),
@@ -23,11 +29,11 @@ OPERATIONS = (
 @st.composite
 def stretched(draw):
     """(a, b, gradient): two leaves whose shapes broadcast, and a gradient of the shape of what they make."""
-    first, second = draw(broadcasting_pairs())
-    dtype = st.just(draw(floating()))
+    first, second = draw(PAIRS)
+    dtype = draw(floating())
     both = tuple(torch.broadcast_shapes(first, second))
-    a, b = (draw(leaves(st.just(shape), dtype)) for shape in (first, second))
-    return a, b, draw(tensors(st.just(both), dtype))
+    a, b = (leaf_of(draw, shape, dtype) for shape in (first, second))
+    return a, b, tensor_of(draw, both, dtype)
 
 
 def operations():
@@ -50,9 +56,9 @@ def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, draw
 @st.composite
 def of_two_dtypes(draw):
     """Two leaves whose shapes broadcast and whose dtypes differ."""
-    first, second = draw(broadcasting_pairs())
-    one, other = draw(st.permutations(FLOATING))[:2]
-    return draw(leaves(st.just(first), st.just(one))), draw(leaves(st.just(second), st.just(other)))
+    first, second = draw(PAIRS)
+    one, other = draw(TWO_DTYPES)
+    return leaf_of(draw, first, one), leaf_of(draw, second, other)
 
 
 @rule("derivatives.broadcasting.own-dtype")

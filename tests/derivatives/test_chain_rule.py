@@ -5,9 +5,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, tensors
+from tests.inputs import Expression, leaves
+from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
 from tests.oracles.dual import Dual
+
+FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
 
 STEPS = (
     "x * y",
@@ -23,8 +26,8 @@ STEPS = (
 )
 """What a program is made of: two steps, and a third one of their results.
 
-Of numbers up to 3 the first two make numbers up to 36, the third one of these up to 4 * 36^2, in quarters. Slopes are at
-most 2 * 144 * 12, in eighths, and are multiplied by a gradient up to 3: all of it is exact in float32.
+Of numbers up to 3 the first two make numbers up to 36, the third one of these up to 4 * 36^2, in quarters. Slopes are
+at most 2 * 144 * 12, in eighths, and are multiplied by a gradient up to 3: all of it is exact in float32.
 """
 
 
@@ -39,10 +42,10 @@ def programs():
 
 @st.composite
 def variables(draw):
-    """(x, y, gradient): two leaves of one shape and dtype, and a gradient for what an elementwise program makes of them."""
-    x = draw(leaves(dtypes=st.sampled_from(("torch.float32", "torch.float64"))))
-    shape, dtype = st.just(x.facts["shape"]), st.just(x.facts["dtype"])
-    return x, draw(leaves(shape, dtype)), draw(tensors(shape, dtype))
+    """(x, y, gradient): two leaves of one shape and dtype, and a gradient for an elementwise program of them."""
+    x = draw(leaves(dtypes=FULL_FLOATS))
+    shape, dtype = x.facts["shape"], x.facts["dtype"]
+    return x, leaf_of(draw, shape, dtype), tensor_of(draw, shape, dtype)
 
 
 AT_TWO = tuple(

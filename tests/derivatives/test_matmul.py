@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, places, tensors
+from tests.inputs import Expression, places
 from tests.inputs.dtypes import floating
+from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
 
-SIDES = st.sampled_from((1, 2, 3, 4, 5, 0))
+THREE_SIDES = st.tuples(*[st.sampled_from((1, 2, 3, 4, 5, 0))] * 3)
 BATCHES = (
     ((), ()),
     ((2,), (2,)),
@@ -48,17 +49,17 @@ def spellings(first, second):
 @st.composite
 def products(draw):
     """(product, a, b, gradient): two leaves that fit, of any ranks, and a gradient for their product."""
-    rows, inner, columns = draw(st.tuples(SIDES, SIDES, SIDES))
+    rows, inner, columns = draw(THREE_SIDES)
     first, second = draw(st.sampled_from(BATCHES))
     a_is_vector, b_is_vector = draw(st.sampled_from(((False, False), (False, True), (True, False), (True, True))))
     a_shape = (inner,) if a_is_vector else (*first, rows, inner)
     b_shape = (inner,) if b_is_vector else (*second, inner, columns)
     batch = tuple(torch.broadcast_shapes(a_shape[:-2], b_shape[:-2]))
     out = (*batch, *(() if a_is_vector else (rows,)), *(() if b_is_vector else (columns,)))
-    dtype = st.just(draw(floating()))
+    dtype = draw(floating())
     product = Expression(draw(st.sampled_from(spellings(a_shape, b_shape))))
-    a, b = draw(leaves(st.just(a_shape), dtype)), draw(leaves(st.just(b_shape), dtype))
-    return product, a, b, draw(tensors(st.just(out), dtype))
+    a, b = leaf_of(draw, a_shape, dtype), leaf_of(draw, b_shape, dtype)
+    return product, a, b, tensor_of(draw, out, dtype)
 
 
 def as_matrices(a, b, g):
@@ -87,11 +88,11 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
 @st.composite
 def layers(draw):
     """(layer, x, w, b, gradient): a batch of rows, a weight, a bias of one number a column, and a gradient."""
-    rows, inputs, outputs = draw(st.tuples(SIDES, SIDES, SIDES))
-    dtype = st.just(draw(floating()))
+    rows, inputs, outputs = draw(THREE_SIDES)
+    dtype = draw(floating())
     shapes = ((rows, inputs), (inputs, outputs), (outputs,))
-    operands = [draw(leaves(st.just(shape), dtype)) for shape in shapes]
-    return Expression(draw(st.sampled_from(LAYERS))), *operands, draw(tensors(st.just((rows, outputs)), dtype))
+    operands = [leaf_of(draw, shape, dtype) for shape in shapes]
+    return Expression(draw(st.sampled_from(LAYERS))), *operands, tensor_of(draw, (rows, outputs), dtype)
 
 
 @rule("derivatives.matmul.linear-layer")

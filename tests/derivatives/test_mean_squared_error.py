@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, places, shapes, tensors
+from tests.inputs import Expression, leaves, places, shapes
+from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array
 
 MEANS = (
@@ -20,6 +21,9 @@ SUMS = (
 )
 LAYERS = ("lambda x, w, b: x @ w + b", "lambda x, w, b: torch.nn.functional.linear(x, w.T, b)")
 
+FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
+THREE_SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4))
+
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 
 
@@ -31,8 +35,7 @@ def functions(sources):
 def prediction_and_target(draw):
     """Two leaves of one shape and dtype, each with its own layout."""
     prediction = draw(leaves(shapes(min_side=1)))
-    shape, dtype = prediction.facts["shape"], prediction.facts["dtype"]
-    return prediction, draw(leaves(st.just(shape), st.just(dtype)))
+    return prediction, leaf_of(draw, prediction.facts["shape"], prediction.facts["dtype"])
 
 
 @rule("derivatives.mean-squared-error.mean")
@@ -65,10 +68,10 @@ def test_without_the_mean_it_is_twice_the_error(device, drawn, loss, weight, pla
 @st.composite
 def regressions(draw):
     """(x, w, b, y): data, and the leaves of a linear layer between them."""
-    rows, inputs, outputs = draw(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4)))
-    dtype = st.just(draw(st.sampled_from(("torch.float32", "torch.float64"))))
-    x, y = (draw(tensors(st.just(shape), dtype)) for shape in ((rows, inputs), (rows, outputs)))
-    w, b = (draw(leaves(st.just(shape), dtype)) for shape in ((inputs, outputs), (outputs,)))
+    rows, inputs, outputs = draw(THREE_SIDES)
+    dtype = draw(FULL_FLOATS)
+    x, y = (tensor_of(draw, shape, dtype) for shape in ((rows, inputs), (rows, outputs)))
+    w, b = (leaf_of(draw, shape, dtype) for shape in ((inputs, outputs), (outputs,)))
     return x, w, b, y
 
 

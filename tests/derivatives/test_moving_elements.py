@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, places, tensors
+from tests.inputs import Expression, leaves, places
 from tests.inputs import shapes as any_shapes
+from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
 
 MOVES = (
@@ -53,7 +54,7 @@ def moved(draw, shapes, functions):
     for source in sources:
         shape = eval(source, {"torch": torch})(shape)
     nested = sources[0] if len(sources) == 1 else f"lambda x: ({sources[1]})(({sources[0]})(x))"
-    return leaf, Expression(nested), draw(tensors(st.just(tuple(shape.shape)), st.just(leaf.facts["dtype"])))
+    return leaf, Expression(nested), tensor_of(draw, tuple(shape.shape), leaf.facts["dtype"])
 
 
 @st.composite

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, layouts, leaves, places, shapes, tensors
+from tests.inputs import Expression, layouts, leaves, places, shapes
+from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
@@ -23,7 +24,7 @@ def reduced(shape, dims, keepdim):
 
 @st.composite
 def reductions(draw, name):
-    """(leaf, reduce, gradient, kept): `reduce` reduces all or some dims; `kept` is its result's shape with those dims."""
+    """(leaf, reduce, gradient, kept): `reduce` reduces all or some dims; `kept` is its result's shape with them."""
     leaf = draw(leaves())
     shape = leaf.facts["shape"]
     dims = tuple(range(len(shape)))
@@ -34,7 +35,7 @@ def reductions(draw, name):
         named = tuple(dim - len(shape) if negative else dim for dim in dims)
         arguments = f"{named[0] if len(named) == 1 else named}{', keepdim=True' if keepdim else ''}"
     left = reduced(shape, dims, keepdim)
-    gradient = draw(tensors(st.just(left), st.just(leaf.facts["dtype"])))
+    gradient = tensor_of(draw, left, leaf.facts["dtype"])
     return leaf, Expression(f"lambda x: x.{name}({arguments})"), gradient, reduced(shape, dims, True)
 
 
@@ -74,9 +75,10 @@ def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, drawn, p
 def std_gradient(values, weight, correction):
     """weight (x - mean) / ((n - correction) std), and how far off a float can be, in eps.
 
-    A mean of n numbers is off by n + 1 roundings of the largest of them. A variance, even one from the sum of squares and
-    the square of the sum, is off by 2 (n + 4) of the mean square; the root halves what that is relatively, and it
-    is no worse in the gradient than in the root. Four products and quotients of 2.5 eps and a root of 3 make 13.
+    A mean of n numbers is off by n + 1 roundings of the largest of them, and subtracting it by one more. A variance,
+    even one from the sum of squares and the square of the sum, is off by 2 (n + 4) of the sum of squares over
+    n - correction; the root halves what that is relatively. Four products and quotients of 2.5 eps and a root of 3
+    make 13.
     """
     n = len(values)
     off = values - values.mean()
@@ -92,16 +94,13 @@ def std_gradient(values, weight, correction):
     x=leaves(shapes(min_dims=1, min_side=2), FULL_FLOATS, layouts.WRITABLE),
     weight=st.sampled_from((1, 2, -3)),
     correction=st.integers(0, 1),
-    rows=st.booleans(),
+    dim=st.sampled_from((None, -1)),
     place=places(),
 )
-def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, rows, place):
-    if rows:
-        deviation = place(x).std(-1, unbiased=correction == 1)
-    else:
-        deviation = place(x).std(unbiased=correction == 1)
+def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, dim, place):
+    deviation = place(x).std(dim, unbiased=correction == 1)
     deviation.backward(torch.full_like(deviation, weight))
-    samples, found = (array(tensor).reshape(-1, x.shape[-1] if rows else x.numel()) for tensor in (x, x.grad))
+    samples, found = (array(tensor).reshape(-1, x.numel() if dim is None else x.shape[-1]) for tensor in (x, x.grad))
     for sample, gradient in zip(samples, found, strict=True):
         expected, roundings = std_gradient(sample, weight, correction)
         # Twice the eps, for errors of errors.

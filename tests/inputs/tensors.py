@@ -39,6 +39,38 @@ def placements(among: tuple[memory.Layout, ...]) -> st.SearchStrategy[tuple[Shap
     )
 
 
+def tensor_of(
+    draw: st.DrawFn,
+    shape: Shape,
+    dtype: str,
+    layout: memory.Layout | None = None,
+    each: Callable[[int], int] | None = None,
+) -> Expression:
+    """As `tensors`, for a shape and a dtype that a strategy has drawn, in any layout unless one is given.
+
+    A strategy that draws several tensors to go together calls this; making a strategy for each would take longer than
+    drawing from it.
+    """
+    if layout is None:
+        layout = draw(memory.layouts(shape))
+    values = draw(integers(math.prod(shape)))
+    if dtype in dtype_names.UNSIGNED:
+        values = [abs(value) for value in values]
+    if each is not None:
+        values = [each(value) for value in values]
+    named = frozenset() if dtype == "dtype" else frozenset({dtype})
+    return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
+
+
+def leaf_of(draw: st.DrawFn, shape: Shape, dtype: str, each: Callable[[int], int] | None = None) -> Expression:
+    """As `tensor_of`, but a leaf that requires grad."""
+    return _leaf(tensor_of(draw, shape, dtype, each=each))
+
+
+def _leaf(tensor: Expression, then: tuple[str, ...] = ()) -> Expression:
+    return Expression(f"{tensor.source}.requires_grad_()", then, tensor.dtypes, tensor.facts)
+
+
 @st.composite
 def tensors(
     draw: st.DrawFn,
@@ -59,13 +91,7 @@ def tensors(
         shape = draw(shapes)
         layout = draw(memory.layouts(shape, among))
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
-    values = draw(integers(math.prod(shape)))
-    if dtype in dtype_names.UNSIGNED:
-        values = [abs(value) for value in values]
-    if each is not None:
-        values = [each(value) for value in values]
-    named = frozenset() if dtype == "dtype" else frozenset({dtype})
-    return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
+    return tensor_of(draw, shape, dtype, layout, each)
 
 
 @st.composite
@@ -83,7 +109,7 @@ def leaves(
     """
     tensor = draw(tensors(shapes, dtypes, among, each))
     then = draw(st.sampled_from(EARLIER_GRADS)) if earlier_grad else ()
-    return Expression(f"{tensor.source}.requires_grad_()", then, tensor.dtypes, tensor.facts)
+    return _leaf(tensor, then)
 
 
 @st.composite
@@ -94,4 +120,4 @@ def like(
     gradient argument for an output."""
     first = draw(other)
     shape, dtype = first.facts["shape"], first.facts["dtype"]
-    return first, draw(tensors(st.just(shape), st.just(dtype), among))
+    return first, tensor_of(draw, shape, dtype, draw(memory.layouts(shape, among)))

@@ -102,17 +102,16 @@ class _Differentiated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor, *others: torch.Tensor) -> Any:
-        tensors = [tensor.detach() for tensor in ctx.saved_tensors]
-        gradients = zip(tensors, ctx.pull(gradient, *tensors), strict=True)
+        gradients = zip(ctx.saved_tensors, ctx.pull(gradient, *ctx.saved_tensors), strict=True)
         return None, None, *(one.sum_to_size(tensor.shape).to(tensor.dtype) for tensor, one in gradients)
 
 
 def differentiated(operator: str, pullback: Pullback, key: str = "AutogradCPU") -> AbstractContextManager[None]:
     """Replace the derivative of an aten operator and nothing else: what it computes stays right.
 
-    `pullback(gradient, *arguments)` is given the gradient of the (first) output and the operator's positional arguments,
-    tensors without their history. It returns the gradients of those that are tensors; one that is as large as the
-    broadcast output is summed to the shape of its tensor.
+    `pullback(gradient, *arguments)` is given the gradient of the (first) output and the operator's own arguments. It
+    returns the gradients of those that are tensors, in their order; one that is as large as the broadcast output is
+    summed to the shape of its tensor.
     """
 
     def make(below: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,7 +124,7 @@ def differentiated(operator: str, pullback: Pullback, key: str = "AutogradCPU") 
 
             return _Differentiated.apply(
                 lambda *tensors: below(*filled(tensors), **kwargs),
-                lambda gradient, *tensors: pullback(gradient, *filled(tensors)),
+                lambda gradient, *tensors: pullback(gradient, *filled(tensors), **kwargs),
                 *(args[position] for position in at),
             )
 
