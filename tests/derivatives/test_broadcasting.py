@@ -1,6 +1,7 @@
 """spec/derivatives/broadcasting.md"""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import torch
@@ -8,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, broadcasting_pairs, places
+from tests.inputs import Expression, places, shapes
 from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
 
-PAIRS = broadcasting_pairs()
 TWO_DTYPES = st.sampled_from(list(itertools.permutations(FLOATING, 2)))
 
 OPERATIONS = (
@@ -26,12 +26,22 @@ OPERATIONS = (
 """An operation, and its derivatives by its two operands."""
 
 
+@cache
+def that_stretch_to(shape):
+    """Two shapes that broadcast to this one: a leading dim may be missing, any other dim may be 1."""
+    behind = [shape[missing:] for missing in range(len(shape) + 1)]
+    stretching = [(size,) if size == 1 else (size, 1) for size in shape]
+    smaller = [operand for kept in behind for operand in itertools.product(*stretching[len(shape) - len(kept) :])]
+    pairs = [pair for pair in itertools.product(smaller, smaller) if torch.broadcast_shapes(*pair) == shape]
+    return st.sampled_from(pairs)
+
+
 @st.composite
 def stretched(draw):
     """(a, b, gradient): two leaves whose shapes broadcast, and a gradient of the shape of what they make."""
-    first, second = draw(PAIRS)
+    both = draw(shapes())
+    first, second = draw(that_stretch_to(both))
     dtype = draw(floating())
-    both = tuple(torch.broadcast_shapes(first, second))
     a, b = (leaf_of(draw, shape, dtype) for shape in (first, second))
     return a, b, tensor_of(draw, both, dtype)
 
@@ -56,7 +66,7 @@ def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, draw
 @st.composite
 def of_two_dtypes(draw):
     """Two leaves whose shapes broadcast and whose dtypes differ."""
-    first, second = draw(PAIRS)
+    first, second = draw(that_stretch_to(draw(shapes())))
     one, other = draw(TWO_DTYPES)
     return leaf_of(draw, first, one), leaf_of(draw, second, other)
 

@@ -1,6 +1,8 @@
 """spec/derivatives/reductions.md"""
 
+import itertools
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -8,11 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, layouts, leaves, places, shapes
+from tests.inputs import Expression, layouts, leaves, places, shapes, telling_shapes
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
+
+SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3)))
+"""Among them some in which a dim can be mistaken for another."""
 
 
 def reduced(shape, dims, keepdim):
@@ -22,20 +27,26 @@ def reduced(shape, dims, keepdim):
     return tuple(size for position, size in enumerate(shape) if position not in dims)
 
 
+@cache
+def ways(ndim):
+    """(arguments, dims, keepdim) for all ways to reduce that many dims, some of them counted from the end."""
+    every = tuple(range(ndim))
+    found = [("", every, False)]
+    for count in every:
+        for dims in itertools.combinations(every, count + 1):
+            named = tuple(dim - ndim if dim == ndim - 1 else dim for dim in dims)
+            written = named[0] if len(named) == 1 else named
+            found += [(f"{written}", dims, False), (f"{written}, keepdim=True", dims, True)]
+    return st.sampled_from(found)
+
+
 @st.composite
 def reductions(draw, name):
     """(leaf, reduce, gradient, kept): `reduce` reduces all or some dims; `kept` is its result's shape with them."""
-    leaf = draw(leaves())
+    leaf = draw(leaves(SHAPES))
     shape = leaf.facts["shape"]
-    dims = tuple(range(len(shape)))
-    arguments, keepdim = "", False
-    if shape and draw(st.booleans()):
-        dims = tuple(sorted(draw(st.permutations(dims))[: draw(st.integers(1, len(shape)))]))
-        negative, keepdim = draw(st.booleans()), draw(st.booleans())
-        named = tuple(dim - len(shape) if negative else dim for dim in dims)
-        arguments = f"{named[0] if len(named) == 1 else named}{', keepdim=True' if keepdim else ''}"
-    left = reduced(shape, dims, keepdim)
-    gradient = tensor_of(draw, left, leaf.facts["dtype"])
+    arguments, dims, keepdim = draw(ways(len(shape)))
+    gradient = tensor_of(draw, reduced(shape, dims, keepdim), leaf.facts["dtype"])
     return leaf, Expression(f"lambda x: x.{name}({arguments})"), gradient, reduced(shape, dims, True)
 
 

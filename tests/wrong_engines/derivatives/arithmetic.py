@@ -32,11 +32,11 @@ def what_is_subtracted_keeps_its_sign_if_it_is_0d(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-number-minus-stepped-keeps-sign")
+@wrong_engine("derivative-number-minus-gaps-keeps-sign")
 @contextmanager
-def what_is_subtracted_from_a_number_keeps_its_sign_if_it_is_stepped(hit: Hit) -> Iterator[None]:
+def what_is_subtracted_from_a_number_keeps_its_sign_if_it_is_not_contiguous(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, number: float) -> tuple[Tensor]:
-        if a.ndim and a.stride(-1) == 2:
+        if not a.is_contiguous():
             hit()
             return (gradient,)
         return (-gradient,)

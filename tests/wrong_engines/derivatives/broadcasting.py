@@ -56,15 +56,18 @@ def dims_that_broadcasting_put_in_front_are_averaged(hit: Hit) -> Iterator[None]
 @wrong_engine("derivative-stretched-by-nothing-is-one")
 @contextmanager
 def a_size_of_1_that_was_stretched_to_0_gets_ones(hit: Hit) -> Iterator[None]:
-    def pullback(gradient: Tensor, a: Tensor, b: Any, **_: Any) -> tuple[Tensor, ...]:
-        if not isinstance(b, Tensor):
-            return (gradient,)
-        if a.numel() and not b.numel():
+    def of_nothing(gradient: Tensor, factor: Tensor) -> Tensor:
+        if factor.numel() and not gradient.numel():
             hit()
-            return torch.ones_like(a), -gradient
-        return gradient, -gradient
+            return torch.ones_like(factor)
+        return gradient
 
-    with differentiated("sub.Tensor", pullback):
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return of_nothing(gradient * b, a), of_nothing(gradient * a, b)
+
+    with differentiated("mul.Tensor", pullback):
         yield
 
 
