@@ -22,4 +22,5 @@ def summed_to(shape: tuple[int, ...], sums: np.ndarray[Any, Any]) -> np.ndarray[
     """The sum over the dimensions in which a tensor of this shape was stretched to that of `sums`."""
     added = sums.ndim - len(shape)
     stretched = [added + axis for axis, size in enumerate(shape) if size == 1]
-    return sums.sum(axis=(*range(added), *stretched)).reshape(shape)
+    summed: np.ndarray[Any, Any] = sums.sum(axis=(*range(added), *stretched))
+    return summed.reshape(shape)
