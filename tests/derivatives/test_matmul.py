@@ -1,7 +1,7 @@
 """spec/derivatives/matmul.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -76,8 +76,18 @@ def as_matrices(a, b, g):
     return a, b, g
 
 
+# What the gradient of a sum is: one number, expanded. On a GPU of Apple a product with it was wrong (pytorch #180201).
+OF_A_SUM = (
+    Expression("lambda a, b: a @ b"),
+    Expression("(torch.arange(1024.0, device=device).reshape(64, 16) % 7 - 3).requires_grad_()"),
+    Expression("(torch.arange(16.0, device=device).reshape(16, 1) % 5 - 2).requires_grad_()"),
+    Expression("torch.ones((), device=device).expand(64, 1)"),
+)
+
+
 @rule("derivatives.matmul.factors")
 @given(drawn=products(), place=places())
+@example(drawn=OF_A_SUM, place=Expression("lambda x: x"))
 def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
     product, a, b, gradient = drawn
     product(place(a), b).backward(gradient)

@@ -31,6 +31,12 @@ def functions(sources):
     return st.sampled_from(sources).map(Expression)
 
 
+def losses():
+    """(loss, is_mean): a mean or a sum of squared errors."""
+    means, sums = ([(source, is_mean) for source in sources] for sources, is_mean in ((MEANS, True), (SUMS, False)))
+    return st.sampled_from(means + sums).map(lambda pair: (Expression(pair[0]), pair[1]))
+
+
 @st.composite
 def prediction_and_target(draw):
     """Two leaves of one shape and dtype, each with its own layout."""
@@ -38,31 +44,20 @@ def prediction_and_target(draw):
     return prediction, leaf_of(draw, prediction.facts["shape"], prediction.facts["dtype"])
 
 
-@rule("derivatives.mean-squared-error.mean")
-@given(drawn=prediction_and_target(), loss=functions(MEANS), weight=st.sampled_from((1, 2, -3)), place=places())
-def test_the_prediction_gets_twice_the_mean_of_its_error_and_the_target_the_negative(
-    device, drawn, loss, weight, place
-):
+@rule("derivatives.mean-squared-error.loss")
+@given(drawn=prediction_and_target(), loss=losses(), weight=st.sampled_from((1, 2, -3)), place=places())
+def test_the_prediction_gets_twice_its_error_and_the_target_the_negative(device, drawn, loss, weight, place):
     """Four products or quotients, none of which rounds where the count is a power of two."""
     prediction, target = drawn
-    error = loss(place(prediction), target)
+    function, is_mean = loss
+    error = function(place(prediction), target)
     error.backward(torch.full_like(error, weight))
-    count = prediction.numel()
+    count = prediction.numel() if is_mean else 1
     allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
     expected = 2 * weight * (array(prediction) - array(target)) / count
+    assert prediction.grad.shape == target.grad.shape == prediction.shape
     assert (abs(array(prediction.grad) - expected) <= allowed * abs(expected)).all()
     assert (abs(array(target.grad) + expected) <= allowed * abs(expected)).all()
-
-
-@rule("derivatives.mean-squared-error.sum")
-@given(drawn=prediction_and_target(), loss=functions(SUMS), weight=st.sampled_from((1, 2, -3)), place=places())
-def test_without_the_mean_it_is_twice_the_error(device, drawn, loss, weight, place):
-    prediction, target = drawn
-    error = loss(place(prediction), target)
-    error.backward(torch.full_like(error, weight))
-    expected = 2 * weight * (array(prediction) - array(target))
-    assert array(prediction.grad).tolist() == expected.tolist()
-    assert array(target.grad).tolist() == (-expected).tolist()
 
 
 @st.composite

@@ -41,6 +41,20 @@ def the_fifth_column_is_left_out(hit: Hit) -> Iterator[None]:
         yield
 
 
+@wrong_engine("derivative-expanded-gradient-counts-once")
+@contextmanager
+def rows_that_are_copies_of_the_first_are_left_out_of_a_product_over_one_column(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        of_a = gradient @ b.T
+        if gradient.shape[0] > 1 == gradient.shape[1] and gradient.stride(0) == 0:
+            hit()
+            of_a[1:] = 0
+        return of_a, a.T @ gradient
+
+    with differentiated("mm", pullback):
+        yield
+
+
 @wrong_engine("derivative-stretched-batch-counts-once")
 @contextmanager
 def a_stretched_batch_of_one_gets_the_share_of_the_first(hit: Hit) -> Iterator[None]:
