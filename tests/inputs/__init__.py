@@ -3,7 +3,7 @@
 from . import dtypes, layouts
 from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
-from .functions import elementwise, routes
+from .functions import elementwise, places, routes
 from .modes import blocks
 from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
 from .tensors import leaves, like, on_the_cpu, tensors
@@ -20,6 +20,7 @@ __all__ = [
     "leaves",
     "like",
     "on_the_cpu",
+    "places",
     "routes",
     "shapes",
     "shapes_of_one_element",

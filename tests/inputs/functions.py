@@ -35,6 +35,15 @@ ROUTES = (
 )
 """Functions that keep every element and change at most the shape."""
 
+PLACES = (
+    "lambda x: x",
+    "lambda x: x.clone()",
+    "lambda x: x.view_as(x)",
+    "lambda x: x[None][0]",
+    "lambda x: (2 * x) / 2",
+)
+"""Functions that keep elements and shape: what they return is the leaf itself, a fresh result or a view."""
+
 
 def elementwise(*, linear: bool = False) -> st.SearchStrategy[tuple[Expression, Expression]]:
     """(function, derivative): y = function(x), dy[i]/dx[i] = derivative(x[i]), exact for small integers.
@@ -48,3 +57,8 @@ def elementwise(*, linear: bool = False) -> st.SearchStrategy[tuple[Expression, 
 def routes() -> st.SearchStrategy[Expression]:
     """A function that keeps every element of a tensor and may change its shape and strides."""
     return st.sampled_from(ROUTES).map(Expression)
+
+
+def places() -> st.SearchStrategy[Expression]:
+    """A function that gives a tensor as it is, at another place in the graph: the leaf, a result, a view of either."""
+    return st.sampled_from(PLACES).map(Expression)

@@ -7,6 +7,7 @@ strategy before its first use, and that would cost as much as all the drawing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 from hypothesis import strategies as st
@@ -38,17 +39,51 @@ def placements(among: tuple[memory.Layout, ...]) -> st.SearchStrategy[tuple[Shap
     )
 
 
+def tensor_of(
+    draw: st.DrawFn,
+    shape: Shape,
+    dtype: str,
+    layout: memory.Layout | None = None,
+    each: Callable[[int], int] | None = None,
+) -> Expression:
+    """As `tensors`, for a shape and a dtype that a strategy has drawn, in any layout unless one is given.
+
+    A strategy that draws several tensors to go together calls this; making a strategy for each would take longer than
+    drawing from it.
+    """
+    if layout is None:
+        layout = draw(memory.layouts(shape))
+    values = draw(integers(math.prod(shape)))
+    if dtype in dtype_names.UNSIGNED:
+        values = [abs(value) for value in values]
+    if each is not None:
+        values = [each(value) for value in values]
+    named = frozenset() if dtype == "dtype" else frozenset({dtype})
+    return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
+
+
+def leaf_of(draw: st.DrawFn, shape: Shape, dtype: str, each: Callable[[int], int] | None = None) -> Expression:
+    """As `tensor_of`, but a leaf that requires grad."""
+    return _leaf(tensor_of(draw, shape, dtype, each=each))
+
+
+def _leaf(tensor: Expression, then: tuple[str, ...] = ()) -> Expression:
+    return Expression(f"{tensor.source}.requires_grad_()", then, tensor.dtypes, tensor.facts)
+
+
 @st.composite
 def tensors(
     draw: st.DrawFn,
     shapes: st.SearchStrategy[Shape] | None = None,
     dtypes: st.SearchStrategy[str] | None = None,
     among: tuple[memory.Layout, ...] = memory.EVERY,
+    each: Callable[[int], int] | None = None,
 ) -> Expression:
     """A tensor that does not require grad, with integers in [-3, 3] as its elements, in [0, 3] if it has no sign.
 
     shapes: default every shape of up to three dimensions, and some pictures. dtypes: default float32 and its like.
-    among: the layouts it may have. The expression's facts are `shape` and `dtype`.
+    among: the layouts it may have. each: what is made of each of its elements, where some numbers will not do. The
+    expression's facts are `shape` and `dtype`.
     """
     if shapes is None:
         shape, layout = draw(placements(among))
@@ -56,11 +91,7 @@ def tensors(
         shape = draw(shapes)
         layout = draw(memory.layouts(shape, among))
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
-    values = draw(integers(math.prod(shape)))
-    if dtype in dtype_names.UNSIGNED:
-        values = [abs(value) for value in values]
-    named = frozenset() if dtype == "dtype" else frozenset({dtype})
-    return Expression(layout(values, shape, dtype), dtypes=named, facts={"shape": shape, "dtype": dtype})
+    return tensor_of(draw, shape, dtype, layout, each)
 
 
 @st.composite
@@ -70,14 +101,15 @@ def leaves(
     dtypes: st.SearchStrategy[str] | None = None,
     among: tuple[memory.Layout, ...] = memory.EVERY,
     earlier_grad: bool = False,
+    each: Callable[[int], int] | None = None,
 ) -> Expression:
     """A leaf that requires grad.
 
     Arguments as for `tensors`. earlier_grad: draw also what `.grad` holds when the test begins; else it is None.
     """
-    tensor = draw(tensors(shapes, dtypes, among))
+    tensor = draw(tensors(shapes, dtypes, among, each))
     then = draw(st.sampled_from(EARLIER_GRADS)) if earlier_grad else ()
-    return Expression(f"{tensor.source}.requires_grad_()", then, tensor.dtypes, tensor.facts)
+    return _leaf(tensor, then)
 
 
 @st.composite
@@ -88,7 +120,7 @@ def like(
     gradient argument for an output."""
     first = draw(other)
     shape, dtype = first.facts["shape"], first.facts["dtype"]
-    return first, draw(tensors(st.just(shape), st.just(dtype), among))
+    return first, tensor_of(draw, shape, dtype, draw(memory.layouts(shape, among)))
 
 
 def on_the_cpu(tensor: Expression) -> Expression:

@@ -18,7 +18,7 @@ from tests import inputs
 from tests.inputs import Expression
 from tests.inputs.dtypes import COMPLEX, FLOATING, INTEGRAL, TARGET
 from tests.inputs.expression import build, statements
-from tests.inputs.functions import ELEMENTWISE, ROUTES
+from tests.inputs.functions import ELEMENTWISE, PLACES, ROUTES
 from tests.inputs.layouts import WRITABLE
 from tests.inputs.modes import BLOCKS
 from tests.inputs.shapes import Shape
@@ -43,6 +43,7 @@ TENSORS = {
 PARTS = {
     "elementwise": inputs.elementwise(),
     "linear": inputs.elementwise(linear=True),
+    "places": inputs.places(),
     "routes": inputs.routes(),
     "updates": inputs.updates(idle=True),
     "blocks": inputs.blocks(),
@@ -82,7 +83,7 @@ def told(x: torch.Tensor) -> list[object]:
 
 def test_every_strategy_of_the_package_is_tested_here() -> None:
     tested = {"tensors", "leaves", "like", "arrays", "tensors_of_numpy_dtypes", "elementwise", "routes", "updates"}
-    tested |= {"blocks", "shapes", "shapes_of_one_element", "shapes_of_other_sizes", "telling_shapes"}
+    tested |= {"blocks", "places", "shapes", "shapes_of_one_element", "shapes_of_other_sizes", "telling_shapes"}
     assert set(inputs.__all__) - NOT_STRATEGIES == tested | {"broadcasting_pairs"}
 
 
@@ -191,6 +192,19 @@ def test_a_route_keeps_every_element(drawn: Expression) -> None:
     for route in ROUTES:
         x = built(drawn)
         assert sorted(numbers(built(Expression(route))(x))) == sorted(numbers(x)), route
+
+
+@given(drawn=inputs.leaves())
+def test_a_place_in_the_graph_changes_neither_elements_nor_shape(drawn: Expression) -> None:
+    for place in PLACES:
+        x = built(drawn)
+        moved = built(Expression(place))(x)
+        assert (moved.shape, numbers(moved)) == (x.shape, numbers(x)), place
+
+
+@given(drawn=inputs.tensors(each=lambda value: value or 4))
+def test_each_element_is_what_is_made_of_it(drawn: Expression) -> None:
+    assert 0 not in numbers(built(drawn))
 
 
 @given(drawn=inputs.tensors(among=WRITABLE))

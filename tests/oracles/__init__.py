@@ -5,7 +5,7 @@ Each oracle is a few lines of plain torch, because the harness writes it out abo
 
 from .aliasing import share_memory
 from .arrays import aliases, disjoint
-from .exact import numbers
+from .exact import array, numbers, summed_to
 from .unchanged import state
 
-__all__ = ["aliases", "disjoint", "numbers", "share_memory", "state"]
+__all__ = ["aliases", "array", "disjoint", "numbers", "share_memory", "state", "summed_to"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -83,6 +83,54 @@ def kernel(
         yield
     finally:
         library._destroy()
+
+
+Pullback = Callable[..., "tuple[torch.Tensor, ...]"]
+
+
+class _Differentiated(torch.autograd.Function):
+    """What an operator computes, with a derivative of our own."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Callable[..., Any], pull: Pullback, *tensors: torch.Tensor) -> Any:
+        ctx.pull = pull
+        ctx.save_for_backward(*tensors)
+        outputs = compute(*tensors)
+        if isinstance(outputs, tuple):
+            ctx.mark_non_differentiable(*(output for output in outputs if not output.is_floating_point()))
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor, *others: torch.Tensor) -> Any:
+        gradients = zip(ctx.saved_tensors, ctx.pull(gradient, *ctx.saved_tensors), strict=True)
+        return None, None, *(one.sum_to_size(tensor.shape).to(tensor.dtype) for tensor, one in gradients)
+
+
+def differentiated(operator: str, pullback: Pullback, key: str = "AutogradCPU") -> AbstractContextManager[None]:
+    """Replace the derivative of an aten operator and nothing else: what it computes stays right.
+
+    `pullback(gradient, *arguments)` is given the gradient of the (first) output and the operator's own arguments. It
+    returns the gradients of those that are tensors, in their order; one that is as large as the broadcast output is
+    summed to the shape of its tensor.
+    """
+
+    def make(below: Callable[..., Any]) -> Callable[..., Any]:
+        def differentiable(*args: Any, **kwargs: Any) -> Any:
+            at = [position for position, argument in enumerate(args) if isinstance(argument, torch.Tensor)]
+
+            def filled(tensors: Iterable[torch.Tensor]) -> list[Any]:
+                given = dict(zip(at, tensors, strict=True))
+                return [given.get(position, argument) for position, argument in enumerate(args)]
+
+            return _Differentiated.apply(
+                lambda *tensors: below(*filled(tensors), **kwargs),
+                lambda gradient, *tensors: pullback(gradient, *filled(tensors), **kwargs),
+                *(args[position] for position in at),
+            )
+
+        return differentiable
+
+    return kernel(operator, make, key)
 
 
 def leaves_below(outputs: torch.Tensor | Iterable[torch.Tensor]) -> list[torch.Tensor]:

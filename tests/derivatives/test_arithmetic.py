@@ -1,0 +1,146 @@
+"""spec/derivatives/arithmetic.md"""
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, leaves, like, places
+from tests.inputs.tensors import leaf_of
+from tests.oracles import numbers
+
+SUMS = (
+    ("lambda a, b: a + b", (1, 1)),
+    ("lambda a, b: a - b", (1, -1)),
+    ("lambda a, b: b - a", (-1, 1)),
+    ("lambda a, b: torch.add(a, b, alpha=2)", (1, 2)),
+    ("lambda a, b: a.sub(b)", (1, -1)),
+)
+"""A sum of two tensors, and what it multiplies each of them with."""
+
+SUMS_WITH_A_NUMBER = (
+    ("lambda a: a + 3", 1),
+    ("lambda a: a - 3", 1),
+    ("lambda a: 3 - a", -1),
+    ("lambda a: -a", -1),
+)
+
+PRODUCTS = ("lambda a, b: a * b", "lambda a, b: b * a", "lambda a, b: torch.mul(a, b)")
+FACTORS = (("lambda a: a * 2", 2), ("lambda a: -3 * a", -3), ("lambda a: a * 0.5", 0.5), ("lambda a: a * 0", 0))
+SQUARES = ("lambda x: x * x", "lambda x: torch.mul(x, x.view_as(x))", "lambda x: x * x.clone()")
+
+QUOTIENTS = ("lambda a, b: a / b", "lambda a, b: torch.div(a, b)")
+QUOTIENTS_WITH_A_NUMBER = (
+    ("lambda a: a / 4", "lambda v: 1 / 4"),
+    ("lambda a: a / -3", "lambda v: -1 / 3"),
+    ("lambda a: 2 / a", "lambda v: -2 / v**2"),
+    ("lambda a: 1 / a", "lambda v: -1 / v**2"),
+)
+
+ROUNDINGS = 12
+"""How many eps the gradient of a quotient may be off, relatively. -g (a / b) / b takes two divisions and a product,
+-g n (1 / a) (1 / a) two divisions and three products. OpenCL, the loosest published limit, has a division off by 2.5
+eps at most; a product rounds by half an eps."""
+
+
+def functions(sources):
+    return st.sampled_from(sources).map(Expression)
+
+
+def with_facts(pairs):
+    """A function, and what is known about it: numbers, or the source of a function."""
+    return st.sampled_from(pairs).map(
+        lambda pair: (Expression(pair[0]), Expression(pair[1]) if isinstance(pair[1], str) else pair[1])
+    )
+
+
+@st.composite
+def two_leaves(draw, each=None):
+    """Two leaves and a gradient of one shape and dtype, each with its own layout."""
+    first, gradient = draw(like(leaves()))
+    return first, leaf_of(draw, first.facts["shape"], first.facts["dtype"], each), gradient
+
+
+def nonzero(value):
+    return value or 4
+
+
+@rule("derivatives.arithmetic.sums")
+@given(drawn=two_leaves(), operation=with_facts(SUMS), place=places())
+def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, place):
+    a, b, gradient = drawn
+    total, (of_a, of_b) = operation
+    total(place(a), b).backward(gradient)
+    assert a.grad.shape == b.grad.shape == a.shape
+    assert numbers(a.grad) == [of_a * weight for weight in numbers(gradient)]
+    assert numbers(b.grad) == [of_b * weight for weight in numbers(gradient)]
+
+
+@rule("derivatives.arithmetic.sums")
+@given(drawn=like(leaves()), operation=with_facts(SUMS_WITH_A_NUMBER), place=places())
+def test_a_number_in_a_sum_changes_nothing_but_the_sign(device, drawn, operation, place):
+    a, gradient = drawn
+    total, sign = operation
+    total(place(a)).backward(gradient)
+    assert a.grad.dtype == a.dtype
+    assert numbers(a.grad) == [sign * weight for weight in numbers(gradient)]
+
+
+@rule("derivatives.arithmetic.products")
+@given(drawn=two_leaves(), product=functions(PRODUCTS), place=places())
+def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, place):
+    a, b, gradient = drawn
+    product(place(a), b).backward(gradient)
+    assert a.grad.shape == b.grad.shape == a.shape
+    assert numbers(a.grad) == [weight * v for weight, v in zip(numbers(gradient), numbers(b), strict=True)]
+    assert numbers(b.grad) == [weight * v for weight, v in zip(numbers(gradient), numbers(a), strict=True)]
+
+
+@rule("derivatives.arithmetic.products")
+@given(drawn=like(leaves()), operation=with_facts(FACTORS), place=places())
+@example(
+    drawn=(
+        Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
+        Expression("torch.ones(3, device=device)"),
+    ),
+    operation=(Expression("lambda x: x * 2"), 2),
+    place=Expression("lambda x: x"),
+)
+def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, drawn, operation, place):
+    a, gradient = drawn
+    product, factor = operation
+    product(place(a)).backward(gradient)
+    assert a.grad.dtype == a.dtype
+    assert numbers(a.grad) == [factor * weight for weight in numbers(gradient)]
+
+
+@rule("derivatives.arithmetic.products")
+@given(drawn=like(leaves()), square=functions(SQUARES), place=places())
+def test_a_tensor_times_itself_gets_both_shares(device, drawn, square, place):
+    x, gradient = drawn
+    square(place(x)).backward(gradient)
+    assert numbers(x.grad) == [2 * v * weight for v, weight in zip(numbers(x), numbers(gradient), strict=True)]
+
+
+@rule("derivatives.arithmetic.quotients")
+@given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), place=places())
+def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quotient, place):
+    a, b, gradient = drawn
+    quotient(a, place(b)).backward(gradient)
+    allowed = ROUNDINGS * torch.finfo(a.dtype).eps
+    for value, divisor, weight, by_a, by_b in zip(*map(numbers, (a, b, gradient, a.grad, b.grad)), strict=True):
+        assert abs(by_a - weight / divisor) <= allowed * abs(weight / divisor)
+        assert abs(by_b + weight * value / divisor**2) <= allowed * abs(weight * value / divisor**2)
+
+
+@rule("derivatives.arithmetic.quotients")
+@given(drawn=like(leaves(each=nonzero)), operation=with_facts(QUOTIENTS_WITH_A_NUMBER), place=places())
+def test_a_quotient_with_a_number_is_differentiated_by_its_tensor(device, drawn, operation, place):
+    a, gradient = drawn
+    quotient, derivative = operation
+    quotient(place(a)).backward(gradient)
+    assert a.grad.dtype == a.dtype
+    allowed = ROUNDINGS * torch.finfo(a.dtype).eps
+    for value, weight, found in zip(*map(numbers, (a, gradient, a.grad)), strict=True):
+        expected = weight * derivative(value)
+        assert abs(found - expected) <= allowed * abs(expected)

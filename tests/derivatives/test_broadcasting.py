@@ -1,0 +1,83 @@
+"""spec/derivatives/broadcasting.md"""
+
+import itertools
+from functools import cache
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, places, shapes
+from tests.inputs.dtypes import FLOATING, floating
+from tests.inputs.tensors import leaf_of, tensor_of
+from tests.oracles import array, summed_to
+
+TWO_DTYPES = st.sampled_from(list(itertools.permutations(FLOATING, 2)))
+
+OPERATIONS = (
+    ("lambda a, b: a + b", "lambda a, b: 1", "lambda a, b: 1"),
+    ("lambda a, b: a - b", "lambda a, b: 1", "lambda a, b: -1"),
+    ("lambda a, b: a * b", "lambda a, b: b", "lambda a, b: a"),
+    ("lambda a, b: b * a", "lambda a, b: b", "lambda a, b: a"),
+    ("lambda a, b: a.mul(b)", "lambda a, b: b", "lambda a, b: a"),
+)
+"""An operation, and its derivatives by its two operands."""
+
+
+@cache
+def that_stretch_to(shape):
+    """Two shapes that broadcast to this one: a leading dim may be missing, any other dim may be 1."""
+    behind = [shape[missing:] for missing in range(len(shape) + 1)]
+    stretching = [(size,) if size == 1 else (size, 1) for size in shape]
+    smaller = [operand for kept in behind for operand in itertools.product(*stretching[len(shape) - len(kept) :])]
+    pairs = [pair for pair in itertools.product(smaller, smaller) if torch.broadcast_shapes(*pair) == shape]
+    return st.sampled_from(pairs)
+
+
+@st.composite
+def stretched(draw):
+    """(a, b, gradient): two leaves whose shapes broadcast, and a gradient of the shape of what they make."""
+    both = draw(shapes())
+    first, second = draw(that_stretch_to(both))
+    dtype = draw(floating())
+    a, b = (leaf_of(draw, shape, dtype) for shape in (first, second))
+    return a, b, tensor_of(draw, both, dtype)
+
+
+def operations():
+    return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
+
+
+@rule("derivatives.broadcasting.summed")
+@given(drawn=stretched(), operation=operations(), place=places())
+def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, place):
+    a, b, gradient = drawn
+    function, by_a, by_b = operation
+    function(place(a), b).backward(gradient)
+    weights, values = array(gradient), (array(a), array(b))
+    assert a.grad.shape == a.shape
+    assert b.grad.shape == b.shape
+    assert array(a.grad).tolist() == summed_to(a.shape, weights * by_a(*values)).tolist()
+    assert array(b.grad).tolist() == summed_to(b.shape, weights * by_b(*values)).tolist()
+
+
+@st.composite
+def of_two_dtypes(draw):
+    """Two leaves whose shapes broadcast and whose dtypes differ."""
+    first, second = draw(that_stretch_to(draw(shapes())))
+    one, other = draw(TWO_DTYPES)
+    return leaf_of(draw, first, one), leaf_of(draw, second, other)
+
+
+@rule("derivatives.broadcasting.own-dtype")
+@given(drawn=of_two_dtypes())
+def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn):
+    a, b = drawn
+    output = a * b
+    output.backward(torch.ones_like(output))
+    assert (a.grad.dtype, b.grad.dtype) == (a.dtype, b.dtype)
+    ones = np.ones(tuple(output.shape))
+    assert array(a.grad).tolist() == summed_to(a.shape, ones * array(b)).tolist()
+    assert array(b.grad).tolist() == summed_to(b.shape, ones * array(a)).tolist()

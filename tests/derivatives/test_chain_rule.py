@@ -1,0 +1,89 @@
+"""spec/derivatives/chain-rule.md"""
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, leaves
+from tests.inputs.tensors import leaf_of, tensor_of
+from tests.oracles import numbers
+from tests.oracles.dual import Dual
+
+FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
+
+STEPS = (
+    "x * y",
+    "x + 2 * y",
+    "x * x - y",
+    "3 - x",
+    "(x - y) / 2",
+    "x * (y + 1)",
+    "-x * y + x",
+    "(x + y) * (x - y)",
+    "y",
+    "x * x + 3 * x + 1",
+)
+"""What a program is made of: two steps, and a third one of their results.
+
+Of numbers up to 3 the first two make numbers up to 36, the third one of these up to 4 * 36^2, in quarters. Slopes are
+at most 2 * 144 * 12, in eighths, and are multiplied by a gradient up to 3: all of it is exact in float32.
+"""
+
+
+def programs():
+    """A program of two variables; what its first steps make is used as often as its third one says."""
+
+    def program(first, second, last):
+        return Expression(f"lambda x, y: (lambda x, y: {last})({first}, {second})")
+
+    return st.builds(program, *[st.sampled_from(STEPS)] * 3)
+
+
+@st.composite
+def variables(draw):
+    """(x, y, gradient): two leaves of one shape and dtype, and a gradient for an elementwise program of them."""
+    x = draw(leaves(dtypes=FULL_FLOATS))
+    shape, dtype = x.facts["shape"], x.facts["dtype"]
+    return x, leaf_of(draw, shape, dtype), tensor_of(draw, shape, dtype)
+
+
+AT_TWO = tuple(
+    Expression(source)
+    for source in (
+        "torch.tensor([2.0], device=device, requires_grad=True)",
+        "torch.zeros(1, device=device, requires_grad=True)",
+        "torch.ones(1, device=device)",
+    )
+)
+POLYNOMIAL = Expression("lambda x, y: x * x + 3 * x + 1")
+
+
+@rule("derivatives.chain-rule.slopes")
+@given(drawn=variables(), program=programs())
+@example(drawn=AT_TWO, program=POLYNOMIAL)
+def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program):
+    x, y, gradient = drawn
+    program(x, y).backward(gradient)
+    points = list(zip(numbers(x), numbers(y), strict=True))
+    slopes_by_x = [program(Dual(v, 1), Dual(u)).slope for v, u in points]
+    slopes_by_y = [program(Dual(v), Dual(u, 1)).slope for v, u in points]
+    for leaf, slopes in ((x, slopes_by_x), (y, slopes_by_y)):
+        found = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
+        assert found == [weight * slope for weight, slope in zip(numbers(gradient), slopes, strict=True)]
+
+
+@rule("derivatives.chain-rule.values")
+@given(drawn=variables(), program=programs())
+@example(drawn=AT_TWO, program=POLYNOMIAL)
+@example(drawn=AT_TWO, program=Expression("lambda x, y: x * x"))
+@example(drawn=AT_TWO, program=Expression("lambda x, y: 3 * x"))
+def test_recording_changes_no_value(device, drawn, program):
+    x, y, _ = drawn
+    recorded = program(x, y)
+    with torch.no_grad():
+        unrecorded = program(x, y)
+    assert recorded.requires_grad
+    assert recorded.shape == unrecorded.shape == x.shape
+    expected = [program(Dual(v), Dual(u)).value for v, u in zip(numbers(x), numbers(y), strict=True)]
+    assert numbers(recorded) == numbers(unrecorded) == expected

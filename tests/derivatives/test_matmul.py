@@ -1,0 +1,122 @@
+"""spec/derivatives/matmul.md"""
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, places
+from tests.inputs.dtypes import floating
+from tests.inputs.tensors import leaf_of, tensor_of
+from tests.oracles import array, summed_to
+
+SIDES = st.sampled_from((1, 2, 3, 4, 5, 0))
+THREE_SIDES = (
+    st.tuples(SIDES, SIDES, SIDES)
+    | st.tuples(SIDES, SIDES).map(lambda sides: (sides[0], sides[0], sides[1]))
+    | st.tuples(SIDES, SIDES).map(lambda sides: (sides[0], sides[1], sides[1]))
+)
+"""Rows, what is summed over, and columns; in two of three cases one of the factors is square."""
+BATCHES = (
+    ((), ()),
+    ((2,), (2,)),
+    ((2,), ()),
+    ((), (2,)),
+    ((1,), (2,)),
+    ((2,), (1,)),
+    ((2, 1), (2,)),
+    ((2,), (2, 1)),
+    ((2, 1), (1, 2)),
+    ((0,), ()),
+)
+"""The leading dims of two operands, and all pairs among them in which one is stretched to fit the other.
+
+With at most four matrices in a batch and sides of at most five a sum is at most 4 * 5 * 9, exact in every dtype.
+"""
+
+NAMES = {(1, 1): "torch.dot", (2, 1): "torch.mv", (2, 2): "torch.mm", (3, 3): "torch.bmm"}
+"""The functions that take these numbers of dimensions and no others."""
+
+LAYERS = (
+    "lambda x, w, b: x @ w + b",
+    "lambda x, w, b: torch.addmm(b, x, w)",
+    "lambda x, w, b: torch.nn.functional.linear(x, w.T, b)",
+)
+
+
+def spellings(first, second):
+    """The functions that multiply tensors of these shapes as matrices."""
+    name = NAMES.get((len(first), len(second)))
+    takes = name is not None and first[:-2] == second[:-2]
+    return ["lambda a, b: a @ b", "lambda a, b: torch.matmul(a, b)", *([f"lambda a, b: {name}(a, b)"] if takes else [])]
+
+
+@st.composite
+def products(draw):
+    """(product, a, b, gradient): two leaves that fit, of any ranks, and a gradient for their product."""
+    rows, inner, columns = draw(THREE_SIDES)
+    first, second = draw(st.sampled_from(BATCHES))
+    a_is_vector, b_is_vector = draw(st.sampled_from(((False, False), (False, True), (True, False), (True, True))))
+    a_shape = (inner,) if a_is_vector else (*first, rows, inner)
+    b_shape = (inner,) if b_is_vector else (*second, inner, columns)
+    batch = tuple(torch.broadcast_shapes(a_shape[:-2], b_shape[:-2]))
+    out = (*batch, *(() if a_is_vector else (rows,)), *(() if b_is_vector else (columns,)))
+    dtype = draw(floating())
+    product = Expression(draw(st.sampled_from(spellings(a_shape, b_shape))))
+    a, b = leaf_of(draw, a_shape, dtype), leaf_of(draw, b_shape, dtype)
+    return product, a, b, tensor_of(draw, out, dtype)
+
+
+def as_matrices(a, b, g):
+    """Two factors and the gradient of their product, with the vectors among the factors as one row or one column."""
+    if b.ndim == 1:
+        b, g = b[:, None], g[..., None]
+    if a.ndim == 1:
+        a, g = a[None], g[..., None, :]
+    return a, b, g
+
+
+# What the gradient of a sum is: one number, expanded. On a GPU of Apple a product with it was wrong (pytorch #180201).
+OF_A_SUM = (
+    Expression("lambda a, b: a @ b"),
+    Expression("(torch.arange(1024.0, device=device).reshape(64, 16) % 7 - 3).requires_grad_()"),
+    Expression("(torch.arange(16.0, device=device).reshape(16, 1) % 5 - 2).requires_grad_()"),
+    Expression("torch.ones((), device=device).expand(64, 1)"),
+)
+
+
+@rule("derivatives.matmul.factors")
+@given(drawn=products(), place=places())
+@example(drawn=OF_A_SUM, place=Expression("lambda x: x"))
+def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
+    product, a, b, gradient = drawn
+    product(place(a), b).backward(gradient)
+    left, right, weights = as_matrices(array(a), array(b), array(gradient))
+    of_a = summed_to(left.shape, weights @ right.swapaxes(-2, -1)).reshape(a.shape)
+    of_b = summed_to(right.shape, left.swapaxes(-2, -1) @ weights).reshape(b.shape)
+    assert a.grad.shape == a.shape
+    assert b.grad.shape == b.shape
+    assert array(a.grad).tolist() == of_a.tolist()
+    assert array(b.grad).tolist() == of_b.tolist()
+
+
+@st.composite
+def layers(draw):
+    """(layer, x, w, b, gradient): a batch of rows, a weight, a bias of one number a column, and a gradient."""
+    rows, inputs, outputs = draw(THREE_SIDES)
+    dtype = draw(floating())
+    shapes = ((rows, inputs), (inputs, outputs), (outputs,))
+    operands = [leaf_of(draw, shape, dtype) for shape in shapes]
+    return Expression(draw(st.sampled_from(LAYERS))), *operands, tensor_of(draw, (rows, outputs), dtype)
+
+
+@rule("derivatives.matmul.linear-layer")
+@given(drawn=layers(), place=places())
+def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
+    layer, x, w, b, gradient = drawn
+    layer(x, place(w), b).backward(gradient)
+    weights = array(gradient)
+    assert array(b.grad).tolist() == weights.sum(axis=0).tolist()
+    assert array(w.grad).tolist() == (array(x).T @ weights).tolist()
+    assert array(x.grad).tolist() == (weights @ array(w).T).tolist()
+    assert (x.grad.shape, w.grad.shape, b.grad.shape) == (x.shape, w.shape, b.shape)

@@ -1,0 +1,145 @@
+"""spec/derivatives/moving-elements.md"""
+
+import itertools
+import math
+from functools import cache
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, leaves, like, places, shapes, telling_shapes
+from tests.inputs.tensors import tensor_of
+from tests.oracles import numbers
+
+MOVES = {
+    "reshape to a vector": lambda x: x.reshape(-1),
+    "view as a column": lambda x: x.contiguous().view(-1, 1),
+    "reshape to the sizes backwards": lambda x: x.reshape(x.shape[::-1]),
+    "T or transpose": lambda x: x.T if x.ndim == 2 else x.transpose(0, -1) if x.ndim else x,
+    "permute": lambda x: x.permute(*range(1, x.ndim), 0) if x.ndim else x,
+    "unsqueeze": lambda x: x.unsqueeze(-1),
+    "squeeze": lambda x: x.squeeze(),
+    "clone": lambda x: x.clone(),
+}
+"""Functions that put each element elsewhere, or nowhere else."""
+
+COPIES = (
+    "lambda x: x.expand(2, *x.shape)",
+    "lambda x: x.unsqueeze(-1).expand(*x.shape, 2)",
+    "lambda x: x[None, None].expand(2, 1, *x.shape)",
+    "lambda x: x.clone().expand(3, *x.shape).transpose(0, -1)",
+    "lambda x: torch.stack([x, x])",
+    "lambda x: torch.stack([x, x], dim=-1)",
+)
+"""Functions that put each element in several places."""
+
+ENTRIES = ("0", "-1", "1:", "::2", ":-1", ":", "1:1")
+INDICES = {
+    1: [*ENTRIES, "None, 1:", "::2, None", "..., -1"],
+    2: [
+        *ENTRIES,
+        *map(", ".join, itertools.product(ENTRIES, ENTRIES)),
+        "..., ::2",
+        "-1, ...",
+        "None, 1:",
+        "::2, None, 0",
+    ],
+}
+"""What may stand between the brackets behind a tensor of one or two dims with sizes of at least two."""
+
+
+def on_the_device(listed):
+    return f"torch.tensor({listed}, device=x.device)"
+
+
+@st.composite
+def moved(draw, shapes, sources):
+    """(leaf, move, gradient): a leaf, a function of it, and a gradient for what the function gives."""
+    leaf = draw(leaves(shapes))
+    source = draw(sources(leaf.facts["shape"]))
+    output = eval(source, {"torch": torch})(torch.empty(leaf.facts["shape"]))
+    return leaf, Expression(source), tensor_of(draw, tuple(output.shape), leaf.facts["dtype"])
+
+
+@cache
+def basic_indices(shape):
+    return st.sampled_from([f"lambda x: x[{index}]" for index in INDICES[len(shape)]])
+
+
+@st.composite
+def masks(draw, shape):
+    """A mask of the first dim or of all of them."""
+    sides = draw(st.sampled_from((shape[:1], shape)))
+    chosen = (torch.arange(math.prod(sides)) + draw(st.integers(0, 4))) * 3 % 5 > draw(st.integers(-1, 3))
+    return f"lambda x: x[{on_the_device(chosen.reshape(sides).tolist())}]"
+
+
+@st.composite
+def repeating_indices(draw, shape):
+    """A tensor of indices, in one dimension or two, that names an element more than once."""
+    indices = draw(st.lists(st.integers(-shape[0], shape[0] - 1), min_size=2, max_size=4))
+    listed = [*indices, indices[0]]
+    spelled = on_the_device(listed if draw(st.booleans()) else [listed, listed])
+    behind = draw(st.sampled_from(("", ", ..., 0", ", ..., None") if len(shape) > 1 else ("",)))
+    return f"lambda x: x[{spelled}{behind}]"
+
+
+def collected(places, gradient, count):
+    """For each of `count` elements the sum of the gradients at the places that it was put to."""
+    sums = [0] * count
+    for place, weight in zip(numbers(places), numbers(gradient), strict=True):
+        sums[place] += weight
+    return sums
+
+
+@rule("derivatives.moving-elements.moves")
+@given(drawn=like(leaves(telling_shapes())), place=places())
+def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device, drawn, place):
+    x, gradient = drawn
+    for name, move in MOVES.items():
+        x.grad = None
+        move(place(x)).backward(move(gradient))
+        assert x.grad.shape == x.shape, name
+        assert numbers(x.grad) == numbers(gradient), name
+
+
+@rule("derivatives.moving-elements.copies")
+@given(drawn=moved(shapes(min_dims=1), lambda shape: st.sampled_from(COPIES)), place=places())
+def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(device, drawn, place):
+    x, copy, gradient = drawn
+    came_from = copy(torch.arange(x.numel()).reshape(x.shape))
+    copy(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+
+
+@rule("derivatives.moving-elements.choices")
+@given(drawn=moved(shapes(min_dims=1, max_dims=2, min_side=3, max_side=5), basic_indices), place=places())
+def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
+    x, choose, gradient = drawn
+    came_from = choose(torch.arange(x.numel()).reshape(x.shape))
+    choose(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+
+
+@rule("derivatives.moving-elements.choices")
+@given(drawn=moved(shapes(min_dims=1, min_side=1), masks), place=places())
+def test_elements_that_are_masked_out_get_zero(device, drawn, place):
+    x, choose, gradient = drawn
+    came_from = choose(torch.arange(x.numel()).reshape(x.shape))
+    choose(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+
+
+@rule("derivatives.moving-elements.repeats")
+@given(drawn=moved(shapes(min_dims=1, min_side=1), repeating_indices), place=places())
+def test_an_element_that_was_chosen_twice_gets_both_gradients(device, drawn, place):
+    x, choose, gradient = drawn
+    came_from = choose(torch.arange(x.numel()).reshape(x.shape))
+    choose(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    assert numbers(x.grad) == collected(came_from, gradient, x.numel())

@@ -1,0 +1,80 @@
+"""spec/derivatives/powers.md"""
+
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, leaves, like, places
+from tests.oracles import numbers
+
+POWERS = ("lambda x: x ** {n}", "lambda x: x.pow({n})", "lambda x: torch.pow(x, {n}.0)")
+SQUARES = ("lambda x: torch.square(x)", "lambda x: x.square()")
+
+ROUNDINGS = 18
+"""How many eps the gradient g n x^(n-1) may be off, relatively: 16 for the power, the most that OpenCL, the loosest
+published limit, allows, and a product with n and one with g."""
+
+AS_IT_IS = Expression("lambda x: x")
+
+
+def powers(first, last):
+    """(function, n): the n-th power, for whole n from `first` to `last`, in one of its spellings."""
+    spelled = [(form.format(n=n), n) for n in range(first, last + 1) for form in POWERS]
+    spelled += [(form, 2) for form in SQUARES if first <= 2 <= last]
+    return st.sampled_from(spelled).map(lambda pair: (Expression(pair[0]), pair[1]))
+
+
+def nonzero(value):
+    return value or 4
+
+
+@rule("derivatives.powers.exponents")
+@given(drawn=like(leaves(each=nonzero)), operation=powers(-3, 4), place=places())
+def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, operation, place):
+    x, gradient = drawn
+    power, n = operation
+    power(place(x)).backward(gradient)
+    assert x.grad.dtype == x.dtype
+    allowed = ROUNDINGS * torch.finfo(x.dtype).eps
+    for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
+        expected = weight * n * value ** (n - 1)
+        assert abs(found - expected) <= allowed * abs(expected)
+
+
+@rule("derivatives.powers.exponents")
+@given(
+    x=leaves(dtypes=st.sampled_from(("torch.float32", "torch.float64"))),
+    coefficients=st.tuples(*[st.integers(-3, 3)] * 4),
+    place=places(),
+)
+@example(
+    x=Expression("torch.tensor([2.0], device=device, requires_grad=True)"), coefficients=(1, 3, 1, 0), place=AS_IT_IS
+)
+@example(
+    x=Expression("torch.tensor(10.0, device=device, requires_grad=True)"), coefficients=(20, 0, 1, 0), place=AS_IT_IS
+)
+@example(
+    x=Expression("torch.tensor(-3.0, device=device, requires_grad=True)"), coefficients=(20, 0, 1, 0), place=AS_IT_IS
+)
+def test_a_polynomial_is_differentiated_term_by_term(device, x, coefficients, place):
+    """The three products and the power of a term are ROUNDINGS + 1, and adding four terms up rounds three times."""
+    a, b, c, d = coefficients
+    t = place(x)
+    (a + b * t + c * t**2 + d * t**3).sum().backward()
+    allowed = (ROUNDINGS + 4) * torch.finfo(x.dtype).eps
+    for value, found in zip(numbers(x), numbers(x.grad), strict=True):
+        terms = [b, 2 * c * value, 3 * d * value**2]
+        assert abs(found - sum(terms)) <= allowed * sum(map(abs, terms))
+
+
+@rule("derivatives.powers.zero-base")
+@given(drawn=like(leaves(each=lambda value: value // 2)), operation=powers(0, 4), place=places())
+def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, operation, place):
+    x, gradient = drawn
+    power, n = operation
+    power(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
+        if value == 0:
+            assert found == (weight if n == 1 else 0)

@@ -1,0 +1,145 @@
+"""spec/derivatives/reductions.md"""
+
+import itertools
+import math
+from functools import cache
+
+import numpy as np
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression, layouts, leaves, places, shapes, telling_shapes
+from tests.inputs.tensors import tensor_of
+from tests.oracles import array, numbers
+
+FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
+
+SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3)))
+"""Among them some in which a dim can be mistaken for another."""
+
+
+def reduced(shape, dims, keepdim):
+    """The shape of what is left of `shape`."""
+    if keepdim:
+        return tuple(1 if position in dims else size for position, size in enumerate(shape))
+    return tuple(size for position, size in enumerate(shape) if position not in dims)
+
+
+@cache
+def ways(ndim):
+    """(arguments, dims, keepdim) for all ways to reduce that many dims, some of them counted from the end."""
+    every = tuple(range(ndim))
+    found = [("", every, False)]
+    for count in every:
+        for dims in itertools.combinations(every, count + 1):
+            named = tuple(dim - ndim if dim == ndim - 1 else dim for dim in dims)
+            written = named[0] if len(named) == 1 else named
+            found += [(f"{written}", dims, False), (f"{written}, keepdim=True", dims, True)]
+    return st.sampled_from(found)
+
+
+@st.composite
+def reductions(draw, name):
+    """(leaf, reduce, gradient, kept): `reduce` reduces all or some dims; `kept` is its result's shape with them."""
+    leaf = draw(leaves(SHAPES))
+    shape = leaf.facts["shape"]
+    arguments, dims, keepdim = draw(ways(len(shape)))
+    gradient = tensor_of(draw, reduced(shape, dims, keepdim), leaf.facts["dtype"])
+    return leaf, Expression(f"lambda x: x.{name}({arguments})"), gradient, reduced(shape, dims, True)
+
+
+@rule("derivatives.reductions.sum")
+@given(drawn=reductions("sum"), place=places())
+@example(
+    drawn=(
+        Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
+        Expression("lambda x: torch.sum(2 * x) / 2"),
+        Expression("torch.tensor(1., device=device)"),
+        (1,),
+    ),
+    place=Expression("lambda x: x"),
+)
+def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, drawn, place):
+    x, total, gradient, kept = drawn
+    total(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    assert array(x.grad).tolist() == np.broadcast_to(array(gradient).reshape(kept), x.shape).tolist()
+
+
+@rule("derivatives.reductions.mean")
+@given(drawn=reductions("mean"), place=places())
+def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, drawn, place):
+    """A quotient, or a product with a rounded reciprocal of the count, is off by two eps; by none for powers of two."""
+    x, mean, gradient, kept = drawn
+    mean(place(x)).backward(gradient)
+    assert x.grad.shape == x.shape
+    count = x.numel() // max(math.prod(kept), 1)
+    allowed = 0 if count in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
+    for weight, found in zip(
+        np.broadcast_to(array(gradient).reshape(kept), x.shape).flat, numbers(x.grad), strict=True
+    ):
+        assert abs(found - weight / count) <= allowed * abs(weight / count)
+
+
+def std_gradient(values, weight, correction):
+    """weight (x - mean) / ((n - correction) std), and how far off a float can be, in eps.
+
+    A mean of n numbers is off by n + 1 roundings of the largest of them, and subtracting it by one more. A variance,
+    even one from the sum of squares and the square of the sum, is off by 2 (n + 4) of the sum of squares over
+    n - correction; the root halves what that is relatively. Four products and quotients of 2.5 eps and a root of 3
+    make 13.
+    """
+    n = len(values)
+    off = values - values.mean()
+    variance = (off**2).sum() / (n - correction)
+    gradient = weight * off / ((n - correction) * math.sqrt(variance))
+    of_root = (n + 4) * (values**2).sum() / ((n - correction) * variance)
+    of_mean = abs(weight) * (n + 2) * abs(values).max() / ((n - correction) * math.sqrt(variance))
+    return gradient, of_mean + abs(gradient) * (of_root + 13)
+
+
+@rule("derivatives.reductions.std")
+@given(
+    x=leaves(shapes(min_dims=1, min_side=2), FULL_FLOATS, layouts.WRITABLE),
+    weight=st.sampled_from((1, 2, -3)),
+    correction=st.integers(0, 1),
+    dim=st.sampled_from((None, -1)),
+    place=places(),
+)
+def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, dim, place):
+    deviation = place(x).std(dim, unbiased=correction == 1)
+    deviation.backward(torch.full_like(deviation, weight))
+    samples, found = (array(tensor).reshape(-1, x.numel() if dim is None else x.shape[-1]) for tensor in (x, x.grad))
+    for sample, gradient in zip(samples, found, strict=True):
+        expected, roundings = std_gradient(sample, weight, correction)
+        # Twice the eps, for errors of errors.
+        assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all()
+
+
+@rule("derivatives.reductions.max-of-a-dim")
+@given(x=leaves(shapes(min_dims=1, min_side=1)), dim=st.integers(-1, 0), place=places())
+def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, dim, place):
+    values, indices = place(x).max(dim)
+    weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
+    values.backward(weights.to(x.dtype))
+    assert not indices.requires_grad
+    expected = np.zeros(x.shape)
+    chosen, given_to = np.expand_dims(array(indices).astype(int), dim), np.expand_dims(array(weights), dim)
+    np.put_along_axis(expected, chosen, given_to, dim)
+    assert array(x.grad).tolist() == expected.tolist()
+
+
+@rule("derivatives.reductions.max-of-all")
+@given(x=leaves(shapes(min_side=1)), weight=st.sampled_from((1, 2, -3)), place=places())
+def test_the_maximum_of_all_spreads_its_gradient_over_all_that_reach_it(device, x, weight, place):
+    """A quotient by the number of ties is off by two eps at most, and by none for a power of two."""
+    largest = place(x).max()
+    largest.backward(torch.full_like(largest, weight))
+    assert x.grad.shape == x.shape
+    ties = numbers(x).count(max(numbers(x)))
+    allowed = 0 if ties in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
+    for value, found in zip(numbers(x), numbers(x.grad), strict=True):
+        expected = weight / ties if value == max(numbers(x)) else 0
+        assert abs(found - expected) <= allowed * abs(expected)

@@ -1,0 +1,153 @@
+"""spec/derivatives/arithmetic.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+Pair = tuple[Tensor, Tensor]
+
+
+@wrong_engine("derivative-0d-subtrahend-keeps-sign")
+@contextmanager
+def what_is_subtracted_keeps_its_sign_if_it_is_0d(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if b.ndim == 0:
+            hit()
+            return gradient, gradient
+        return gradient, -gradient
+
+    with differentiated("sub.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-number-minus-gaps-keeps-sign")
+@contextmanager
+def what_is_subtracted_from_a_number_keeps_its_sign_if_it_is_not_contiguous(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, number: float) -> tuple[Tensor]:
+        if not a.is_contiguous():
+            hit()
+            return (gradient,)
+        return (-gradient,)
+
+    with differentiated("rsub.Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-alpha-forgotten")
+@contextmanager
+def the_factor_alpha_is_left_out_of_the_gradient(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
+        if alpha != 1:
+            hit()
+        return (gradient, gradient) if isinstance(b, Tensor) else (gradient,)
+
+    with differentiated("add.Tensor", pullback):
+        yield
+
+
+def _turned(tensor: Tensor) -> bool:
+    return tensor.ndim > 1 and not tensor.is_contiguous() and tensor.transpose(-2, -1).is_contiguous()
+
+
+@wrong_engine("derivative-product-in-memory-order")
+@contextmanager
+def the_other_factor_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        other = b
+        if _turned(b):
+            hit()
+            other = b.as_strided(b.shape, torch.empty(b.shape).stride())
+        return gradient * other, gradient * a
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-square-counts-once")
+@contextmanager
+def a_tensor_times_itself_gets_one_share(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        if a.numel() and a.data_ptr() == b.data_ptr():
+            hit()
+            return gradient * b, torch.zeros_like(b)
+        return gradient * b, gradient * a
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-factor-made-whole")
+@contextmanager
+def a_number_among_the_factors_is_rounded_down(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if isinstance(b, Tensor):
+            return gradient * b, gradient * a
+        if b != int(b):
+            hit()
+        return (gradient * int(b),)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-product-without-its-tail")
+@contextmanager
+def from_five_elements_on_those_after_the_last_four_get_nothing(hit: Hit) -> Iterator[None]:
+    def cut(gradient: Tensor) -> Tensor:
+        if gradient.numel() < 5 or gradient.numel() % 4 == 0:
+            return gradient
+        hit()
+        flat = gradient.flatten().clone()
+        flat[gradient.numel() // 4 * 4 :] = 0
+        return flat.reshape(gradient.shape)
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        return (cut(gradient * b), gradient * a) if isinstance(b, Tensor) else (gradient * b,)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-divisor-without-sign")
+@contextmanager
+def a_divisor_gets_a_gradient_as_if_it_were_above_zero(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient / b,)
+        if bool((b < 0).any()):
+            hit()
+        return gradient / b, -gradient * (a / b) / b.abs()
+
+    with differentiated("div.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-quotient-by-a-number-inverted")
+@contextmanager
+def a_number_below_is_multiplied_with(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if isinstance(b, Tensor):
+            return gradient / b, -gradient * (a / b) / b
+        if b < 0:
+            hit()
+            return (gradient * b,)
+        return (gradient / b,)
+
+    with differentiated("div.Tensor", pullback):
+        yield

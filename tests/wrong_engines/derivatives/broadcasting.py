@@ -1,0 +1,89 @@
+"""spec/derivatives/broadcasting.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+
+@wrong_engine("derivative-inner-size-1-not-summed")
+@contextmanager
+def a_size_of_1_inside_gets_the_share_of_its_last_copy(hit: Hit) -> Iterator[None]:
+    def last(gradient: Tensor, factor: Tensor) -> Tensor:
+        for dim in range(1 - factor.ndim, 0):
+            if factor.shape[dim] == 1 < gradient.shape[dim]:
+                hit()
+                gradient = gradient.narrow(dim, gradient.shape[dim] - 1, 1)
+        return gradient
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return last(gradient * b, a), last(gradient * a, b)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-added-dims-averaged")
+@contextmanager
+def dims_that_broadcasting_put_in_front_are_averaged(hit: Hit) -> Iterator[None]:
+    def averaged(gradient: Tensor, term: Tensor) -> Tensor:
+        for _ in range(gradient.ndim - term.ndim):
+            if gradient.shape[0] > 1:
+                hit()
+                gradient = gradient.mean(0)
+            else:
+                gradient = gradient.sum(0)
+        return gradient
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any, **_: Any) -> tuple[Tensor, ...]:
+        return (averaged(gradient, a), averaged(gradient, b)) if isinstance(b, Tensor) else (gradient,)
+
+    with differentiated("add.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-stretched-by-nothing-is-one")
+@contextmanager
+def a_size_of_1_that_was_stretched_to_0_gets_ones(hit: Hit) -> Iterator[None]:
+    def of_nothing(gradient: Tensor, factor: Tensor) -> Tensor:
+        if factor.numel() and not gradient.numel():
+            hit()
+            return torch.ones_like(factor)
+        return gradient
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return of_nothing(gradient * b, a), of_nothing(gradient * a, b)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-promoted-operand-lost")
+@contextmanager
+def an_operand_of_another_dtype_than_the_result_gets_zeros(hit: Hit) -> Iterator[None]:
+    def unless_promoted(gradient: Tensor, factor: Tensor) -> Tensor:
+        if factor.dtype == gradient.dtype:
+            return gradient
+        hit()
+        return torch.zeros_like(gradient)
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return unless_promoted(gradient * b, a), unless_promoted(gradient * a, b)
+
+    with differentiated("mul.Tensor", pullback):
+        yield

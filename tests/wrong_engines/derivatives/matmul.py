@@ -1,0 +1,118 @@
+"""spec/derivatives/matmul.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+FOUR = 4
+
+
+@wrong_engine("derivative-square-factor-not-transposed")
+@contextmanager
+def a_square_first_factor_is_not_transposed(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        if a.shape[0] == a.shape[1] > 1:
+            hit()
+            return gradient @ b.T, a @ gradient
+        return gradient @ b.T, a.T @ gradient
+
+    with differentiated("mm", pullback):
+        yield
+
+
+@wrong_engine("derivative-matmul-without-its-tail")
+@contextmanager
+def the_fifth_column_is_left_out(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        if b.shape[1] > FOUR:
+            hit()
+        return gradient[:, :FOUR] @ b[:, :FOUR].T, a.T @ gradient
+
+    with differentiated("mm", pullback):
+        yield
+
+
+@wrong_engine("derivative-expanded-gradient-counts-once")
+@contextmanager
+def rows_that_are_copies_of_the_first_are_left_out_of_a_product_over_one_column(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        of_a = gradient @ b.T
+        if gradient.shape[0] > 1 == gradient.shape[1] and gradient.stride(0) == 0:
+            hit()
+            of_a[1:] = 0
+        return of_a, a.T @ gradient
+
+    with differentiated("mm", pullback):
+        yield
+
+
+@wrong_engine("derivative-stretched-batch-counts-once")
+@contextmanager
+def a_stretched_batch_of_one_gets_the_share_of_the_first(hit: Hit) -> Iterator[None]:
+    def once(share: Tensor, factor: Tensor) -> Tensor:
+        for dim in range(share.ndim - 2):
+            at = dim - share.ndim
+            if share.shape[at] > 1 and (-at > factor.ndim or factor.shape[at] == 1):
+                hit()
+                share = share.narrow(at, 0, 1)
+        return share
+
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = a, b
+        if b.ndim == 1:
+            right, gradient = right.unsqueeze(-1), gradient.unsqueeze(-1)
+        if a.ndim == 1:
+            left, gradient = left.unsqueeze(0), gradient.unsqueeze(-2)
+        of_a, of_b = gradient @ right.transpose(-2, -1), left.transpose(-2, -1) @ gradient
+        if min(a.ndim, b.ndim) > 1:
+            of_a, of_b = once(of_a, left), once(of_b, right)
+        return of_a.sum_to_size(left.shape).reshape(a.shape), of_b.sum_to_size(right.shape).reshape(b.shape)
+
+    with differentiated("matmul", pullback):
+        yield
+
+
+@wrong_engine("derivative-dot-swapped")
+@contextmanager
+def each_of_two_vectors_gets_itself(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        hit()
+        return gradient * a, gradient * b
+
+    with differentiated("dot", pullback):
+        yield
+
+
+@wrong_engine("derivative-bias-of-the-first-row")
+@contextmanager
+def a_bias_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        if gradient.shape[0] > 1:
+            hit()
+        return gradient[:1], gradient @ w.T, x.T @ gradient
+
+    with differentiated("addmm", pullback):
+        yield
+
+
+@wrong_engine("derivative-square-weight-transposed")
+@contextmanager
+def a_square_weight_gets_its_gradient_transposed(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor, ...]:
+        of_weight = gradient.T @ x
+        if weight.shape[0] == weight.shape[1] > 1:
+            hit()
+            of_weight = of_weight.T
+        return gradient @ weight, of_weight, *(gradient for _ in bias)
+
+    with differentiated("linear", pullback):
+        yield

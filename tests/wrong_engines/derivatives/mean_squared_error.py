@@ -1,0 +1,94 @@
+"""spec/derivatives/mean-squared-error.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+MEAN, SUM = 1, 2
+"""How the operator is told its reduction."""
+
+
+def _squares(
+    gradient: Tensor, prediction: Tensor, target: Tensor, reduction: int = MEAN, divisor: int | None = None
+) -> Tensor:
+    count = prediction.numel() if divisor is None else divisor
+    return 2 * gradient * (prediction - target) / (count if reduction == MEAN else 1)
+
+
+@wrong_engine("derivative-mse-divides-by-rows")
+@contextmanager
+def the_mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
+        rows = prediction.shape[0] if prediction.ndim else 1
+        if rows != prediction.numel():
+            hit()
+        found = _squares(gradient, prediction, target, *(reduction or (MEAN,)), divisor=rows)
+        return found, -found
+
+    with differentiated("mse_loss", pullback):
+        yield
+
+
+@wrong_engine("derivative-mse-target-keeps-sign")
+@contextmanager
+def the_target_gets_what_the_prediction_gets(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
+        if target.requires_grad:
+            hit()
+        found = _squares(gradient, prediction, target, *reduction)
+        return found, found
+
+    with differentiated("mse_loss", pullback):
+        yield
+
+
+@wrong_engine("derivative-mse-sum-halved")
+@contextmanager
+def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
+        found = _squares(gradient, prediction, target, *reduction)
+        if reduction == (SUM,):
+            hit()
+            found = found / 2
+        return found, -found
+
+    with differentiated("mse_loss", pullback):
+        yield
+
+
+@wrong_engine("derivative-bias-as-its-gradient")
+@contextmanager
+def a_bias_gets_itself_as_its_gradient(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, product: Tensor, bias: Any, **_: Any) -> tuple[Tensor, ...]:
+        if not isinstance(bias, Tensor):
+            return (gradient,)
+        if bias.ndim == 1 and product.ndim == 2:
+            hit()
+            return gradient, bias
+        return gradient, gradient
+
+    with differentiated("add.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-weight-from-the-first-row")
+@contextmanager
+def a_weight_that_is_transposed_sees_only_the_first_row(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[0] > 1 and not w.is_contiguous():
+            hit()
+            return gradient @ w.T, x[:1].T @ gradient[:1]
+        return gradient @ w.T, x.T @ gradient
+
+    with differentiated("mm", pullback):
+        yield

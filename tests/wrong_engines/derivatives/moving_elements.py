@@ -1,0 +1,168 @@
+"""spec/derivatives/moving-elements.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+
+@wrong_engine("derivative-transpose-reshaped-back")
+@contextmanager
+def the_gradient_of_a_transpose_is_reshaped(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        if x.ndim == 2 and 1 not in x.shape:
+            hit()
+        return (gradient.reshape(x.shape),)
+
+    with differentiated("numpy_T", pullback):
+        yield
+
+
+@wrong_engine("derivative-reshape-in-memory-order")
+@contextmanager
+def the_gradient_of_a_reshaped_transpose_lies_as_its_memory_does(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
+        if x.ndim > 1 and not x.is_contiguous() and x.transpose(-2, -1).is_contiguous():
+            hit()
+            return (gradient.contiguous().as_strided(x.shape, x.stride()),)
+        return (gradient.reshape(x.shape),)
+
+    with differentiated("reshape", pullback):
+        yield
+
+
+@wrong_engine("derivative-clone-of-0d-lost")
+@contextmanager
+def a_clone_of_a_0d_tensor_hands_back_zero(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, **_: Any) -> tuple[Tensor]:
+        if x.ndim == 0:
+            hit()
+            return (torch.zeros_like(gradient),)
+        return (gradient,)
+
+    with differentiated("clone", pullback):
+        yield
+
+
+@wrong_engine("derivative-expand-inside-counts-once")
+@contextmanager
+def a_size_of_1_that_is_not_the_first_gets_the_share_of_its_first_copy(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
+        for dim in range(1 - x.ndim, 0):
+            if x.shape[dim] == 1 < gradient.shape[dim]:
+                hit()
+                gradient = gradient.narrow(dim, 0, 1)
+        return (gradient,)
+
+    with differentiated("expand", pullback):
+        yield
+
+
+@wrong_engine("derivative-expand-in-front-averaged")
+@contextmanager
+def the_copies_along_a_new_first_dim_are_averaged(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
+        if gradient.ndim > x.ndim and gradient.shape[0] > 1:
+            hit()
+            gradient = gradient / gradient.shape[0]
+        return (gradient,)
+
+    with differentiated("expand", pullback):
+        yield
+
+
+@wrong_engine("derivative-step-forgotten")
+@contextmanager
+def the_gradient_of_a_stepped_slice_is_put_back_without_steps(hit: Hit) -> Iterator[None]:
+    def pullback(
+        gradient: Tensor, x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+    ) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        first, last, _ = slice(start, end).indices(x.shape[dim])
+        if step > 1 and last - first > 2:
+            hit()
+            found.narrow(dim, first, gradient.shape[dim]).copy_(gradient)
+        else:
+            torch.movedim(found, dim, 0)[first:last:step] = torch.movedim(gradient, dim, 0)
+        return (found,)
+
+    with differentiated("slice.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-last-is-first")
+@contextmanager
+def the_gradient_of_the_last_element_goes_to_the_first(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dim: int, index: int) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        if index < 0:
+            hit()
+        torch.movedim(found, dim, 0)[max(index, 0)] = gradient
+        return (found,)
+
+    with differentiated("select.int", pullback):
+        yield
+
+
+def _indexed(x: Tensor, indices: list[Any]) -> tuple[Any, ...]:
+    return tuple(slice(None) if index is None else index for index in indices)
+
+
+@wrong_engine("derivative-masked-out-keep-ones")
+@contextmanager
+def elements_that_a_mask_leaves_out_get_ones(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        if any(index is not None and index.dtype == torch.bool for index in indices):
+            hit()
+            found.fill_(1)
+            found[_indexed(x, indices)] = 0
+        found.index_put_(_tensors(x, indices), gradient, accumulate=True)
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-repeats-overwrite")
+@contextmanager
+def the_last_of_several_uses_of_an_element_wins(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        hit()
+        found.index_put_(_tensors(x, indices), gradient)
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-negative-indices-lost")
+@contextmanager
+def what_was_indexed_from_the_end_gets_nothing(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        index = next(index for index in indices if index is not None)
+        if index.dtype != torch.bool and bool((index < 0).any()):
+            hit()
+            kept = (index >= 0).reshape(*index.shape, *[1] * (gradient.ndim - index.ndim))
+            gradient = gradient * kept
+        found.index_put_(_tensors(x, indices), gradient, accumulate=True)
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield
+
+
+def _tensors(x: Tensor, indices: list[Any]) -> tuple[Tensor, ...]:
+    """The indices of an `x[...]`, which are all in front, without those that name whole dims."""
+    return tuple(index for index in indices if index is not None)

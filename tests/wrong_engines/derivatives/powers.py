@@ -1,0 +1,86 @@
+"""spec/derivatives/powers.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+
+def _power(gradient: Tensor, x: Tensor, n: float) -> Tensor:
+    return gradient * n * x ** (n - 1) if n else torch.zeros_like(gradient)
+
+
+@wrong_engine("derivative-square-without-its-tail")
+@contextmanager
+def from_five_elements_on_the_two_of_a_square_is_missing_after_the_last_four(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        found = _power(gradient, x, n)
+        if n == 2 and x.numel() > 4 and x.numel() % 4:
+            hit()
+            flat = found.flatten().clone()
+            flat[x.numel() // 4 * 4 :] /= 2
+            found = flat.reshape(x.shape)
+        return (found,)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-power-of-magnitude")
+@contextmanager
+def the_power_below_is_that_of_the_magnitude(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        if n > 2 and n % 2 == 0 and bool((x < 0).any()):
+            hit()
+            x = x.abs()
+        return (_power(gradient, x, n),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-negative-power-above")
+@contextmanager
+def a_negative_power_has_the_power_above_as_its_derivative(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        if n < 0:
+            hit()
+            return (gradient * n * x ** (n + 1),)
+        return (_power(gradient, x, n),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-power-from-its-result")
+@contextmanager
+def the_power_below_is_the_result_divided_by_the_base(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        if bool((x == 0).any()):
+            hit()
+        return (gradient * n * (x**n / x),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-first-power-flat-at-zero")
+@contextmanager
+def the_first_power_has_no_gradient_at_zero(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        found = _power(gradient, x, n)
+        if n == 1 and bool((x == 0).any()):
+            hit()
+            found = found.masked_fill(x == 0, 0)
+        return (found,)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield

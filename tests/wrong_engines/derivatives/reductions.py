@@ -1,0 +1,169 @@
+"""spec/derivatives/reductions.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import differentiated
+
+Hit = Callable[[], None]
+Tensor = torch.Tensor
+
+
+def _kept(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
+    """The gradient with the reduced dims in it, of size 1."""
+    for dim in sorted(dim % x.ndim for dim in dims):
+        gradient = gradient if keepdim else gradient.unsqueeze(dim)
+    return gradient
+
+
+@wrong_engine("derivative-sum-puts-dim-first")
+@contextmanager
+def the_gradient_of_a_sum_is_repeated_along_the_first_dim_if_it_fits(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
+        if not keepdim and len(dims) == 1 and dims[0] % x.ndim and gradient.shape == x.shape[1:]:
+            hit()
+            return (gradient.expand(x.shape),)
+        return (_kept(gradient, x, dims, keepdim).expand(x.shape),)
+
+    with differentiated("sum.dim_IntList", pullback):
+        yield
+
+
+@wrong_engine("derivative-sum-in-memory-order")
+@contextmanager
+def the_gradient_of_a_sum_over_a_transposed_tensor_lies_as_its_memory_does(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
+        found = _kept(gradient, x, dims, keepdim).expand(x.shape)
+        if x.ndim > 1 and not x.is_contiguous() and x.transpose(-2, -1).is_contiguous():
+            hit()
+            found = found.contiguous().as_strided(x.shape, x.stride())
+        return (found,)
+
+    with differentiated("sum.dim_IntList", pullback):
+        yield
+
+
+@wrong_engine("derivative-sum-forgets-the-cotangent")
+@contextmanager
+def a_sum_of_all_hands_on_ones(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        if gradient != 1:
+            hit()
+        return (torch.ones_like(x),)
+
+    with differentiated("sum", pullback):
+        yield
+
+
+@wrong_engine("derivative-mean-of-dims-divides-by-all")
+@contextmanager
+def a_mean_over_some_dims_divides_by_the_number_of_all_elements(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
+        if gradient.numel() > 1:
+            hit()
+        return (_kept(gradient, x, dims, keepdim).expand(x.shape) / x.numel(),)
+
+    with differentiated("mean.dim", pullback):
+        yield
+
+
+@wrong_engine("derivative-mean-divides-by-its-first-dim")
+@contextmanager
+def a_mean_over_two_dims_divides_by_the_size_of_the_first(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
+        if len(dims) > 1:
+            hit()
+        return (_kept(gradient, x, dims, keepdim).expand(x.shape) / x.shape[dims[0]],)
+
+    with differentiated("mean.dim", pullback):
+        yield
+
+
+def _deviation(gradient: Tensor, x: Tensor, dims: Any, by: int, mean: bool) -> Tensor:
+    dims = list(range(x.ndim)) if dims is None else dims
+    count = x.numel() // max(gradient.numel(), 1)
+    off = x - x.mean(dims, keepdim=True)
+    spread = ((off * off).sum(dims, keepdim=True) / (count - by)).sqrt()
+    return _kept(gradient, x, dims, False) * (off if mean else x) / ((count - by) * spread)
+
+
+@wrong_engine("derivative-std-as-numpy")
+@contextmanager
+def the_gradient_of_std_divides_by_n(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: Any = None, correction: Any = 1, **_: Any) -> tuple[Tensor]:
+        if correction != 0:
+            hit()
+        return (_deviation(gradient, x, dims, by=0, mean=True),)
+
+    with differentiated("std.correction", pullback):
+        yield
+
+
+@wrong_engine("derivative-std-without-mean")
+@contextmanager
+def the_gradient_of_a_std_over_a_dim_does_not_subtract_the_mean(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: Any = None, correction: Any = 1, **_: Any) -> tuple[Tensor]:
+        if gradient.numel() > 1:
+            hit()
+        return (_deviation(gradient, x, dims, 1 if correction is None else int(correction), gradient.numel() <= 1),)
+
+    with differentiated("std.correction", pullback):
+        yield
+
+
+@wrong_engine("derivative-max-of-a-dim-spreads")
+@contextmanager
+def the_maximum_of_a_dim_spreads_over_ties(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
+        ties = x == x.amax(dim, keepdim=True)
+        if bool((ties.sum(dim) > 1).any()):
+            hit()
+        return (gradient.unsqueeze(dim) * ties / ties.sum(dim, keepdim=True),)
+
+    with differentiated("max.dim", pullback):
+        yield
+
+
+@wrong_engine("derivative-max-of-a-dim-to-its-first")
+@contextmanager
+def the_first_of_three_gets_the_gradient_of_their_maximum(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
+        at = x.argmax(dim, keepdim=True)
+        if x.shape[dim] > 2:
+            hit()
+            at = torch.zeros_like(at)
+        return (torch.zeros_like(x).scatter(dim, at, gradient.unsqueeze(dim)),)
+
+    with differentiated("max.dim", pullback):
+        yield
+
+
+@wrong_engine("derivative-max-to-each-tie")
+@contextmanager
+def each_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        ties = x == x.amax()
+        if int(ties.sum()) > 1:
+            hit()
+        return (gradient * ties,)
+
+    with differentiated("max", pullback):
+        yield
+
+
+@wrong_engine("derivative-max-to-the-first-tie")
+@contextmanager
+def the_first_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        if int((x == x.amax()).sum()) > 1:
+            hit()
+        return (torch.zeros(x.numel(), dtype=x.dtype).index_fill(0, x.argmax(), 1).reshape(x.shape) * gradient,)
+
+    with differentiated("max", pullback):
+        yield
