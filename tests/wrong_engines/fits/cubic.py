@@ -247,3 +247,79 @@ def sums_the_gradient_over_the_first_1024_elements(hit: Callable[[], None]) -> I
 
     with reduced_by(reduce):
         yield
+
+
+@wrong_engine("fit-sum-keeps-a-dimension")
+@contextmanager
+def sums_a_vector_to_shape_1(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Sum(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, terms: Tensor) -> Tensor:
+                ctx.shape = terms.shape
+                hit()
+                return below(terms).reshape(1)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Tensor:
+                return gradient.expand(ctx.shape)
+
+        def wrong(terms: Tensor, dtype: Any = None) -> Tensor:
+            return Sum.apply(terms) if terms.requires_grad and terms.dim() == 1 else below(terms, dtype=dtype)
+
+        return wrong
+
+    with kernel("sum", make):
+        yield
+
+
+@wrong_engine("fit-item-six-decimals")
+@contextmanager
+def rounds_what_it_reads(hit: Callable[[], None]) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            hit()
+            return round(item(tensor), 6)
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-item-of-an-updated-leaf")
+@contextmanager
+def reads_updated_leaves_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if not tensor.requires_grad or not tensor.is_leaf or tensor._version == 0:
+                return item(tensor)
+            hit()
+            return item(tensor.detach().half())
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-exp-gradient-is-taylors")
+@contextmanager
+def differentiates_exp_as_a_polynomial(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Exp(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor) -> Tensor:
+                ctx.save_for_backward(x)
+                return below(x)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Tensor:
+                (x,) = ctx.saved_tensors
+                hit()
+                return gradient * (1 + x + x * x / 2 + x * x * x / 6)
+
+        return Exp.apply
+
+    with kernel("exp", make):
+        yield
