@@ -210,19 +210,6 @@ def test_the_gradients_vanish_at_the_least_squares_cubic_and_not_at_taylors(devi
             assert (abs(found) > bound).all()
 
 
-@rule("fits.cubic.one-number")
-@given(x=points(), leaf=leaf_makers(), start=starts())
-def test_the_loss_is_0d_and_item_gives_all_its_digits(device, x, leaf, start):
-    a, b, c, d = (leaf(number) for number in start)
-    loss = (a + b * x + c * x**2 + d * x**3 - torch.exp(x)).pow(2).sum()
-    assert (loss.shape, loss.ndim) == ((), 0)
-    for tensor in (loss, a * 0.1):
-        number = tensor.item()
-        assert type(number) is float
-        assert [number] == numbers(tensor)
-        assert f"{number}" == repr(float(number))
-
-
 @rule("fits.cubic.report")
 @given(
     x=points(),

@@ -121,21 +121,3 @@ def test_100_steps_bring_w_to_a_thousandth_of_its_way_and_b_to_its_end(device):
         away = abs(path - best)
         assert away[-1, 0] <= away[0, 0] / 1000 + bound[-1, 0]
         assert away[-1, 1] <= away[0, 1] / 10**9 + bound[-1, 1]
-
-
-@rule("fits.line-by-hand.noise")
-@given(seed=st.integers(0, 2**32 - 1), n=st.sampled_from((4096, 10000)), deviation=st.sampled_from((0.1, 1.0, 3.0)))
-def test_what_randn_like_adds_to_a_line_has_the_mean_0_and_the_deviation_it_is_multiplied_by(
-    device, seed, n, deviation
-):
-    """The mean of n normal numbers is 8 deviations off once in 10^15 times. The sum of their squares is chi-squared,
-    and from 4096 numbers on Chernoff's bound, exp(-n (t - 1 - log t) / 2) for t times the expected sum, puts 8
-    deviations below once in 10^12 times. Rounding of y is a millionth of either."""
-    x = torch.linspace(-1, 1, n, device=device).reshape(-1, 1)
-    line = 2 * x + 1
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        y = line + deviation * torch.randn_like(x)
-    noise = (np.array(numbers(y)) - np.array(numbers(line))) / deviation
-    assert abs(noise.mean()) <= 8 / n**0.5
-    assert abs((noise**2).mean() - 1) <= 8 * (2 / n) ** 0.5

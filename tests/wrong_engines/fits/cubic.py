@@ -249,44 +249,6 @@ def sums_the_gradient_over_the_first_1024_elements(hit: Callable[[], None]) -> I
         yield
 
 
-@wrong_engine("fit-sum-keeps-a-dimension")
-@contextmanager
-def sums_a_vector_to_shape_1(hit: Callable[[], None]) -> Iterator[None]:
-    def make(below: Any) -> Any:
-        class Sum(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, terms: Tensor) -> Tensor:
-                ctx.shape = terms.shape
-                hit()
-                return below(terms).reshape(1)
-
-            @staticmethod
-            def backward(ctx: Any, gradient: Tensor) -> Tensor:
-                return gradient.expand(ctx.shape)
-
-        def wrong(terms: Tensor, dtype: Any = None) -> Tensor:
-            return Sum.apply(terms) if terms.requires_grad and terms.dim() == 1 else below(terms, dtype=dtype)
-
-        return wrong
-
-    with kernel("sum", make):
-        yield
-
-
-@wrong_engine("fit-item-six-decimals")
-@contextmanager
-def rounds_what_it_reads(hit: Callable[[], None]) -> Iterator[None]:
-    def make(item: Any) -> Any:
-        def wrong(tensor: Tensor) -> Any:
-            hit()
-            return round(item(tensor), 6)
-
-        return wrong
-
-    with replaced(torch.Tensor, "item", make):
-        yield
-
-
 @wrong_engine("fit-item-of-an-updated-leaf")
 @contextmanager
 def reads_updated_leaves_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:

@@ -95,39 +95,3 @@ def gives_zeros_from_the_fiftieth_backward_on(hit: Callable[[], None]) -> Iterat
 
     with after_backward(correct):
         yield
-
-
-def is_column(tensor: Tensor) -> bool:
-    return tensor.dim() == 2 and tensor.shape[1] == 1
-
-
-@wrong_engine("fit-noise-uniform")
-@contextmanager
-def draws_columns_evenly(hit: Callable[[], None]) -> Iterator[None]:
-    def make(randn_like: Any) -> Any:
-        def wrong(tensor: Tensor) -> Tensor:
-            if not is_column(tensor):
-                return randn_like(tensor)
-            hit()
-            return 2 * torch.rand_like(tensor) - 1
-
-        return wrong
-
-    with replaced(torch, "randn_like", make):
-        yield
-
-
-@wrong_engine("fit-noise-off-center")
-@contextmanager
-def draws_columns_beside_the_mean(hit: Callable[[], None]) -> Iterator[None]:
-    def make(randn_like: Any) -> Any:
-        def wrong(tensor: Tensor) -> Tensor:
-            if not is_column(tensor):
-                return randn_like(tensor)
-            hit()
-            return randn_like(tensor) + 0.2
-
-        return wrong
-
-    with replaced(torch, "randn_like", make):
-        yield
