@@ -22,8 +22,6 @@ from tests.oracles.descent import (
 )
 
 TAYLOR = (1, 1, 1 / 2, 1 / 6)
-TWO_THOUSAND_POINTS = Expression("torch.linspace(-1, 1, 2000, device=device)")
-NUMBER = Expression("lambda number: torch.tensor(number, device=device, requires_grad=True)")
 
 SIZES = st.shared(st.sampled_from((1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 32, 33, 64, 65)), key="number of points")
 DTYPES = st.shared(st.sampled_from(("torch.float32", "torch.float64")), key="dtype")
@@ -40,6 +38,8 @@ LEAVES = (
     "lambda number: torch.nn.Parameter(torch.tensor(number, dtype={dtype}, device=device))",
 )
 CLEARINGS = ("lambda leaf: setattr(leaf, 'grad', None)", "lambda leaf: leaf.grad.zero_()")
+TWO_THOUSAND_POINTS = Expression("torch.linspace(-1, 1, 2000, device=device)")
+NUMBER = Expression("lambda number: torch.tensor(number, device=device, requires_grad=True)")
 
 
 def written(form: str, dtype: str, n: int = 1) -> Expression:
