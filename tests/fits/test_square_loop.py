@@ -24,8 +24,8 @@ LEAVES = (
 UPDATES = (
     "lambda w, rate: w.data.sub_(rate * w.grad.data)",
     "lambda w, rate: w.data.__isub__(rate * w.grad)",
-    "lambda w, rate: torch.no_grad()(w.__isub__)(rate * w.grad)",
-    "lambda w, rate: torch.optim.SGD([w], lr=rate).step()",
+    "lambda w, rate: torch.no_grad()(w.sub_)(rate * w.grad)",
+    "lambda w, rate: w.detach().sub_(w.grad, alpha=rate)",
 )
 TEN = Expression("torch.tensor(10.0, device=device, requires_grad=True)")
 BY_DATA = Expression(UPDATES[0])
