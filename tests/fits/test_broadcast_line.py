@@ -6,17 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression
-from tests.inputs.lines import columns, quarters, stable_rates
+from tests.inputs.lines import columns, stable_rates, starts, targets
 from tests.oracles import numbers
 from tests.oracles.descent import descent, descent_bound, losses, losses_bound, rows_of_a_line
-
-NOISES = ("lambda x: torch.sin(9 * x) / 10", "lambda x: x * x", "lambda x: 0 * x")
-
-
-def noises() -> st.SearchStrategy[Expression]:
-    """What a target has beside its line, by a formula."""
-    return st.sampled_from(NOISES).map(Expression)
 
 
 def fit(x, y, start, rate, steps):
@@ -50,17 +42,17 @@ def all_pairs(x, y):
 
 
 @rule("fits.broadcast-line.all-pairs")
-@given(x=columns(), noise=noises(), line=st.tuples(quarters(), quarters()), start=st.tuples(quarters(), quarters()))
-def test_the_loss_is_the_mean_over_all_pairs_of_a_prediction_and_a_target(device, x, noise, line, start):
-    y = line[0] * x + line[1] + noise(x)
+@given(x=columns(), target=targets(), start=starts())
+def test_the_loss_is_the_mean_over_all_pairs_of_a_prediction_and_a_target(device, x, target, start):
+    y = target(x)
     w, b = (torch.tensor([number], dtype=x.dtype, device=device) for number in start)
     prediction, n = x @ w + b, len(x)
     difference = prediction - y
     loss = (difference**2).mean()
     assert (prediction.shape, y.shape, difference.shape, loss.shape) == ((n,), (n, 1), (n, n), ())
 
-    points, target, eps = np.array(numbers(x)), np.array(numbers(y)), torch.finfo(x.dtype).eps
-    expected = ((start[0] * points + start[1] - target.mean()) ** 2).mean() + target.var()
+    points, heights, eps = np.array(numbers(x)), np.array(numbers(y)), torch.finfo(x.dtype).eps
+    expected = ((start[0] * points + start[1] - heights.mean()) ** 2).mean() + heights.var()
     rows, targets = all_pairs(x, y)
     bound = losses_bound(rows, targets, np.array([start]), eps, np.zeros((1, 2))) / n**2
     assert abs(loss.item() - expected) <= bound[0]
@@ -69,14 +61,13 @@ def test_the_loss_is_the_mean_over_all_pairs_of_a_prediction_and_a_target(device
 @rule("fits.broadcast-line.learns-the-mean")
 @given(
     x=columns(),
-    noise=noises(),
-    line=st.tuples(quarters(), quarters()),
-    start=st.tuples(quarters(), quarters()),
+    target=targets(),
+    start=starts(),
     rate=stable_rates(),
     steps=st.integers(1, 5),
 )
-def test_every_step_goes_towards_a_slope_of_nothing(device, x, noise, line, start, rate, steps):
-    y = line[0] * x + line[1] + noise(x)
+def test_every_step_goes_towards_a_slope_of_nothing(device, x, target, start, rate, steps):
+    y = target(x)
     path, heights = fit(x, y, start, rate, steps)
     expected, eps, pairs = towards_the_mean(x, y, start, rate, steps), torch.finfo(x.dtype).eps, len(x) ** 2
     off = descent_bound(*all_pairs(x, y), expected, rate / pairs, eps)

@@ -6,18 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression
-from tests.inputs.lines import columns, quarters, stable_rates
+from tests.inputs.lines import columns, stable_rates, starts, targets
 from tests.oracles import numbers
 from tests.oracles.descent import descent, descent_bound, least_squares, losses, losses_bound, rows_of_a_line
 
-NOISES = ("lambda x: torch.sin(9 * x) / 10", "lambda x: x * x", "lambda x: 0 * x")
 CLEARINGS = ("before forward", "after forward", "after step")
-
-
-def noises() -> st.SearchStrategy[Expression]:
-    """What a target has beside its line, by a formula."""
-    return st.sampled_from(NOISES).map(Expression)
 
 
 def train(x, y, start, rate, passes, clearing="after forward", set_to_none=True):
@@ -55,16 +48,15 @@ def foretold(x, y, start, rate, passes):
 @rule("fits.line-module.closed-form")
 @given(
     x=columns(),
-    noise=noises(),
-    line=st.tuples(quarters(), quarters()),
-    start=st.tuples(quarters(), quarters()),
+    target=targets(),
+    start=starts(),
     rate=stable_rates(),
     passes=st.integers(1, 5),
     clearing=st.sampled_from(CLEARINGS),
     set_to_none=st.booleans(),
 )
-def test_every_pass_is_a_step_of_gradient_descent(device, x, noise, line, start, rate, passes, clearing, set_to_none):
-    y = line[0] * x + line[1] + noise(x)
+def test_every_pass_is_a_step_of_gradient_descent(device, x, target, start, rate, passes, clearing, set_to_none):
+    y = target(x)
     path, _ = train(x, y, start, rate, passes, clearing, set_to_none)
     expected, bound, _, _ = foretold(x, y, start, rate, passes)
     assert (abs(path - expected) <= bound).all()
@@ -73,17 +65,16 @@ def test_every_pass_is_a_step_of_gradient_descent(device, x, noise, line, start,
 @rule("fits.line-module.report")
 @given(
     x=columns(),
-    noise=noises(),
-    line=st.tuples(quarters(), quarters()),
-    start=st.tuples(quarters(), quarters()),
+    target=targets(),
+    start=starts(),
     rate=stable_rates(),
     passes=st.integers(2, 6),
     every=st.integers(1, 3),
 )
 def test_a_line_after_every_few_passes_shows_the_loss_from_before_the_step(
-    device, x, noise, line, start, rate, passes, every
+    device, x, target, start, rate, passes, every
 ):
-    y = line[0] * x + line[1] + noise(x)
+    y = target(x)
     _, reported = train(x, y, start, rate, passes)
     lines = {k: f"{loss:.4f}" for k, loss in enumerate(reported, start=1) if k % every == 0}
     assert list(lines) == list(range(every, passes + 1, every))
