@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression
+from tests.inputs import Expression, leaves
 from tests.oracles import numbers
 from tests.oracles.descent import (
     descent,
@@ -40,6 +40,8 @@ LEAVES = (
     "lambda number: torch.nn.Parameter(torch.tensor(number, dtype={dtype}, device=device))",
 )
 CLEARINGS = ("lambda leaf: setattr(leaf, 'grad', None)", "lambda leaf: leaf.grad.zero_()")
+TWO_THOUSAND_POINTS = Expression("torch.linspace(-1, 1, 2000, device=device)")
+NUMBER = Expression("lambda number: torch.tensor(number, device=device, requires_grad=True)")
 
 
 def written(form: str, dtype: str, n: int = 1) -> Expression:
@@ -106,6 +108,25 @@ def fit(x, y, coefficients, rate, steps, clear):
                     coefficient -= rate * coefficient.grad
                     clear(coefficient)
     return np.array(path), np.array(heights)
+
+
+def report(x, y, coefficients, rate, steps, every):
+    """The lines of a loop that prints before backward, in every so many-th step, by the number of the step."""
+    a, b, c, d = coefficients
+    lines, first = {}, 1.0
+    for step in range(steps):
+        loss = (a + b * x + c * x**2 + d * x**3 - y).pow(2).sum()
+        if step == 0:
+            first = loss.item()
+        if step % every == every - 1:
+            shown = [loss.item() / first, *[coefficient.item() for coefficient in coefficients]]
+            lines[step] = f"{step:4d}" + "".join(f"{number:10.6f}" for number in shown)
+        loss.backward()
+        with torch.no_grad():
+            for coefficient in coefficients:
+                coefficient -= rate * coefficient.grad
+                coefficient.grad = None
+    return lines
 
 
 @rule("fits.cubic.closed-form")
@@ -201,6 +222,52 @@ def test_the_gradients_vanish_at_the_least_squares_cubic_and_not_at_taylors(devi
         assert (abs(found - gradient(powers, target, held)) / bound).max() <= 1
         if cubic is TAYLOR:
             assert (abs(found) > bound).all()
+
+
+@rule("fits.cubic.report")
+@given(
+    x=points(),
+    leaf=leaf_makers(),
+    start=starts(),
+    rate=stable_rates(),
+    steps=st.integers(3, 7),
+    every=st.integers(2, 3),
+)
+@example(x=TWO_THOUSAND_POINTS, leaf=NUMBER, start=(0.5, 0.0, -1.5, 0.75), rate=1e-5, steps=300, every=100)
+def test_a_line_before_backward_shows_the_loss_of_the_coefficients_beside_it(
+    device, x, leaf, start, rate, steps, every
+):
+    y = torch.exp(x)
+    lines = report(x, y, [leaf(number) for number in start], rate, steps, every)
+    assert list(lines) == list(range(every - 1, steps, every))
+
+    powers, target, eps = rows_of_powers(np.array(numbers(x))), np.array(numbers(y)), torch.finfo(x.dtype).eps
+    path = descent(powers, target, np.array(start), rate, steps)
+    off = descent_bound(powers, target, path, rate, eps)
+    heights, above = losses(powers, target, path), losses_bound(powers, target, path, eps, off)
+    for step, line in lines.items():
+        assert line.startswith(f"{step:4d}")
+        shown = [float(line[end - 10 : end]) for end in range(14, 55, 10)]
+        assert line == f"{step:4d}" + "".join(f"{number:10.6f}" for number in shown)
+        ratio = heights[step] / heights[0]
+        bounds = [(above[step] + ratio * above[0]) / (heights[0] - above[0]), *off[step]]
+        for number, expected, bound in zip(shown, (ratio, *path[step]), bounds, strict=True):
+            assert round(expected - bound, 6) <= number <= round(expected + bound, 6)
+
+
+@rule("fits.cubic.taylor")
+@given(x=leaves(dtypes=st.sampled_from(("torch.float32", "torch.float64"))))
+@example(x=Expression("torch.zeros((), device=device, requires_grad=True)"))
+def test_exp_is_each_of_its_derivatives(device, x):
+    """Each derivative is that of the one before times 1, without rounding. At 0, exp is 1 up to the 3 eps that OpenCL,
+    the loosest of the published limits, allows it."""
+    y = torch.exp(x)
+    expected, derivative = numbers(y), y
+    for _ in range(3):
+        (derivative,) = torch.autograd.grad(derivative.sum(), x, create_graph=True)
+        assert numbers(derivative) == expected
+    at_zero = [number for number, point in zip(expected, numbers(x), strict=True) if point == 0]
+    assert all(abs(number - 1) <= 3 * torch.finfo(x.dtype).eps for number in at_zero)
 
 
 @rule("fits.cubic.long-run")

@@ -1,13 +1,17 @@
-"""Gradient descent on the sum of squares of a cubic, in closed form, and how far rounding can carry a run from it.
+"""Gradient descent on a sum of squares, in closed form, and how far rounding can carry a run from it.
 
-The sum of squares |A p - y|^2, where A has a row 1, x, x^2, x^3 for each point x, is quadratic in the coefficients p.
-Its gradient is 2 A^T (A p - y), so a step of rate r multiplies the distance of p from the least-squares cubic by the
-matrix I - 2 r A^T A. Along an eigenvector of 2 A^T A of eigenvalue h, a direction of curvature h, that is the number
-1 - r h. The rate is stable while no such number is larger than 1 in magnitude, that is up to 2 / (the largest h).
+The sum of squares |A p - y|^2, where A has a row for each point and a column for each coefficient (1, x, x^2, x^3 for a
+cubic, x, 1 for a line, 1 for a lone number), is quadratic in the coefficients p. Its gradient is 2 A^T (A p - y), so a
+step of rate r multiplies the distance of p from the least-squares solution by the matrix I - 2 r A^T A. Along an
+eigenvector of 2 A^T A of eigenvalue h, a direction of curvature h, that is the number 1 - r h. The rate is stable while
+no such number is larger than 1 in magnitude, that is up to 2 / (the largest h).
+
+The mean of n squares is their sum divided by n, and so a step of rate r on the mean is one of rate r / n on the sum.
 
 The bounds count roundings. An addition, a subtraction or a multiplication is off by at most half an eps of its
-result and counts as a whole one; the half to spare covers products of errors. The closed form is computed in float64
-and errs in the same way, so the eps of float64 is added to that of the run.
+result and counts as a whole one; the half to spare covers products of errors. A division, and a sum of n numbers in
+whatever order, count as one and as n - 1. The closed form is computed in float64 and errs in the same way, so the eps
+of float64 is added to that of the run.
 """
 
 from __future__ import annotations
@@ -24,32 +28,35 @@ DOUBLE = 2.0**-52
 POWER = 16
 """How many eps `x ** k` may be off: what OpenCL allows its `pow`, the loosest of the published limits."""
 
-EXACTLY = np.zeros(4)
-
 
 def rows_of_powers(x: Floats) -> Floats:
-    """The matrix A: for each point the row 1, x, x^2, x^3."""
+    """The matrix A of a cubic: for each point the row 1, x, x^2, x^3."""
     return np.vander(x, 4, increasing=True)
 
 
+def rows_of_a_line(x: Floats) -> Floats:
+    """The matrix A of w x + b: for each point the row x, 1."""
+    return np.vander(x, 2)
+
+
 def least_squares(a: Floats, y: Floats) -> Floats:
-    """The coefficients, constant first, of the cubic with the smallest sum of squares."""
+    """The coefficients with the smallest sum of squares; the shortest ones if there are many."""
     return np.linalg.lstsq(a, y, rcond=None)[0]
 
 
 def gradient(a: Floats, y: Floats, p: Floats) -> Floats:
-    """The derivatives of the sum of squares by the four coefficients."""
+    """The derivatives of the sum of squares by the coefficients."""
     return 2 * (a @ p - y) @ a
 
 
-def gradient_bound(a: Floats, y: Floats, p: Floats, eps: float, off: Floats = EXACTLY) -> Floats:
+def gradient_bound(a: Floats, y: Floats, p: Floats, eps: float, off: Floats | float = 0.0) -> Floats:
     """How far off the gradients can be at coefficients that are p, or away from p by up to `off`.
 
-    A residual takes up to four additions, a product and a power: POWER + 5 roundings of what enters it. Doubled (a
-    power again), multiplied by a power of x, summed over n points and multiplied by a rounded rate it takes another
-    n + 2 POWER + 5 of its own size.
+    A residual takes, in a cubic, up to four additions, a product and a power: POWER + 5 roundings of what enters it.
+    Doubled (a power again), multiplied by a power of x, summed over n points and multiplied by a rounded rate it takes
+    another n + 2 POWER + 5 of its own size. Simpler models, and division by a number of points, take fewer.
     """
-    sizes = abs(a)
+    sizes, off = abs(a), np.broadcast_to(off, p.shape)
     entering = sizes @ (abs(p) + off) + abs(y)
     residual = abs(a @ p - y) + sizes @ off
     bound: Floats = 2 * (eps + DOUBLE) * ((POWER + 5) * entering + (len(a) + 2 * POWER + 5) * residual) @ sizes
@@ -93,7 +100,7 @@ def descent_bound(a: Floats, y: Floats, path: Floats, rate: float, eps: float) -
     """
     curvatures, directions = np.linalg.eigh(2 * a.T @ a)
     factors, sizes = abs(1 - rate * curvatures), abs(directions)
-    along = np.full(4, 16 * DOUBLE * (abs(path[0]) + abs(least_squares(a, y))).sum())
+    along = np.full(len(curvatures), 16 * DOUBLE * (abs(path[0]) + abs(least_squares(a, y))).sum())
     bounds = [sizes @ along]
     for here, there in pairwise(path):
         added = rate * gradient_bound(a, y, here, eps, bounds[-1]) + (eps + DOUBLE) * abs(there)
@@ -125,8 +132,8 @@ def swing_bound(a: Floats, y: Floats, path: Floats, rate: float, eps: float) -> 
     coefficients as cos((m - 1/2) t) / cos(t / 2), less than 2.
     """
     sizes = abs(np.linalg.eigh(2 * a.T @ a)[1])
-    in_coefficients = np.full(4, 16 * DOUBLE * (abs(path[0]) + abs(least_squares(a, y))).sum())
-    in_sum = felt = np.zeros(4)
+    in_coefficients = np.full(len(sizes), 16 * DOUBLE * (abs(path[0]) + abs(least_squares(a, y))).sum())
+    in_sum = felt = np.zeros(len(sizes))
     bounds = [sizes @ (2 * in_coefficients)]
     for here, there in pairwise(path):
         moved = (eps + DOUBLE) * abs(there - here)

@@ -209,6 +209,44 @@ def clips_gradients_at_the_largest_half(hit: Callable[[], None]) -> Iterator[Non
         yield
 
 
+@wrong_engine("fit-item-of-an-updated-leaf")
+@contextmanager
+def reads_updated_leaves_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if not tensor.requires_grad or not tensor.is_leaf or tensor._version == 0:
+                return item(tensor)
+            hit()
+            return item(tensor.detach().half())
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-exp-gradient-is-taylors")
+@contextmanager
+def differentiates_exp_as_a_polynomial(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Exp(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor) -> Tensor:
+                ctx.save_for_backward(x)
+                return below(x)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Tensor:
+                (x,) = ctx.saved_tensors
+                hit()
+                return gradient * (1 + x + x * x / 2 + x * x * x / 6)
+
+        return Exp.apply
+
+    with kernel("exp", make):
+        yield
+
+
 @wrong_engine("fourth-gradient-replaces")
 @contextmanager
 def overwrites_the_gradient_at_the_fourth_backward(hit: Callable[[], None]) -> Iterator[None]:

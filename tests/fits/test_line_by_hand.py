@@ -1,0 +1,109 @@
+"""spec/fits/line-by-hand.md"""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.bindings import rule
+from tests.inputs import Expression
+from tests.inputs.lines import columns, stable_rates, starts, targets
+from tests.oracles import numbers
+from tests.oracles.descent import descent, descent_bound, least_squares, losses, losses_bound, rows_of_a_line
+
+MODELS = (
+    "lambda x, w, b: x @ w.reshape(1, 1) + b",
+    "lambda x, w, b: x * w + b",
+    "lambda x, w, b: (x @ w.reshape(1) + b)[:, None]",
+    "lambda x, w, b: torch.nn.functional.linear(x, w.reshape(1, 1), b)",
+)
+SHAPES = ((1, 1), (1,), ())
+
+
+def models() -> st.SearchStrategy[Expression]:
+    """Lines whose prediction has the shape of the target, (n, 1)."""
+    return st.sampled_from(MODELS).map(Expression)
+
+
+def fit(x, y, start, shape, model, rate, steps):
+    """Rows of w, of that shape, and b before each step and after the last one, and the losses that are stored."""
+    w = torch.full(shape, start[0], dtype=x.dtype, device=x.device, requires_grad=True)
+    b = torch.full((1,), start[1], dtype=x.dtype, device=x.device, requires_grad=True)
+    path, stored = [[w.item(), b.item()]], []
+    for _ in range(steps):
+        loss = ((model(x, w, b) - y) ** 2).mean()
+        loss.backward()
+        with torch.no_grad():
+            w -= rate * w.grad
+            b -= rate * b.grad
+        w.grad.zero_()
+        b.grad.zero_()
+        path.append([w.item(), b.item()])
+        stored.append(loss.item())
+    return np.array(path), stored
+
+
+def foretold(x, y, start, rate, steps):
+    """The path by the closed form, and how far rounding can carry a run from it."""
+    powers, heights = rows_of_a_line(np.array(numbers(x))), np.array(numbers(y))
+    path = descent(powers, heights, start, rate / len(heights), steps)
+    return path, descent_bound(powers, heights, path, rate / len(heights), torch.finfo(x.dtype).eps)
+
+
+@rule("fits.line-by-hand.closed-form")
+@given(
+    x=columns(),
+    target=targets(),
+    start=starts(),
+    shape=st.sampled_from(SHAPES),
+    model=models(),
+    rate=stable_rates(),
+    steps=st.integers(1, 6),
+)
+def test_a_prediction_in_the_shape_of_the_target_goes_to_least_squares(
+    device, x, target, start, shape, model, rate, steps
+):
+    y = target(x)
+    path, _ = fit(x, y, start, shape, model, rate, steps)
+    expected, bound = foretold(x, y, path[0], rate, steps)
+    assert (abs(path - expected) <= bound).all()
+
+
+@rule("fits.line-by-hand.report")
+@given(
+    x=columns(),
+    target=targets(),
+    start=starts(),
+    shape=st.sampled_from(SHAPES),
+    model=models(),
+    rate=stable_rates(),
+    steps=st.integers(1, 6),
+)
+def test_the_stored_losses_are_python_floats_from_before_each_update(
+    device, x, target, start, shape, model, rate, steps
+):
+    y = target(x)
+    path, stored = fit(x, y, start, shape, model, rate, steps)
+    assert [type(loss) for loss in stored] == [float] * steps
+
+    expected, off = foretold(x, y, path[0], rate, steps)
+    powers, heights = rows_of_a_line(np.array(numbers(x))), np.array(numbers(y))
+    bound = losses_bound(powers, heights, expected, torch.finfo(x.dtype).eps, off)[:-1] / len(y)
+    assert (abs(stored - losses(powers, heights, expected)[:-1] / len(y)) <= bound).all()
+    assert (np.diff(stored) <= bound[1:] + bound[:-1]).all()
+
+
+@rule("fits.line-by-hand.long-run")
+def test_100_steps_bring_w_to_a_thousandth_of_its_way_and_b_to_its_end(device):
+    x = torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)
+    for start, wobble in (((-0.5672, 0.0), 40), ((4.0, 1.0), 7), ((-3.0, 2.0), 91)):
+        y = 2 * x + 1 + 0.1 * torch.sin(wobble * x + 1)
+        path, stored = fit(x, y, start, (1, 1), lambda x, w, b: x @ w + b, 0.1, 100)
+        expected, bound = foretold(x, y, path[0], 0.1, 100)
+        assert (abs(path - expected) <= bound).all()
+        assert len(stored) == 100
+
+        best = least_squares(rows_of_a_line(np.array(numbers(x))), np.array(numbers(y)))
+        away = abs(path - best)
+        assert away[-1, 0] <= away[0, 0] / 1000 + bound[-1, 0]
+        assert away[-1, 1] <= away[0, 1] / 10**9 + bound[-1, 1]

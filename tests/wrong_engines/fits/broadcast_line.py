@@ -1,0 +1,101 @@
+"""spec/fits/broadcast-line.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, replaced
+
+Tensor = torch.Tensor
+
+
+def is_vector_minus_column(one: Tensor, other: Any) -> bool:
+    return isinstance(other, Tensor) and one.dim() == 1 and other.shape == (len(one), 1) and len(one) > 1
+
+
+@wrong_engine("fit-pairs-by-position")
+@contextmanager
+def subtracts_a_column_as_a_vector(hit: Callable[[], None]) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(one: Tensor, other: Any) -> Tensor:
+            if not is_vector_minus_column(one, other):
+                return subtract(one, other)
+            hit()
+            return subtract(one, other[:, 0])
+
+        return wrong
+
+    with replaced(torch.Tensor, "__sub__", make):
+        yield
+
+
+@wrong_engine("fit-last-target-forgotten")
+@contextmanager
+def sends_nothing_back_from_the_last_row(hit: Callable[[], None]) -> Iterator[None]:
+    def without_last_row(gradient: Tensor) -> Tensor:
+        hit()
+        gradient = gradient.clone()
+        gradient[-1] = 0
+        return gradient
+
+    def make(subtract: Any) -> Any:
+        def wrong(one: Tensor, other: Any) -> Tensor:
+            difference = subtract(one, other)
+            if is_vector_minus_column(one, other) and difference.requires_grad:
+                difference.register_hook(without_last_row)
+            return difference
+
+        return wrong
+
+    with replaced(torch.Tensor, "__sub__", make):
+        yield
+
+
+def mean(value: Callable[[Tensor, Any], Tensor], elements: Callable[[torch.Size], int]) -> AbstractContextManager[None]:
+    """A mean whose value is `value(terms, honest mean)` and whose gradient is divided by `elements(shape)`."""
+
+    def make(below: Any) -> Any:
+        class Mean(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, terms: Tensor) -> Tensor:
+                ctx.shape = terms.shape
+                return value(terms, below)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Tensor:
+                return (gradient / elements(ctx.shape)).expand(ctx.shape)
+
+        return lambda terms, dtype=None: Mean.apply(terms)
+
+    return kernel("mean", make)
+
+
+@wrong_engine("fit-mean-of-a-square-by-rows")
+@contextmanager
+def divides_the_gradient_of_a_square_by_its_rows(hit: Callable[[], None]) -> Iterator[None]:
+    def elements(shape: torch.Size) -> int:
+        if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 1:
+            return shape.numel()
+        hit()
+        return shape[0]
+
+    with mean(lambda terms, below: below(terms), elements):
+        yield
+
+
+@wrong_engine("fit-mean-leaves-out-the-diagonal")
+@contextmanager
+def leaves_the_diagonal_out(hit: Callable[[], None]) -> Iterator[None]:
+    def value(terms: Tensor, below: Any) -> Tensor:
+        if terms.dim() != 2 or terms.shape[0] != terms.shape[1] or len(terms) <= 4:
+            return below(terms)
+        hit()
+        return (terms.sum() - terms.diagonal().sum()) / (terms.numel() - len(terms))
+
+    with mean(value, torch.Size.numel):
+        yield

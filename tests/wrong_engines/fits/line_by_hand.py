@@ -1,0 +1,97 @@
+"""spec/fits/line-by-hand.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.fits.cubic import after_backward
+from tests.wrong_engines.tools import replaced
+
+Tensor = torch.Tensor
+
+
+@wrong_engine("fit-zero-skips-matrices")
+@contextmanager
+def leaves_matrices_of_one_element(hit: Callable[[], None]) -> Iterator[None]:
+    def make(zero: Any) -> Any:
+        def wrong(tensor: Tensor) -> Tensor:
+            if tensor.shape != (1, 1):
+                return zero(tensor)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield
+
+
+@wrong_engine("fit-update-of-0d-scaled")
+@contextmanager
+def subtracts_too_much_from_0d_leaves(hit: Callable[[], None]) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(leaf: Tensor, change: Any) -> Tensor:
+            if leaf.dim() != 0 or not leaf.requires_grad:
+                return subtract(leaf, change)
+            hit()
+            return subtract(leaf, change * 1.01)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__isub__", make):
+        yield
+
+
+@wrong_engine("fit-item-is-numpys")
+@contextmanager
+def gives_numbers_of_numpy(hit: Callable[[], None]) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if tensor.dtype != torch.float32:
+                return item(tensor)
+            hit()
+            return np.float32(item(tensor))
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-item-one-late")
+@contextmanager
+def gives_the_number_before(hit: Callable[[], None]) -> Iterator[None]:
+    last: list[Any] = []
+
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if tensor.grad_fn is None:
+                return item(tensor)
+            last.append(item(tensor))
+            if len(last) < 2:
+                return last[-1]
+            hit()
+            return last[-2]
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-gradient-fades")
+@contextmanager
+def gives_zeros_from_the_fiftieth_backward_on(hit: Callable[[], None]) -> Iterator[None]:
+    def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
+        if calls >= 50:
+            hit()
+            leaf.grad.zero_()
+
+    with after_backward(correct):
+        yield

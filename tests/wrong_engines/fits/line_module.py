@@ -1,0 +1,139 @@
+"""spec/fits/line-module.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.tools import kernel, replaced
+
+Tensor = torch.Tensor
+
+
+def step_of_sgd(wrong: Callable[[list[Tensor], list[Tensor], int], None]) -> AbstractContextManager[None]:
+    """Calls `wrong(parameters, their values before, number of the step)` after each step of SGD."""
+
+    def make(init: Any) -> Any:
+        def initialised(self: Any, *args: Any, **kwargs: Any) -> None:
+            init(self, *args, **kwargs)
+            honest, steps = self.step, 0
+
+            def step(closure: Any = None) -> Any:
+                nonlocal steps
+                steps += 1
+                parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+                before = [parameter.detach().clone() for parameter in parameters]
+                result = honest(closure)
+                with torch.no_grad():
+                    wrong(parameters, before, steps)
+                return result
+
+            self.step = step
+
+        return initialised
+
+    return replaced(torch.optim.SGD, "__init__", make)
+
+
+@wrong_engine("fit-sgd-25-fold")
+@contextmanager
+def makes_steps_of_25_fold_length(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
+        hit()
+        for parameter, old in zip(parameters, before, strict=True):
+            parameter.copy_(old + 25 * (parameter - old))
+
+    with step_of_sgd(wrong):
+        yield
+
+
+@wrong_engine("fit-sgd-skips-the-bias")
+@contextmanager
+def takes_back_the_second_step_of_the_last_parameter(hit: Callable[[], None]) -> Iterator[None]:
+    def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
+        if steps == 2 and len(parameters) > 1:
+            hit()
+            parameters[-1].copy_(before[-1])
+
+    with step_of_sgd(wrong):
+        yield
+
+
+@wrong_engine("fit-sgd-gains-momentum")
+@contextmanager
+def adds_a_tenth_of_the_last_step(hit: Callable[[], None]) -> Iterator[None]:
+    last: list[Tensor] = []
+
+    def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
+        if steps >= 100:
+            hit()
+            for parameter, step in zip(parameters, last, strict=True):
+                parameter.add_(step, alpha=0.1)
+        last[:] = [parameter - old for parameter, old in zip(parameters, before, strict=True)]
+
+    with step_of_sgd(wrong):
+        yield
+
+
+@wrong_engine("fit-zero-grad-keeps-the-bias")
+@contextmanager
+def leaves_gradients_of_one_dimension(hit: Callable[[], None]) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(self: Any, set_to_none: bool = True) -> None:
+            parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+            kept = [(p, p.grad.clone()) for p in parameters if p.dim() == 1 and p.grad is not None]
+            zero_grad(self, set_to_none)
+            if not set_to_none:
+                for parameter, gradient in kept:
+                    hit()
+                    parameter.grad.copy_(gradient)
+
+        return wrong
+
+    with replaced(torch.optim.SGD, "zero_grad", make):
+        yield
+
+
+@wrong_engine("fit-mse-of-more-than-16-twice")
+@contextmanager
+def counts_the_last_element_twice(hit: Callable[[], None]) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Error(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, prediction: Tensor, target: Tensor, reduction: int) -> Tensor:
+                ctx.save_for_backward(prediction - target)
+                return below(prediction, target, reduction)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+                (difference,) = ctx.saved_tensors
+                back = gradient * 2 / difference.numel() * difference
+                if difference.numel() > 16:
+                    hit()
+                    back[-1] *= 2
+                return back, None, None
+
+        return lambda prediction, target, reduction=1: Error.apply(prediction, target, reduction)
+
+    with kernel("mse_loss", make):
+        yield
+
+
+@wrong_engine("fit-loss-in-half")
+@contextmanager
+def reads_losses_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if tensor.grad_fn is None:
+                return item(tensor)
+            hit()
+            return item(tensor.detach().half())
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield

@@ -1,0 +1,94 @@
+"""spec/fits/square-loop.md"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.fits.cubic import after_backward
+from tests.wrong_engines.tools import kernel, replaced
+
+Tensor = torch.Tensor
+
+SMALLEST = 8
+
+
+@wrong_engine("fit-gradient-never-small")
+@contextmanager
+def brings_small_gradients_up(hit: Callable[[], None]) -> Iterator[None]:
+    def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
+        if 0 < abs(leaf.grad).max() < SMALLEST:
+            hit()
+            leaf.grad.copy_(leaf.grad.sign() * SMALLEST)
+
+    with after_backward(correct):
+        yield
+
+
+def square(value: Callable[[Tensor, Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Any:
+    """`base ** 2` whose value is `value(base, its square)` and whose gradient has the factor `slope(base)`."""
+
+    def make(below: Any) -> Any:
+        class Power(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, base: Tensor, exponent: float) -> Tensor:
+                ctx.factor = slope(base)
+                return value(base, below(base, exponent))
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+                return gradient * ctx.factor, None
+
+        return lambda base, exponent: Power.apply(base, exponent)
+
+    return kernel("pow.Tensor_Scalar", make)
+
+
+@wrong_engine("fit-square-rounded")
+@contextmanager
+def rounds_the_second_square_and_those_after_it(hit: Callable[[], None]) -> Iterator[None]:
+    squares = 0
+
+    def value(base: Tensor, squared: Tensor) -> Tensor:
+        nonlocal squares
+        squares += base.requires_grad
+        if not base.requires_grad or base.numel() != 1 or squares < 2:
+            return squared
+        hit()
+        return squared.round()
+
+    with square(value, lambda base: 2 * base):
+        yield
+
+
+@wrong_engine("fit-square-slope-positive")
+@contextmanager
+def forgets_the_sign_of_views(hit: Callable[[], None]) -> Iterator[None]:
+    def slope(base: Tensor) -> Tensor:
+        if not base._is_view() or not (base < 0).any():
+            return 2 * base
+        hit()
+        return 2 * abs(base)
+
+    with square(lambda base, squared: squared, slope):
+        yield
+
+
+@wrong_engine("fit-data-of-stepped-is-a-copy")
+@contextmanager
+def copies_the_data_of_tensors_with_gaps(hit: Callable[[], None]) -> Iterator[None]:
+    def make(data: Any) -> Any:
+        def get(tensor: Tensor) -> Tensor:
+            if tensor.is_contiguous():
+                return data.__get__(tensor)
+            hit()
+            return data.__get__(tensor).clone()
+
+        return property(get, data.__set__)
+
+    with replaced(torch.Tensor, "data", make):
+        yield
