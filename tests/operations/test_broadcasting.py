@@ -91,8 +91,8 @@ def test_other_shapes_are_refused(device, pair, operation):
 @given(pair=two(VECTOR_AND_COLUMN), operation=operations())
 @example(
     pair=(
-        Expression("torch.arange(100, device=device)"),
-        Expression("torch.arange(100, device=device).reshape(100, 1)"),
+        Expression("torch.arange(100).to(device)"),
+        Expression("torch.arange(100).to(device).reshape(100, 1)"),
     ),
     operation=Expression(OPERATIONS[1]),
 )

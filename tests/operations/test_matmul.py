@@ -80,7 +80,7 @@ def array(x):
 @given(pair=factors(), multiply=forms(ANY))
 @example(
     pair=(
-        Expression("torch.arange(100.0, device=device).reshape(100, 1)"),
+        Expression("torch.arange(100.0).to(device).reshape(100, 1)"),
         Expression("torch.tensor([3.0], device=device)"),
     ),
     multiply=Expression(ANY[0]),
