@@ -12,7 +12,7 @@ from tests.oracles import numbers
 
 REAL = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
-SQUARE = Expression("torch.arange(16.0, device=device).reshape(4, 4) - 7")
+SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
 ROWS = Expression("torch.tensor([0, 2, 3], device=device)")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
 
@@ -67,7 +67,7 @@ def for_numpy(index):
 @given(pair=indexed(selection, dtypes=REAL))
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
-@example(pair=(Expression("torch.arange(16.0, device=device).reshape(4, 4).T"), POSITIVE))
+@example(pair=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), POSITIVE))
 def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = array(x)[for_numpy(index)]

@@ -12,7 +12,7 @@ from tests.oracles import numbers, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
-SQUARE = Expression("torch.arange(16.0, device=device).reshape(4, 4)")
+SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4)")
 
 
 def array(x):

@@ -114,6 +114,18 @@ def _fitting(kind: Kind, min_dims: int) -> st.SearchStrategy[tuple[Shape, str]]:
     return st.sampled_from(sorted(pairs, key=lambda pair: (len(pair[0]), len(pair[1]), pair)))
 
 
+@cache
+def _fitting_any(kinds: tuple[Kind, ...], min_dims: int) -> st.SearchStrategy[tuple[Shape, str]]:
+    return st.one_of(*(_fitting(kind, min_dims) for kind in kinds))
+
+
+@cache
+def _tensors_of(
+    shape: Shape, dtypes: st.SearchStrategy[str], among: tuple[memory.Layout, ...]
+) -> st.SearchStrategy[Expression]:
+    return tensors(st.just(shape), dtypes, among)
+
+
 @st.composite
 def indexed(
     draw: st.DrawFn,
@@ -123,5 +135,5 @@ def indexed(
     min_dims: int = 1,
 ) -> tuple[Expression, Expression]:
     """A tensor and an index of one of these kinds. dtypes and among: as for `tensors`."""
-    shape, index = draw(st.one_of(*(_fitting(kind, min_dims) for kind in kinds)))
-    return draw(tensors(st.just(shape), dtypes, among)), Expression(index)
+    shape, index = draw(_fitting_any(kinds, min_dims))
+    return draw(_tensors_of(shape, dtypes, among)), Expression(index)

@@ -91,7 +91,7 @@ def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, operation
 @rule("operations.elementwise.functions")
 @given(x=tensors(shapes() | SIZES, dtypes.floating()), operation=pairs(ROUNDED))
 @example(
-    x=Expression("torch.linspace(-1, 1, 2000, device=device)"),
+    x=Expression("torch.linspace(-1, 1, 2000).to(device)"),
     operation=(Expression(ROUNDED[0][0]), Expression(ROUNDED[0][1])),
 )
 def test_a_function_gives_its_value_at_every_element(device, x, operation):

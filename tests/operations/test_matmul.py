@@ -1,5 +1,7 @@
 """spec/operations/matmul.md"""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -9,6 +11,7 @@ from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, tensors
 from tests.oracles import state
 
+DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX)
 RANKS = (
     "nk,km",
     "nk,km",
@@ -33,18 +36,6 @@ def forms(among):
     return st.sampled_from(among).map(Expression)
 
 
-@st.composite
-def factors(draw, ranks=RANKS, unequal=False):
-    """Two tensors of one dtype that fit each other, or whose inner sizes differ."""
-    written = draw(st.sampled_from(ranks))
-    sizes = draw(st.sampled_from(SIZES))
-    first, second = ([1 if letter == "1" else sizes[letter] for letter in side] for side in written.split(","))
-    if unequal:
-        first[-1] += draw(st.integers(1, 2))
-    dtype = st.just(draw(st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4])))
-    return draw(tensors(st.just(tuple(first)), dtype)), draw(tensors(st.just(tuple(second)), dtype))
-
-
 SIZES = [
     {"a": a, "b": b, "n": n, "k": k, "m": m}
     for a, b, n, k, m in [
@@ -60,6 +51,24 @@ SIZES = [
         (1, 2, 9, 5, 17),
     ]
 ]
+"""A size for each letter."""
+
+
+@cache
+def of(shape, dtype):
+    """Tensors of one shape and dtype; cached, because to make a strategy costs as much as all drawing from it."""
+    return tensors(st.just(shape), st.just(dtype))
+
+
+@st.composite
+def factors(draw, ranks=RANKS, unequal=False):
+    """Two tensors of one dtype that fit each other, or whose inner sizes differ."""
+    written, sizes = draw(st.sampled_from([(written, sizes) for sizes in SIZES for written in ranks]))
+    first, second = ([1 if letter == "1" else sizes[letter] for letter in side] for side in written.split(","))
+    if unequal:
+        first[-1] += draw(st.integers(1, 2))
+    dtype = draw(DTYPES)
+    return draw(of(tuple(first), dtype)), draw(of(tuple(second), dtype))
 
 
 def array(x):
@@ -71,7 +80,7 @@ def array(x):
 @given(pair=factors(), multiply=forms(ANY))
 @example(
     pair=(
-        Expression("torch.arange(100.0, device=device).reshape(100, 1)"),
+        Expression("torch.arange(100.0).to(device).reshape(100, 1)"),
         Expression("torch.tensor([3.0], device=device)"),
     ),
     multiply=Expression(ANY[0]),

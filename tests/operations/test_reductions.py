@@ -79,7 +79,7 @@ def test_the_mean_of_integers_is_refused(device, x):
     assert state(x) == before
 
 
-@rule("operations.reductions.integer-mean")
+@rule("operations.reductions.mean-dtype")
 @given(x=tensors(shapes(min_side=1), dtypes.integral()))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 def test_the_mean_of_integers_is_taken_in_the_dtype_that_is_asked_for(device, x):

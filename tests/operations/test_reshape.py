@@ -78,8 +78,8 @@ def impossible_shapes(draw):
     """A tensor and a shape that no tensor of as many elements has."""
     x = draw(tensors(dtypes=DTYPES))
     count = math.prod(x.facts["shape"])
-    asked = [(count + 1,), (-1, -1), (-1, count + 1) if count else (-1, 0), (2, count), (-2,)]
-    return x, draw(st.sampled_from(asked if count else [(1,), (-1, -1), (-1, 0), (-2,)]))
+    asked = [(count + 1,), (2, count), (-1, count + 1)] if count else [(1,), (-1, 0)]
+    return x, draw(st.sampled_from([*asked, (-1, -1), (-2,)]))
 
 
 def array(x):
@@ -89,9 +89,7 @@ def array(x):
 
 @rule("operations.reshape.row-major")
 @given(case=reshapings(), reshape=st.sampled_from(RESHAPE).map(Expression))
-@example(
-    case=(Expression("torch.linspace(0, 1, 100, device=device)"), (-1, 1), (100, 1)), reshape=Expression(RESHAPE[0])
-)
+@example(case=(Expression("torch.linspace(0, 1, 100).to(device)"), (-1, 1), (100, 1)), reshape=Expression(RESHAPE[0]))
 def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_size(device, case, reshape):
     x, asked, meant = case
     result = reshape(x, asked)
@@ -101,8 +99,8 @@ def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_s
 
 @rule("operations.reshape.view-shares")
 @given(case=viewings(fitting=True), view=st.sampled_from(VIEW).map(Expression))
-@example(case=(Expression("torch.arange(24.0, device=device).reshape(2, 3, 4)"), (6, 4)), view=Expression(VIEW[0]))
-@example(case=(Expression("torch.arange(24.0, device=device).reshape(2, 3, 4)"), (24,)), view=Expression(VIEW[0]))
+@example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (6, 4)), view=Expression(VIEW[0]))
+@example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (24,)), view=Expression(VIEW[0]))
 def test_view_gives_the_same_memory_in_another_shape(device, case, view):
     x, shape = case
     before = array(x)
@@ -118,7 +116,7 @@ def test_view_gives_the_same_memory_in_another_shape(device, case, view):
 @rule("operations.reshape.view-refused")
 @given(case=viewings(fitting=False), view=st.sampled_from(VIEW).map(Expression))
 @example(
-    case=(Expression("torch.arange(24.0, device=device).reshape(2, 3, 4).transpose(0, 1)"), (24,)),
+    case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4).transpose(0, 1)"), (24,)),
     view=Expression(VIEW[0]),
 )
 def test_view_refuses_what_strides_cannot_express_and_reshape_copies_it(device, case, view):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -113,6 +114,19 @@ def a_vector_and_a_column_of_its_length_are_paired_in_order(hit: Hit) -> Iterato
         if x.ndim == 1 and y.shape == (x.numel(), 1) and x.numel() > 1:
             hit()
             x = x.reshape(y.shape)
+        return operation(x, y, **options)
+
+    with _arithmetic(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-warns")
+@contextmanager
+def a_vector_beside_a_column_of_its_length_is_warned_about(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        if x.ndim == 1 and y.shape == (x.numel(), 1):
+            hit()
+            warnings.warn(f"Using operands of different sizes: {x.shape}, {y.shape}", stacklevel=2)
         return operation(x, y, **options)
 
     with _arithmetic(wrong):
