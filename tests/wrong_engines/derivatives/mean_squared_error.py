@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -63,32 +62,4 @@ def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
         return found, -found
 
     with differentiated("mse_loss", pullback):
-        yield
-
-
-@wrong_engine("derivative-bias-as-its-gradient")
-@contextmanager
-def a_bias_gets_itself_as_its_gradient(hit: Hit) -> Iterator[None]:
-    def pullback(gradient: Tensor, product: Tensor, bias: Any, **_: Any) -> tuple[Tensor, ...]:
-        if not isinstance(bias, Tensor):
-            return (gradient,)
-        if bias.ndim == 1 and product.ndim == 2:
-            hit()
-            return gradient, bias
-        return gradient, gradient
-
-    with differentiated("add.Tensor", pullback):
-        yield
-
-
-@wrong_engine("derivative-weight-from-the-first-row")
-@contextmanager
-def a_weight_that_is_transposed_sees_only_the_first_row(hit: Hit) -> Iterator[None]:
-    def pullback(gradient: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape[0] > 1 and not w.is_contiguous():
-            hit()
-            return gradient @ w.T, x[:1].T @ gradient[:1]
-        return gradient @ w.T, x.T @ gradient
-
-    with differentiated("mm", pullback):
         yield

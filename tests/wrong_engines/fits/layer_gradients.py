@@ -1,4 +1,4 @@
-"""spec/nn/hand-made-layer.md"""
+"""spec/fits/layer-gradients.md"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""spec/nn/hand-made-layer.md"""
+"""spec/fits/layer-gradients.md"""
 
 from functools import cache
 
@@ -57,7 +57,7 @@ WIDE = st.sampled_from(("torch.float32", "torch.float64", "torch.float16"))
 DYADIC = st.tuples(POWERS, st.integers(1, 3), POWERS, WIDE)
 
 
-@rule("nn.hand-made-layer.gradients")
+@rule("fits.layer-gradients.gradients")
 @given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=EXACT_MEANS)
 def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(device, drawn, layer, mean_of_squares):
     x, w, b, y = drawn
@@ -81,7 +81,7 @@ DOCUMENT = tuple(
 )
 
 
-@rule("nn.hand-made-layer.gradients")
+@rule("fits.layer-gradients.gradients")
 @given(drawn=layers(st.tuples(SIZES, SIZES, SIZES, st.just("torch.float64"))), layer=LAYERS, mean_of_squares=MEANS)
 @example(
     drawn=DOCUMENT, layer=Expression("lambda x, w, b: x @ w + b"), mean_of_squares=Expression("torch.nn.MSELoss()")
@@ -100,7 +100,7 @@ def test_for_any_number_of_elements_they_are_right_up_to_rounding(device, drawn,
     assert (off <= slack * abs(miss).sum(axis=0)).all()
 
 
-@rule("nn.hand-made-layer.nothing-else-changes")
+@rule("fits.layer-gradients.nothing-else-changes")
 @given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=MEANS)
 def test_backward_changes_no_parameter_and_gives_data_no_gradient(device, drawn, layer, mean_of_squares):
     x, w, b, y = drawn
