@@ -26,6 +26,8 @@ EARLIER_GRADS = (
 )
 """States of `.grad` before a test begins: none, zeros, a number, and one left by an earlier backward."""
 
+EARLIER = st.sampled_from(EARLIER_GRADS)
+
 
 @cache
 def placements(among: tuple[memory.Layout, ...]) -> st.SearchStrategy[tuple[Shape, memory.Layout]]:
@@ -85,6 +87,16 @@ def tensors(
     among: the layouts it may have. each: what is made of each of its elements, where some numbers will not do. The
     expression's facts are `shape` and `dtype`.
     """
+    return _tensor(draw, shapes, dtypes, among, each)
+
+
+def _tensor(
+    draw: st.DrawFn,
+    shapes: st.SearchStrategy[Shape] | None,
+    dtypes: st.SearchStrategy[str] | None,
+    among: tuple[memory.Layout, ...],
+    each: Callable[[int], int] | None,
+) -> Expression:
     if shapes is None:
         shape, layout = draw(placements(among))
     else:
@@ -107,8 +119,8 @@ def leaves(
 
     Arguments as for `tensors`. earlier_grad: draw also what `.grad` holds when the test begins; else it is None.
     """
-    tensor = draw(tensors(shapes, dtypes, among, each))
-    then = draw(st.sampled_from(EARLIER_GRADS)) if earlier_grad else ()
+    tensor = _tensor(draw, shapes, dtypes, among, each)
+    then = draw(EARLIER) if earlier_grad else ()
     return _leaf(tensor, then)
 
 
