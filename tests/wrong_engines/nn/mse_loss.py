@@ -112,33 +112,6 @@ def reduces_nothing_where_there_is_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-gradient-without-two")
-@contextmanager
-def forgets_the_two(hit: Hit) -> Iterator[None]:
-    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        loss = honest(input, target)
-        if reduction == "sum" and loss.requires_grad:
-            hit()
-            return loss / 2 + loss.detach() / 2
-        return loss
-
-    with mse_loss(wrong):
-        yield
-
-
-@wrong_engine("mse-target-gradient-has-wrong-sign")
-@contextmanager
-def gives_the_target_the_gradient_of_the_input(hit: Hit) -> Iterator[None]:
-    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        if target.requires_grad:
-            hit()
-            target = 2 * target.detach() - target  # the same values, the opposite derivative
-        return honest(input, target)
-
-    with mse_loss(wrong):
-        yield
-
-
 @wrong_engine("mse-target-is-detached")
 @contextmanager
 def takes_every_target_for_data(hit: Hit) -> Iterator[None]:
