@@ -4,7 +4,7 @@ import math
 import warnings
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -48,19 +48,23 @@ def test_zeroed_in_place_the_next_backward_is_alone_in_the_same_tensor(device, p
     assert numbers(held) == [derivative(value) for value in numbers(leaf)]
 
 
+A_GROUP_EACH = Expression("lambda parameters: torch.optim.SGD([{'params': [one]} for one in parameters], lr=1)")
+
+
 def owners():
     """Something that holds parameters and can clear their gradients."""
     return st.sampled_from(
         (
             Expression("torch.nn.ParameterList"),
             Expression("lambda parameters: torch.optim.SGD(parameters, lr=1)"),
-            Expression("lambda parameters: torch.optim.SGD([{'params': [one]} for one in parameters], lr=1)"),
+            A_GROUP_EACH,
         )
     )
 
 
 @rule("accumulation.zeroing.zero-grad-to-none")
 @given(data=st.lists(tensors(), min_size=2, max_size=3), owner=owners(), reached=st.integers(1, 3))
+@example(data=[Expression("torch.ones(2, device=device)")] * 2, owner=A_GROUP_EACH, reached=2)
 def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, owner, reached):
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
     outputs = [(3 * parameter).sum() for parameter in parameters]

@@ -78,6 +78,14 @@ def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, pla
 
 @rule("derivatives.arithmetic.sums")
 @given(drawn=like(leaves()), operation=with_facts(SUMS_WITH_A_NUMBER), place=places())
+@example(
+    drawn=(
+        Expression("torch.tensor([1.0, 0.0, 2.0, 0.0], device=device)[::2].requires_grad_()"),
+        Expression("torch.tensor([3.0, -1.0], device=device)"),
+    ),
+    operation=(Expression("lambda a: 3 - a"), -1),
+    place=Expression("lambda x: x"),
+)
 def test_a_number_in_a_sum_changes_nothing_but_the_sign(device, drawn, operation, place):
     a, gradient = drawn
     total, sign = operation

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -46,12 +46,24 @@ def stretched(draw):
     return a, b, tensor_of(draw, both, dtype)
 
 
+BY_NOTHING = tuple(
+    Expression(source)
+    for source in (
+        "torch.ones(1, device=device, requires_grad=True)",
+        "torch.ones(0, device=device, requires_grad=True)",
+        "torch.ones(0, device=device)",
+    )
+)
+"""A size of 1, stretched to 0."""
+
+
 def operations():
     return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
 
 
 @rule("derivatives.broadcasting.summed")
 @given(drawn=stretched(), operation=operations(), place=places())
+@example(drawn=BY_NOTHING, operation=tuple(map(Expression, OPERATIONS[2])), place=Expression("lambda x: x"))
 def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, place):
     a, b, gradient = drawn
     function, by_a, by_b = operation

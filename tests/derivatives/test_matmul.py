@@ -84,10 +84,19 @@ OF_A_SUM = (
     Expression("torch.ones((), device=device).expand(64, 1)"),
 )
 
+OF_SQUARES = (
+    Expression("lambda a, b: a @ b"),
+    Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[2.0, 0.0], [1.0, 3.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 1.0]], device=device)"),
+)
+"""Where a forgotten transposition fits."""
+
 
 @rule("derivatives.matmul.factors")
 @given(drawn=products(), place=places())
 @example(drawn=OF_A_SUM, place=Expression("lambda x: x"))
+@example(drawn=OF_SQUARES, place=Expression("lambda x: x"))
 def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
     product, a, b, gradient = drawn
     product(place(a), b).backward(gradient)

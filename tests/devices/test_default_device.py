@@ -39,8 +39,8 @@ THE_DATAS = (
     "lambda x: torch.tensor([1.0, 2.0], device=x.device)",
 )
 THE_CPUS = (
-    "lambda x: torch.from_numpy(np.ones(2, dtype=np.float32))",
-    "lambda x: torch.frombuffer(bytearray(8), dtype=torch.float32)",
+    "lambda: torch.from_numpy(np.ones(2, dtype=np.float32))",
+    "lambda: torch.frombuffer(bytearray(8), dtype=torch.float32)",
 )
 
 
@@ -48,11 +48,18 @@ def places():
     return st.sampled_from(PLACES)
 
 
+def at_a_place(functions):
+    """A function and a default device, every function with the meta device first."""
+    return st.sampled_from([(Expression(function), place) for place in PLACES for function in functions])
+
+
 @rule("devices.default-device.factories")
-@given(make=st.sampled_from(FACTORIES).map(Expression), place=places())
-@example(make=Expression("lambda **where: torch.randn(3, 4, 5, **where)"), place=META)
-@example(make=Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)"), place=Expression("device"))
-def test_a_factory_makes_its_tensor_on_the_default_device(device, make, place):
+@given(drawn=at_a_place(FACTORIES))
+@example(drawn=(Expression("lambda **where: torch.tensor(3.0, **where)"), META))
+@example(drawn=(Expression("lambda **where: torch.randn(3, 4, 5, **where)"), META))
+@example(drawn=(Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)"), Expression("device")))
+def test_a_factory_makes_its_tensor_on_the_default_device(device, drawn):
+    make, place = drawn
     with torch.random.fork_rng(devices=[]):
         assert str(make().device) == "cpu"
         try:
@@ -64,23 +71,28 @@ def test_a_factory_makes_its_tensor_on_the_default_device(device, make, place):
 
 
 @rule("devices.default-device.data-decides")
-@given(
-    x=tensors(),
-    drawn=st.sampled_from([(source, True) for source in THE_DATAS] + [(source, False) for source in THE_CPUS]).map(
-        lambda pair: (Expression(pair[0]), pair[1])
-    ),
-    place=places(),
-)
-def test_what_is_made_from_data_is_where_the_data_is(device, x, drawn, place):
-    make, follows = drawn
+@given(x=tensors(), drawn=at_a_place(THE_DATAS))
+def test_what_is_made_from_data_is_where_the_data_is(device, x, drawn):
+    make, place = drawn
     where = x.device
     try:
         torch.set_default_device(place)
         made = make(x)
     finally:
         torch.set_default_device(None)
-    assert made.device == (where if follows else torch.device("cpu"))
-    assert x.device == where
+    assert made.device == x.device == where
+
+
+@rule("devices.default-device.data-decides")
+@given(drawn=at_a_place(THE_CPUS))
+def test_what_shares_memory_of_the_cpu_is_on_the_cpu(device, drawn):
+    make, place = drawn
+    try:
+        torch.set_default_device(place)
+        made = make()
+    finally:
+        torch.set_default_device(None)
+    assert made.device == torch.device("cpu")
 
 
 @rule("devices.default-device.operands-decide")

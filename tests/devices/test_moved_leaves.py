@@ -1,7 +1,7 @@
 """spec/devices/moved-leaves.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -32,6 +32,14 @@ def journeys(draw):
 
 @rule("devices.moved-leaves.gradient-returns")
 @given(journey=journeys(), route=routes())
+@example(
+    journey=(
+        Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).T.requires_grad_()"),
+        [Expression("(device, torch.float16)", dtypes=frozenset({"torch.float16"}))],
+        (Expression("lambda x: x * x"), Expression("lambda v: 2 * v")),
+    ),
+    route=Expression("lambda x: x"),
+)
 def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey, route):
     leaf, stations, (function, derivative) = journey
     moved = leaf

@@ -82,6 +82,15 @@ def test_a_node_is_a_function_and_no_tensor_and_an_edge_is_a_node_and_a_number(d
 
 @rule("graph.nodes.edges")
 @given(operands=operands(), steps=PROGRAMS)
+@example(
+    operands=(
+        Expression("torch.tensor([1.0, 2.0], device=device, requires_grad=True)"),
+        Expression("torch.ones(2, device=device, requires_grad=True)"),
+        Expression("torch.ones(2, device=device)"),
+        3,
+    ),
+    steps=((Expression("lambda a, b: a - b"), 0, 1),),
+)
 def test_edges_lead_to_what_made_the_inputs_that_require_grad(device, operands, steps):
     values = list(operands)
     for operation, one, other in steps:

@@ -11,7 +11,7 @@ import random
 from hypothesis import HealthCheck, Phase, settings
 
 DEFAULT = "standard"
-EXAMPLES = {"smoke": 10, "standard": 80, "thorough": 500}
+EXAMPLES = {"smoke": 4, "standard": 32, "thorough": 500}
 
 
 def register() -> None:

@@ -14,6 +14,7 @@ REAL = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
 ROWS = Expression("torch.tensor([0, 2, 3], device=device)")
+MASK_OF_ROWS = Expression("torch.tensor([1, 0, 1, 1], dtype=torch.bool, device=device)")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
 
 VALUES = ("lambda old: 7", "lambda old: 2 * old + 1", "lambda old: old.sum()")
@@ -95,6 +96,7 @@ def test_a_selection_and_its_tensor_share_no_memory(device, pair):
     value=st.sampled_from(VALUES).map(Expression),
 )
 @example(pair=(SQUARE, POSITIVE), value=Expression("lambda old: 0"))
+@example(pair=(SQUARE, MASK_OF_ROWS), value=Expression("lambda old: 0"))
 @example(pair=(SQUARE, ROWS), value=Expression("lambda old: old + 10"))
 def test_assigning_to_an_index_writes_into_the_tensor_where_numpy_writes(device, pair, value):
     x, index = pair

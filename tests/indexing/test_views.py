@@ -25,6 +25,7 @@ def array(x):
 @example(pair=(SQUARE, Expression("np.s_[0]")))
 @example(pair=(SQUARE, Expression("np.s_[:, 1]")))
 @example(pair=(SQUARE, Expression("np.s_[1:3, 1:3]")))
+@example(pair=(SQUARE, Expression("np.s_[:, 1, None]")))
 def test_a_basic_index_picks_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = np.asarray(array(x)[index])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -31,6 +31,12 @@ def resumptions():
 
 @rule("modes.decorators.every-call")
 @given(mode=modes(called=True), defined=blocks(), called=blocks(), depth=st.integers(0, 2))
+@example(
+    mode=(Expression("torch.no_grad()"), False),
+    defined=(Expression("torch.enable_grad"), True),
+    called=(Expression("torch.enable_grad"), True),
+    depth=1,
+)
 def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defined, called, depth):
     leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode

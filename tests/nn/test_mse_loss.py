@@ -50,11 +50,14 @@ TWO_BY_THREE = (
     plain("torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.float32, device=device)"),
     plain("torch.zeros(2, 3, dtype=torch.float32, device=device)"),
 )
+TRANSPOSED = (TWO_BY_THREE[0], plain("torch.tensor([[1, 4], [0, 2], [3, -1]], dtype=torch.float32, device=device).T"))
+OF_ONE = (plain("torch.tensor([3.0], device=device)"), plain("torch.tensor([1.0], device=device)"))
 
 
 @rule("nn.mse-loss.mean")
 @given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS))
 @example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"))
+@example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"))
 def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
     """The terms are positive: whatever the order, n additions round n times."""
     input, target = pair
@@ -65,6 +68,7 @@ def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
 
 @rule("nn.mse-loss.other-reductions")
 @given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS))
+@example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
 def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares):
     input, target = pair
     squares = (exact(input) - exact(target)) ** 2
@@ -80,6 +84,7 @@ REDUCTIONS = (*MEANS, *SUMS, "lambda input, target: (input - target).sum()", "la
 
 @rule("nn.mse-loss.no-dimension")
 @given(pair=like(tensors(shapes() | shapes(max_side=1))), reduction=one_of(REDUCTIONS), recorded=st.booleans())
+@example(pair=OF_ONE, reduction=Expression(MEANS[0]), recorded=False)
 def test_a_loss_is_a_tensor_without_dimensions(device, pair, reduction, recorded):
     input, target = pair
     input.requires_grad_(recorded)

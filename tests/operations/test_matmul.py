@@ -76,8 +76,15 @@ def array(x):
     return np.array(x.tolist()).reshape(tuple(x.shape))
 
 
+TRANSPOSED = (
+    Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device)"),
+    Expression("torch.tensor([[2.0, 0.0], [1.0, 3.0]], device=device).T"),
+)
+
+
 @rule("operations.matmul.products")
 @given(pair=factors(), multiply=forms(ANY))
+@example(pair=TRANSPOSED, multiply=Expression(ANY[0]))
 @example(
     pair=(
         Expression("torch.arange(100.0).to(device).reshape(100, 1)"),

@@ -59,6 +59,7 @@ def test_sum_adds_up_what_it_reduces(device, case):
 @rule("operations.reductions.mean")
 @given(case=reduced(st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX), min_side=1))
 @example(case=(FOUR, None, False))
+@example(case=(Expression("torch.arange(8.0).to(device).reshape(2, 4)[:, ::2]"), None, False))
 def test_mean_is_the_sum_divided_by_the_number_of_elements(device, case):
     x, dims, keep = case
     mean = x.mean() if dims is None else x.mean(dims, keepdim=keep)

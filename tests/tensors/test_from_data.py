@@ -88,6 +88,7 @@ def arguments_behind_the_data():
 @example(nested=([1.0, 2.0, 3.0], (3,), [1, 2, 3]))
 @example(nested=(3.5, (), [3.5]))
 @example(nested=([2.0], (1,), [2]))
+@example(nested=([[1, 2]], (1, 2), [1, 2]))
 def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
     data, shape, values = nested
     x = torch.tensor(data, device=device)
