@@ -127,7 +127,9 @@ def _carry(names: set[str], module: types.ModuleType, carried: _Carried) -> None
                 carried.imports.add(_import_line(statement, alias))
         else:
             _carry(_taken(statement), module, carried)
-            carried.definitions.append(_segment(module, statement))
+            segment = _segment(module, statement)
+            if segment not in carried.definitions:  # one statement may bind two of the names
+                carried.definitions.append(segment)
 
 
 def _home(statement: ast.ImportFrom, module: types.ModuleType) -> str:
@@ -150,7 +152,8 @@ def _top_level(module: types.ModuleType) -> dict[str, ast.stmt]:
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             bound[statement.target.id] = statement
         elif isinstance(statement, ast.Assign):
-            bound.update((target.id, statement) for target in statement.targets if isinstance(target, ast.Name))
+            targets = [node for target in statement.targets for node in ast.walk(target)]
+            bound.update((node.id, statement) for node in targets if isinstance(node, ast.Name))
         elif isinstance(statement, ast.Import | ast.ImportFrom):
             for alias in statement.names:
                 bound[alias.asname or alias.name.partition(".")[0]] = statement

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 
 from hypothesis import strategies as st
 
 from . import dtypes as dtype_names
 from . import layouts as memory
 from .expression import IT, Expression
-from .shapes import PICTURES, Shape, shapes_by_dims
+from .shapes import Shape, shapes_for_layouts
 from .values import integers
 
 EARLIER_GRADS = (
@@ -27,18 +26,6 @@ EARLIER_GRADS = (
 """States of `.grad` before a test begins: none, zeros, a number, and one left by an earlier backward."""
 
 EARLIER = st.sampled_from(EARLIER_GRADS)
-
-
-@cache
-def placements(among: tuple[memory.Layout, ...]) -> st.SearchStrategy[tuple[Shape, memory.Layout]]:
-    """Any shape of up to three dimensions, or a picture, with a layout that fits it, in one draw: fewer draws are
-    quicker, and spread more evenly, than one for the shape and one for the layout."""
-    return st.one_of(
-        *(
-            st.sampled_from([(shape, layout) for layout in among for shape in same_dims if memory.fits(layout, shape)])
-            for same_dims in (*shapes_by_dims(), PICTURES)
-        )
-    )
 
 
 def tensor_of(
@@ -97,11 +84,8 @@ def _tensor(
     among: tuple[memory.Layout, ...],
     each: Callable[[int], int] | None,
 ) -> Expression:
-    if shapes is None:
-        shape, layout = draw(placements(among))
-    else:
-        shape = draw(shapes)
-        layout = draw(memory.layouts(shape, among))
+    shape = draw(shapes_for_layouts() if shapes is None else shapes)
+    layout = draw(memory.layouts(shape, among))
     dtype = draw(dtype_names.floating() if dtypes is None else dtypes)
     return tensor_of(draw, shape, dtype, layout, each)
 

@@ -1,4 +1,4 @@
-"""Runs rules against a wrong engine, in a forked child, so that a defect never meets an honest test.
+"""Runs rules against a wrong engine, in a child process, so that a defect never meets an honest test.
 
 A rule has caught the engine if a test of the rule fails by what it asserts. A test that fails in another way has
 only crashed, and that counts for nothing: any nonsense can make a test crash.
@@ -12,6 +12,8 @@ import inspect
 import json
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 import traceback
 import types
@@ -30,7 +32,7 @@ from tests.harness import bindings, isolation, realise, targets
 from tests.harness.known_failures import read_known_failures
 from tests.harness.problems import ROOT
 from tests.harness.spec import read_spec
-from tests.wrong_engines.engine import WrongEngine
+from tests.wrong_engines.engine import WrongEngine, load_all
 
 CAUGHT, SURVIVED, CRASHED = "caught", "survived", "crashed"
 SECONDS = 120
@@ -109,6 +111,34 @@ def _cases(function: Callable[..., Any]) -> Iterator[dict[str, Any]]:
 
 def run_engine(engine: WrongEngine, rules: Iterable[str], tests: dict[str, list[Case]]) -> EngineRun:
     """Put the engine in, run the tests of these rules, take it out, and run them again on the torch it leaves."""
+    rules = list(rules)
+    if _about_accelerators().isdisjoint(rules):
+        return _forked(engine, rules, tests)
+    return _spawned(engine, rules)
+
+
+def _spawned(engine: WrongEngine, rules: list[str]) -> EngineRun:
+    # torch takes no backend that comes after the first backward, and this process may have had one.
+    code = "import sys; from tests.meta import engine_runs; engine_runs.run_alone(sys.argv[1], sys.argv[2:])"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, engine.name, *rules], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return EngineRun(died=f"the process did not end in {SECONDS} seconds")
+    if done.returncode:
+        return EngineRun(died=f"the process ended with status {done.returncode}: {done.stderr}")
+    return EngineRun(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_alone(name: str, rules: list[str]) -> None:
+    """Run an engine of this project in a process of its own, and print what happened as the last line."""
+    torch.set_num_threads(1)
+    print(json.dumps(asdict(_in_child(load_all()[name], rules, load_tests()))), flush=True)
+    os._exit(0)  # after a backward on a device with threads of its own an ordinary end may be an abort
+
+
+def _forked(engine: WrongEngine, rules: list[str], tests: dict[str, list[Case]]) -> EngineRun:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -119,7 +149,7 @@ def run_engine(engine: WrongEngine, rules: Iterable[str], tests: dict[str, list[
         try:
             torch.set_num_threads(1)
             with os.fdopen(writing, "w") as pipe:
-                json.dump(asdict(_in_child(engine, list(rules), tests)), pipe)
+                json.dump(asdict(_in_child(engine, rules, tests)), pipe)
             status = 0
         except BaseException:
             traceback.print_exc()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import inputs
-from tests.inputs import Expression
+from tests.inputs import Expression, on_the_cpu
 from tests.inputs.dtypes import COMPLEX, FLOATING, INTEGRAL, TARGET
 from tests.inputs.expression import build, statements
 from tests.inputs.functions import ELEMENTWISE, PLACES, ROUTES
@@ -55,7 +55,7 @@ PLAIN = {
     "telling shapes": inputs.telling_shapes(),
     "broadcasting pairs": inputs.broadcasting_pairs(),
 }
-NOT_STRATEGIES = {"Expression", "dtypes", "layouts"}
+NOT_STRATEGIES = {"Expression", "dtypes", "layouts", "on_the_cpu"}
 
 
 def built(value: object) -> Any:
@@ -85,6 +85,13 @@ def test_every_strategy_of_the_package_is_tested_here() -> None:
     tested = {"tensors", "leaves", "like", "arrays", "tensors_of_numpy_dtypes", "elementwise", "routes", "updates"}
     tested |= {"blocks", "places", "shapes", "shapes_of_one_element", "shapes_of_other_sizes", "telling_shapes"}
     assert set(inputs.__all__) - NOT_STRATEGIES == tested | {"broadcasting_pairs"}
+
+
+def test_a_tensor_can_be_had_on_the_cpu_with_its_state_and_its_facts() -> None:
+    far = Expression("torch.ones(2, device=device)", ("{it}.requires_grad_()",), frozenset({"a"}), {"shape": (2,)})
+    near = on_the_cpu(far)
+    assert near.source == 'torch.ones(2, device="cpu")'
+    assert (near.then, near.dtypes, near.facts) == (far.then, far.dtypes, far.facts)
 
 
 @pytest.mark.parametrize("strategy", TENSORS.values(), ids=TENSORS)

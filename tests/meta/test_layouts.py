@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.inputs import Expression, layouts, shapes, tensors
@@ -126,6 +126,7 @@ def marks(x: torch.Tensor) -> set[str]:
 def test_every_layout_is_among_a_hundred_draws() -> None:
     seen: set[str] = set()
 
+    @settings(max_examples=100)
     @given(drawn=tensors())
     def draw(drawn: Expression) -> None:
         seen.update(marks(build({"torch": torch, "device": "cpu"}, "x", drawn)))

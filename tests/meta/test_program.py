@@ -53,6 +53,13 @@ def body_with_an_argument_that_is_global_too(device: str, numbers: torch.Tensor)
     assert numbers.sum() == 2
 
 
+FEW, MANY = 2, 20
+
+
+def body_with_constants_of_one_statement(device: str, x: torch.Tensor) -> None:
+    assert FEW <= x.numel() <= MANY
+
+
 def plain_body(device: str, x: torch.Tensor) -> None:
     """What the test is about, which its name says too."""
     # A comment of its author.
@@ -146,6 +153,10 @@ x = torch.ones(2, device=device)
 assert doubled(x).sum() < LIMIT
 """
     )
+
+
+def test_constants_that_one_statement_binds_come_along_once() -> None:
+    assert text(body_with_constants_of_one_statement, x=ONES).count("FEW, MANY = 2, 20\n") == 1
 
 
 def test_oracles_and_constants_of_ours_come_along_from_where_they_are_defined() -> None:
