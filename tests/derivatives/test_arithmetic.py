@@ -67,6 +67,15 @@ def nonzero(value):
 
 @rule("derivatives.arithmetic.sums")
 @given(drawn=two_leaves(), operation=with_facts(SUMS), place=places())
+@example(
+    drawn=(
+        Expression("torch.tensor(2.0, device=device, requires_grad=True)"),
+        Expression("torch.tensor(3.0, device=device, requires_grad=True)"),
+        Expression("torch.tensor(-1.0, device=device)"),
+    ),
+    operation=(Expression(SUMS[1][0]), SUMS[1][1]),
+    place=Expression("lambda x: x"),
+)
 def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, place):
     a, b, gradient = drawn
     total, (of_a, of_b) = operation

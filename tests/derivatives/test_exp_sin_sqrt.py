@@ -56,6 +56,16 @@ def with_a_function():
     ),
     place=Expression("lambda x: x"),
 )
+@example(
+    drawn=(
+        (
+            Expression("torch.tensor([0., 1., 4.], device=device)[1:].requires_grad_()"),
+            Expression("torch.ones(2, device=device)"),
+        ),
+        (Expression(ABOVE_ZERO[0][0]), Expression(ABOVE_ZERO[0][1])),
+    ),
+    place=Expression("lambda x: x"),
+)
 def test_exp_sin_and_sqrt_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     (x, gradient), (function, derivative) = drawn
     function(place(x)).backward(gradient)

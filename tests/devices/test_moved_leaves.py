@@ -34,6 +34,14 @@ def journeys(draw):
 @given(journey=journeys(), route=routes())
 @example(
     journey=(
+        Expression("torch.tensor(3.0, device=device, requires_grad=True)"),
+        [Expression(f"(device, {dtype})", dtypes=frozenset({dtype})) for dtype in ("torch.float16", "torch.bfloat16")],
+        (Expression("lambda x: x * x"), Expression("lambda v: 2 * v")),
+    ),
+    route=Expression("lambda x: x"),
+)
+@example(
+    journey=(
         Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).T.requires_grad_()"),
         [Expression("(device, torch.float16)", dtypes=frozenset({"torch.float16"}))],
         (Expression("lambda x: x * x"), Expression("lambda v: 2 * v")),

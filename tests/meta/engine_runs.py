@@ -28,7 +28,7 @@ import torch
 from hypothesis import Phase, settings
 from packaging.version import Version
 
-from tests.harness import bindings, isolation, realise, targets
+from tests.harness import bindings, isolation, profiles, realise, targets
 from tests.harness.known_failures import read_known_failures
 from tests.harness.problems import ROOT
 from tests.harness.spec import read_spec
@@ -134,6 +134,7 @@ def _spawned(engine: WrongEngine, rules: list[str]) -> EngineRun:
 def run_alone(name: str, rules: list[str]) -> None:
     """Run an engine of this project in a process of its own, and print what happened as the last line."""
     torch.set_num_threads(1)
+    profiles.register()
     print(json.dumps(asdict(_in_child(load_all()[name], rules, load_tests()))), flush=True)
     os._exit(0)  # after a backward on a device with threads of its own an ordinary end may be an abort
 

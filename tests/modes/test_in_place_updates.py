@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -65,6 +65,10 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
 
 @rule("modes.in-place-updates.outside")
 @given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=updates())
+@example(
+    leaf=Expression("torch.tensor([1., 2.], device=device, requires_grad=True)"),
+    update=(Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),
+)
 def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
     change, _ = update
     output = (leaf * leaf).sum()

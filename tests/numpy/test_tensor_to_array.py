@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import tensors_of_numpy_dtypes
+from tests.inputs import Expression, tensors_of_numpy_dtypes
 from tests.inputs.arrays import COMPLEX, EVERY_DTYPE
 from tests.oracles import aliases, disjoint
 
@@ -27,6 +27,7 @@ without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementati
 
 @rule("numpy.tensor-to-array.same-memory")
 @given(x=tensors_of_numpy_dtypes())
+@example(x=Expression("torch.tensor([1., 2.], dtype=torch.float16)"))
 def test_every_array_is_the_memory_of_the_tensor(device, x):
     for array in (x.numpy(), x.numpy()):
         assert str(x.dtype) == f"torch.{array.dtype.name}"

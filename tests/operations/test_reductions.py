@@ -45,6 +45,7 @@ def rounding(x, terms):
 @given(case=reduced(NUMERIC))
 @example(case=(FOUR, None, False))
 @example(case=(Expression("torch.tensor([2.0, 4.0, 6.0], device=device)"), None, False))
+@example(case=(Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"), None, False))
 def test_sum_adds_up_what_it_reduces(device, case):
     x, dims, keep = case
     if dims is None:
