@@ -102,4 +102,6 @@ def test_a_vector_and_a_column_give_a_matrix_of_every_pair(device, pair, operati
         warnings.simplefilter("always")
         matrix = operation(vector, column)
     assert not [warning for warning in caught if "size" in str(warning.message)]
-    assert matrix.tolist() == [[operation(v, w) for v in numbers(vector)] for w in numbers(column)]
+    assert matrix.shape == (column.numel(), vector.numel())
+    rows = [[operation(v, w) for v in numbers(vector)] for w in numbers(column)]
+    assert all(found == row for found, row in zip(matrix.tolist(), rows, strict=True))
