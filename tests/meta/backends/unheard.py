@@ -7,6 +7,7 @@ run on a thread of the device, as torch arranges for every accelerator. Needs to
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,7 +68,18 @@ def run_on_cpu(operator: Any, *args: Any, **kwargs: Any) -> Any:
             return by_tensor[id(value)][1]
         return here(value, by_memory.get(value.untyped_storage()._cdata))
 
-    return pytree.tree_map(back, operator(*pytree.tree_map(there, args), **pytree.tree_map(there, kwargs)))
+    results = operator(*pytree.tree_map(there, args), **pytree.tree_map(there, kwargs))
+    for cpu, tensor in by_tensor.values():
+        if (cpu.size(), cpu.stride()) != (tensor.size(), tensor.stride()):
+            become(tensor, cpu)
+    return pytree.tree_map(back, results)
+
+
+def become(tensor: torch.Tensor, cpu: torch.Tensor) -> None:
+    """Give a tensor of this device the sizes, strides and memory of its CPU tensor, which an operator has changed."""
+    torch.ops.aten.set_.source_Storage_storage_offset.redispatch(
+        _SHAPES_ONLY, tensor, here(cpu).untyped_storage(), cpu.storage_offset(), cpu.size(), cpu.stride()
+    )
 
 
 def copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
@@ -90,3 +102,9 @@ _aten = torch.library.Library("aten", "IMPL")
 _aten.impl("_copy_from", copy_from, "PrivateUse1")
 _aten.impl("empty.memory_format", empty, "PrivateUse1")
 _aten.impl("empty_strided", empty_strided, "PrivateUse1")
+for _name in ("squeeze_", "squeeze_.dim", "unsqueeze_", "transpose_", "t_"):
+    # Torch's own kernels for these look for the memory in a storage of the device, where there is none.
+    _packet, _, _overload = _name.partition(".")
+    _aten.impl(
+        _name, partial(run_on_cpu, getattr(getattr(torch.ops.aten, _packet), _overload or "default")), "PrivateUse1"
+    )
