@@ -79,8 +79,8 @@ def as_matrices(a, b, g):
 # What the gradient of a sum is: one number, expanded. On a GPU of Apple a product with it was wrong (pytorch #180201).
 OF_A_SUM = (
     Expression("lambda a, b: a @ b"),
-    Expression("(torch.arange(1024.0, device=device).reshape(64, 16) % 7 - 3).requires_grad_()"),
-    Expression("(torch.arange(16.0, device=device).reshape(16, 1) % 5 - 2).requires_grad_()"),
+    Expression("(torch.arange(1024.0).reshape(64, 16) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(16.0).reshape(16, 1) % 5 - 2).to(device).requires_grad_()"),
     Expression("torch.ones((), device=device).expand(64, 1)"),
 )
 
