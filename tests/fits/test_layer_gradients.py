@@ -1,15 +1,13 @@
 """spec/fits/layer-gradients.md"""
 
-from functools import cache
-
-import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, tensors
-from tests.oracles import numbers
+from tests.inputs import Expression
+from tests.inputs.tensors import leaf_of, tensor_of
+from tests.oracles import array, numbers
 
 LAYERS = st.sampled_from(
     (
@@ -32,23 +30,12 @@ POWERS = st.sampled_from((1, 2, 4))
 SIZES = st.integers(1, 6)
 
 
-def exact(tensor):
-    """The elements as an array of NumPy, in double precision."""
-    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
-
-
-@cache
-def of(kind, shape, dtype):
-    """A tensor or a leaf of this shape and dtype."""
-    return kind(st.just(shape), st.just(dtype))
-
-
 @st.composite
 def layers(draw, sizes):
     """x, w, b and y, for as many points, inputs and neurons, and of the dtype, that `sizes` draws."""
     points, inputs, neurons, dtype = draw(sizes)
-    x, y = (draw(of(tensors, shape, dtype)) for shape in ((points, inputs), (points, neurons)))
-    w, b = (draw(of(leaves, shape, dtype)) for shape in ((inputs, neurons), (neurons,)))
+    x, y = (tensor_of(draw, shape, dtype) for shape in ((points, inputs), (points, neurons)))
+    w, b = (leaf_of(draw, shape, dtype) for shape in ((inputs, neurons), (neurons,)))
     return x, w, b, y
 
 
@@ -63,11 +50,11 @@ def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(
     x, w, b, y = drawn
     z = layer(x, w, b)
     mean_of_squares(z, y).backward()
-    miss = exact(x) @ exact(w) + exact(b) - exact(y)
+    miss = array(x) @ array(w) + array(b) - array(y)
     assert w.grad.shape == w.shape
     assert b.grad.shape == b.shape
-    assert exact(w.grad).tolist() == (2 / z.numel() * exact(x).T @ miss).tolist()
-    assert exact(b.grad).tolist() == (2 / z.numel() * miss.sum(axis=0)).tolist()
+    assert array(w.grad).tolist() == (2 / z.numel() * array(x).T @ miss).tolist()
+    assert array(b.grad).tolist() == (2 / z.numel() * miss.sum(axis=0)).tolist()
 
 
 DOCUMENT = tuple(
@@ -92,11 +79,11 @@ def test_for_any_number_of_elements_they_are_right_up_to_rounding(device, drawn,
     x, w, b, y = drawn
     z = layer(x, w, b)
     mean_of_squares(z, y).backward()
-    miss = exact(x) @ exact(w) + exact(b) - exact(y)
+    miss = array(x) @ array(w) + array(b) - array(y)
     slack = (len(x) + 24) * torch.finfo(x.dtype).eps * 2 / z.numel()
-    off = abs(exact(w.grad) - 2 / z.numel() * exact(x).T @ miss)
-    assert (off <= slack * abs(exact(x)).T @ abs(miss)).all()
-    off = abs(exact(b.grad) - 2 / z.numel() * miss.sum(axis=0))
+    off = abs(array(w.grad) - 2 / z.numel() * array(x).T @ miss)
+    assert (off <= slack * abs(array(x)).T @ abs(miss)).all()
+    off = abs(array(b.grad) - 2 / z.numel() * miss.sum(axis=0))
     assert (off <= slack * abs(miss).sum(axis=0)).all()
 
 

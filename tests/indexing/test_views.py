@@ -8,16 +8,11 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts
 from tests.inputs.indices import backward, basic, indexed, out_of_range
-from tests.oracles import numbers, state
+from tests.oracles import array, numbers, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4)")
-
-
-def array(x):
-    """The elements as a NumPy array of the same shape, whatever the device and layout."""
-    return np.array(x.tolist()).reshape(tuple(x.shape))
 
 
 @rule("indexing.views.as-numpy")

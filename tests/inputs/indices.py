@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from . import layouts as memory
 from .expression import Expression
 from .shapes import Shape, shapes_by_dims
-from .tensors import tensors
+from .tensors import tensor_of
 
 EACH = 120
 """Indices for each number of dimensions."""
@@ -119,13 +119,6 @@ def _fitting_any(kinds: tuple[Kind, ...], min_dims: int) -> st.SearchStrategy[tu
     return st.one_of(*(_fitting(kind, min_dims) for kind in kinds))
 
 
-@cache
-def _tensors_of(
-    shape: Shape, dtypes: st.SearchStrategy[str], among: tuple[memory.Layout, ...]
-) -> st.SearchStrategy[Expression]:
-    return tensors(st.just(shape), dtypes, among)
-
-
 @st.composite
 def indexed(
     draw: st.DrawFn,
@@ -136,4 +129,5 @@ def indexed(
 ) -> tuple[Expression, Expression]:
     """A tensor and an index of one of these kinds. dtypes and among: as for `tensors`."""
     shape, index = draw(_fitting_any(kinds, min_dims))
-    return draw(_tensors_of(shape, dtypes, among)), Expression(index)
+    layout = draw(memory.layouts(shape, among))
+    return tensor_of(draw, shape, draw(dtypes), layout), Expression(index)

@@ -1,16 +1,15 @@
 """spec/nn/bias.md"""
 
 import itertools
-from functools import cache
 
-import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import dtypes, layouts, tensors
-from tests.oracles import numbers
+from tests.inputs import dtypes, layouts
+from tests.inputs.tensors import tensor_of
+from tests.oracles import array, numbers
 
 # Sums of x and of its squares, and n, by which everything is divided, have to be powers of two to be exact.
 POINTS = [
@@ -70,17 +69,6 @@ def test_at_the_best_slope_only_the_bias_can_lower_the_loss(device, x, a, c):
     assert torch.nn.functional.mse_loss(layer(points), y).item() == c**2 * k - c**2 * k**2
 
 
-def exact(tensor):
-    """The elements as an array of NumPy, in double precision."""
-    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
-
-
-@cache
-def of(shape, dtype):
-    """A tensor of this shape and dtype."""
-    return tensors(st.just(shape), st.just(dtype), layouts.WRITABLE)
-
-
 LAYERS = st.tuples(SIZES, SIZES, SIZES, dtypes.floating())
 
 
@@ -88,7 +76,10 @@ LAYERS = st.tuples(SIZES, SIZES, SIZES, dtypes.floating())
 def layers_and_points(draw):
     """Weight, bias, and points."""
     inputs, outputs, points, dtype = draw(LAYERS)
-    return tuple(draw(of(shape, dtype)) for shape in ((outputs, inputs), (outputs,), (points, inputs)))
+    return tuple(
+        tensor_of(draw, shape, dtype, draw(layouts.layouts(shape, layouts.WRITABLE)))
+        for shape in ((outputs, inputs), (outputs,), (points, inputs))
+    )
 
 
 @rule("nn.bias.kept")
@@ -98,12 +89,12 @@ def test_a_bias_that_is_left_out_stays_where_it_is(device, drawn, frozen, listed
     with torch.random.fork_rng(devices=[]):
         layer = torch.nn.Linear(*weight.shape[::-1])
     layer.weight, layer.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias, requires_grad=not frozen)
-    was, expected = numbers(bias), exact(weight) - times * 0.25 * exact(x).sum(axis=0)
+    was, expected = numbers(bias), array(weight) - times * 0.25 * array(x).sum(axis=0)
     optimizer = torch.optim.SGD(layer.parameters() if frozen and listed else [layer.weight], lr=0.25)
     for _ in range(times):
         optimizer.zero_grad()
         layer(x).sum().backward()
         optimizer.step()
     assert numbers(layer.bias) == was
-    assert exact(layer.weight).tolist() == expected.tolist()
+    assert array(layer.weight).tolist() == expected.tolist()
     assert (layer.bias.grad is None) == frozen

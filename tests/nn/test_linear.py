@@ -1,26 +1,19 @@
 """spec/nn/linear.md"""
 
-from functools import cache
-
-import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import blocks, dtypes, layouts, shapes, tensors
-from tests.oracles import numbers
+from tests.inputs import blocks, dtypes, layouts, shapes
+from tests.inputs.tensors import tensor_of
+from tests.oracles import array
 
 FEATURES = st.sampled_from((2, 3, 1))
 OFTEN_TRANSPOSED = (*layouts.EVERY, layouts.transposed, layouts.transposed)
 SIZES = st.tuples(FEATURES, FEATURES, dtypes.floating())
 POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3) | shapes(min_dims=1, max_dims=1, min_side=2)
 UNBIASED = st.sampled_from((False, False, True))
-
-
-def exact(tensor):
-    """The elements as an array of NumPy, in double precision."""
-    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
 
 
 def layer_of(weight, bias):
@@ -32,12 +25,6 @@ def layer_of(weight, bias):
     return layer
 
 
-@cache
-def of(shape, dtype):
-    """A tensor of this shape and dtype."""
-    return tensors(st.just(shape), st.just(dtype), OFTEN_TRANSPOSED)
-
-
 @st.composite
 def parameters_and_inputs(draw, gradient=False):
     """A weight, a bias or None, an x that fits them, and, if asked for, a gradient for the output.
@@ -47,7 +34,9 @@ def parameters_and_inputs(draw, gradient=False):
     inputs, outputs, dtype = draw(SIZES)
     points = draw(POINTS)
     drawn = [(outputs, inputs), (outputs,), (*points, inputs), *[(*points, outputs)] * gradient]
-    weight, bias, *others = (draw(of(shape, dtype)) for shape in drawn)
+    weight, bias, *others = (
+        tensor_of(draw, shape, dtype, draw(layouts.layouts(shape, OFTEN_TRANSPOSED))) for shape in drawn
+    )
     return weight, None if draw(UNBIASED) else bias, *others
 
 
@@ -56,10 +45,10 @@ def parameters_and_inputs(draw, gradient=False):
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn
     z = layer_of(weight, bias)(x)
-    expected = exact(x) @ exact(weight).T + (0 if bias is None else exact(bias))
+    expected = array(x) @ array(weight).T + (0 if bias is None else array(bias))
     assert z.shape == (*x.shape[:-1], len(weight))
     assert z.dtype == x.dtype
-    assert exact(z).tolist() == expected.tolist()
+    assert array(z).tolist() == expected.tolist()
 
 
 @rule("nn.linear.weight-shape")
@@ -112,14 +101,14 @@ def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(
     layer = layer_of(weight, bias)
     x.requires_grad_(follows)
     layer(x).backward(gradient)
-    points = exact(x).reshape(-1, layer.in_features)
-    arriving = exact(gradient).reshape(-1, layer.out_features)
+    points = array(x).reshape(-1, layer.in_features)
+    arriving = array(gradient).reshape(-1, layer.out_features)
     assert layer.weight.grad.shape == weight.shape
-    assert exact(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
+    assert array(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
     if bias is not None:
         assert layer.bias.grad.shape == bias.shape
-        assert exact(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
+        assert array(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
     if follows:
-        assert exact(x.grad).tolist() == (exact(gradient) @ exact(weight)).tolist()
+        assert array(x.grad).tolist() == (array(gradient) @ array(weight)).tolist()
     else:
         assert x.grad is None

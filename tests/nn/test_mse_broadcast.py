@@ -2,7 +2,6 @@
 
 import itertools
 import warnings
-from functools import cache
 
 import numpy as np
 import torch
@@ -10,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, leaves, like, tensors
-from tests.oracles import numbers
+from tests.inputs import Expression, dtypes, like, tensors
+from tests.inputs.tensors import leaf_of, tensor_of
+from tests.oracles import array, numbers
 
 BY_HAND = st.sampled_from(
     (
@@ -20,11 +20,6 @@ BY_HAND = st.sampled_from(
     )
 )
 MSE = st.sampled_from((Expression("torch.nn.MSELoss()"), Expression("torch.nn.functional.mse_loss")))
-
-
-def exact(tensor):
-    """The elements as an array of NumPy, in double precision."""
-    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
 
 
 def narrower(shape):
@@ -41,12 +36,6 @@ PAIRS = sorted(
 )
 
 
-@cache
-def of(kind, shape, dtype):
-    """A tensor or a leaf of this shape and dtype."""
-    return kind(st.just(shape), st.just(dtype))
-
-
 DIFFERENT = st.tuples(st.sampled_from(PAIRS), dtypes.floating())
 
 
@@ -54,7 +43,7 @@ DIFFERENT = st.tuples(st.sampled_from(PAIRS), dtypes.floating())
 def stretched(draw):
     """Two tensors of different shapes that broadcast together."""
     (one, other), dtype = draw(DIFFERENT)
-    return draw(of(tensors, one, dtype)), draw(of(tensors, other, dtype))
+    return tensor_of(draw, one, dtype), tensor_of(draw, other, dtype)
 
 
 A_COLUMN_AND_A_LIST = (
@@ -70,7 +59,7 @@ def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, mean_of_squ
     """A power may be off by 16 eps, the loosest of the published limits, a difference and a division by a few, the sum
     of positive terms by one for each."""
     input, target = pair
-    squares = (exact(input) - exact(target)) ** 2
+    squares = (array(input) - array(target)) ** 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loss = mean_of_squares(input, target)
@@ -87,7 +76,7 @@ def columns_against_lists(draw):
     """Predictions in a column and targets in a list, or the other way round."""
     n, column_first, dtype = draw(LENGTHS)
     predicted, wanted = ((n, 1), (n,)) if column_first else ((n,), (n, 1))
-    return draw(of(leaves, predicted, dtype)), draw(of(tensors, wanted, dtype))
+    return leaf_of(draw, predicted, dtype), tensor_of(draw, wanted, dtype)
 
 
 @rule("nn.mse-broadcast.order-forgotten")

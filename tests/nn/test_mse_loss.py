@@ -1,13 +1,12 @@
 """spec/nn/mse-loss.md"""
 
-import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, like, shapes, tensors
-from tests.oracles import numbers
+from tests.oracles import array
 
 MEANS = (
     "torch.nn.MSELoss()",
@@ -30,11 +29,6 @@ ROUNDINGS = 24
 
 def one_of(sources):
     return st.sampled_from(sources).map(Expression)
-
-
-def exact(tensor):
-    """The elements as an array of NumPy, in double precision."""
-    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
 
 
 def pairs(min_side=0):
@@ -61,7 +55,7 @@ OF_ONE = (plain("torch.tensor([3.0], device=device)"), plain("torch.tensor([1.0]
 def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
     """The terms are positive: whatever the order, n additions round n times."""
     input, target = pair
-    squares = (exact(input) - exact(target)) ** 2
+    squares = (array(input) - array(target)) ** 2
     off = mean_of_squares(input, target).item() - squares.mean()
     assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.mean()
 
@@ -71,10 +65,10 @@ def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
 @example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
 def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares):
     input, target = pair
-    squares = (exact(input) - exact(target)) ** 2
+    squares = (array(input) - array(target)) ** 2
     unreduced = squares_of(input, target)
     assert unreduced.shape == input.shape
-    assert exact(unreduced).tolist() == squares.tolist()
+    assert array(unreduced).tolist() == squares.tolist()
     off = sum_of_squares(input, target).item() - squares.sum()
     assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.sum()
 

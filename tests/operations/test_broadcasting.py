@@ -1,7 +1,6 @@
 """spec/operations/broadcasting.md"""
 
 import warnings
-from functools import cache
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, tensors
-from tests.oracles import numbers, state
+from tests.inputs import Expression, dtypes
+from tests.inputs.tensors import tensor_of
+from tests.oracles import array, numbers, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4])
 OPERATIONS = ("lambda x, y: x + y", "lambda x, y: x - y", "lambda x, y: x * y", "lambda x, y: x == y")
@@ -36,27 +36,16 @@ def operations():
     return st.sampled_from(OPERATIONS).map(Expression)
 
 
-@cache
-def of(shape, dtype):
-    """Tensors of one shape and dtype; cached, because to make a strategy costs as much as all drawing from it."""
-    return tensors(st.just(shape), st.just(dtype))
-
-
 @st.composite
 def two(draw, pairs):
     """Two tensors of one dtype, of the drawn shapes."""
     ours, theirs = draw(pairs)
     dtype = draw(DTYPES)
-    return draw(of(ours, dtype)), draw(of(theirs, dtype))
+    return tensor_of(draw, ours, dtype), tensor_of(draw, theirs, dtype)
 
 
 LENGTHS = st.sampled_from([(n, m) for n in range(1, 6) for m in {n, 1, 3}] + [(n, n) for n in range(2, 6)])
 VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1)))
-
-
-def array(x):
-    """The elements as a NumPy array of the same shape, whatever the device and layout."""
-    return np.array(x.tolist()).reshape(tuple(x.shape))
 
 
 @rule("operations.broadcasting.aligned")

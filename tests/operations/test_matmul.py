@@ -1,15 +1,14 @@
 """spec/operations/matmul.md"""
 
-from functools import cache
-
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, tensors
-from tests.oracles import state
+from tests.inputs import Expression, dtypes
+from tests.inputs.tensors import tensor_of
+from tests.oracles import array, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX)
 RANKS = (
@@ -54,12 +53,6 @@ SIZES = [
 """A size for each letter."""
 
 
-@cache
-def of(shape, dtype):
-    """Tensors of one shape and dtype; cached, because to make a strategy costs as much as all drawing from it."""
-    return tensors(st.just(shape), st.just(dtype))
-
-
 @st.composite
 def factors(draw, ranks=RANKS, unequal=False):
     """Two tensors of one dtype that fit each other, or whose inner sizes differ."""
@@ -68,12 +61,7 @@ def factors(draw, ranks=RANKS, unequal=False):
     if unequal:
         first[-1] += draw(st.integers(1, 2))
     dtype = draw(DTYPES)
-    return draw(of(tuple(first), dtype)), draw(of(tuple(second), dtype))
-
-
-def array(x):
-    """The elements as a NumPy array of the same shape, whatever the device and layout."""
-    return np.array(x.tolist()).reshape(tuple(x.shape))
+    return tensor_of(draw, tuple(first), dtype), tensor_of(draw, tuple(second), dtype)
 
 
 TRANSPOSED = (

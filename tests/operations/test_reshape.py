@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tensors
 from tests.inputs.expression import build
-from tests.oracles import state
+from tests.oracles import array, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
@@ -80,11 +80,6 @@ def impossible_shapes(draw):
     count = math.prod(x.facts["shape"])
     asked = [(count + 1,), (2, count), (-1, count + 1)] if count else [(1,), (-1, 0)]
     return x, draw(st.sampled_from([*asked, (-1, -1), (-2,)]))
-
-
-def array(x):
-    """The elements as a NumPy array of the same shape, whatever the device and layout."""
-    return np.array(x.tolist()).reshape(tuple(x.shape))
 
 
 @rule("operations.reshape.row-major")

@@ -14,8 +14,11 @@ def numbers(tensor: torch.Tensor) -> list[complex]:
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The elements in double precision, in an array of the tensor's shape that shares no memory with it."""
-    return np.array(numbers(tensor), dtype=float).reshape(tuple(tensor.shape))
+    """The elements as Python numbers (a float is a double), in an array of the tensor's shape and of its own memory.
+
+    Without torch's `reshape`, so that it serves where that is what is tested.
+    """
+    return np.array(tensor.detach().cpu().tolist()).reshape(tuple(tensor.shape))
 
 
 def summed_to(shape: tuple[int, ...], sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

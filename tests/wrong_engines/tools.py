@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from tests.oracles.graph import nodes_reached
+
 _MISSING = object()
 
 
@@ -131,6 +133,11 @@ def differentiated(operator: str, pullback: Pullback, key: str = "AutogradCPU") 
         return differentiable
 
     return kernel(operator, make, key)
+
+
+def nodes_below(outputs: Iterable[torch.Tensor]) -> list[Any]:
+    """The nodes of the graph behind these outputs, those that accumulate into leaves included, each once."""
+    return nodes_reached(*(output.grad_fn for output in outputs))
 
 
 def leaves_below(outputs: torch.Tensor | Iterable[torch.Tensor]) -> list[torch.Tensor]:

@@ -9,22 +9,10 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
 
 Hit = Callable[[], None]
 Tensor = torch.Tensor
-
-
-def nodes_below(outputs: list[Tensor]) -> list[Any]:
-    """The nodes of the graph of some outputs, each once."""
-    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
-    seen = list(waiting)
-    while waiting:
-        for node, _ in waiting.pop().next_functions:
-            if node is not None and node not in seen:
-                seen.append(node)
-                waiting.append(node)
-    return seen
 
 
 def at_nodes(name: str, wrong: Callable[[Any, list[Any], Tensor], None]) -> AbstractContextManager[None]:

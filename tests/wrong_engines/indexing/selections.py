@@ -9,22 +9,12 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.indexing.views import Read, parts_of, reading
 from tests.wrong_engines.tools import kernel, replaced
 
 Hit = Callable[[], None]
-Read = Callable[[torch.Tensor, Any], torch.Tensor]
 Write = Callable[[torch.Tensor, Any, Any], None]
 COMPARISONS = ("lt", "gt", "le", "ge", "eq", "ne")
-
-
-def _reading(wrong: Callable[[Read, torch.Tensor, Any], torch.Tensor]) -> Any:
-    def make(read: Read) -> Read:
-        def replacement(tensor: torch.Tensor, index: Any) -> torch.Tensor:
-            return wrong(read, tensor, index)
-
-        return replacement
-
-    return replaced(torch.Tensor, "__getitem__", make)
 
 
 def _writing(wrong: Callable[[Write, torch.Tensor, Any, Any], None]) -> Any:
@@ -37,16 +27,12 @@ def _writing(wrong: Callable[[Write, torch.Tensor, Any, Any], None]) -> Any:
     return replaced(torch.Tensor, "__setitem__", make)
 
 
-def _parts(index: Any) -> tuple[Any, ...]:
-    return index if isinstance(index, tuple) else (index,)
-
-
 def _is_mask(part: Any) -> bool:
     return isinstance(part, torch.Tensor) and part.dtype == torch.bool
 
 
 def _selects(index: Any) -> bool:
-    return any(isinstance(part, torch.Tensor) for part in _parts(index))
+    return any(isinstance(part, torch.Tensor) for part in parts_of(index))
 
 
 @wrong_engine("indexing-mask-in-memory-order")
@@ -58,7 +44,7 @@ def a_mask_of_a_transposed_tensor_goes_column_by_column(hit: Hit) -> Iterator[No
         hit()
         return read(tensor.t(), index.t())
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -72,9 +58,9 @@ def negative_numbers_pick_the_first_element(hit: Hit) -> Iterator[None]:
         return part.clamp(min=0)
 
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
-        return read(tensor, tuple(mended(part) for part in _parts(index)))
+        return read(tensor, tuple(mended(part) for part in parts_of(index)))
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -89,7 +75,7 @@ def neighbours_in_order_are_sliced(hit: Hit) -> Iterator[None]:
                 return read(tensor, slice(first, first + count))
         return read(tensor, index)
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -102,7 +88,7 @@ def a_mask_that_is_true_throughout_is_a_view(hit: Hit) -> Iterator[None]:
         hit()
         return read(tensor, slice(None))
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 

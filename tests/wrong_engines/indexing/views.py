@@ -15,7 +15,7 @@ Hit = Callable[[], None]
 Read = Callable[[torch.Tensor, Any], torch.Tensor]
 
 
-def _reading(wrong: Callable[[Read, torch.Tensor, Any], torch.Tensor]) -> Any:
+def reading(wrong: Callable[[Read, torch.Tensor, Any], torch.Tensor]) -> Any:
     def make(read: Read) -> Read:
         def replacement(tensor: torch.Tensor, index: Any) -> torch.Tensor:
             return wrong(read, tensor, index)
@@ -25,7 +25,7 @@ def _reading(wrong: Callable[[Read, torch.Tensor, Any], torch.Tensor]) -> Any:
     return replaced(torch.Tensor, "__getitem__", make)
 
 
-def _parts(index: Any) -> tuple[Any, ...]:
+def parts_of(index: Any) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 
@@ -39,9 +39,9 @@ def a_step_counts_from_the_first_element(hit: Hit) -> Iterator[None]:
         return part
 
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
-        return read(tensor, tuple(mended(part) for part in _parts(index)))
+        return read(tensor, tuple(mended(part) for part in parts_of(index)))
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -49,13 +49,13 @@ def a_step_counts_from_the_first_element(hit: Hit) -> Iterator[None]:
 @contextmanager
 def a_last_none_becomes_the_first_dimension(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
-        parts = _parts(index)
+        parts = parts_of(index)
         if len(parts) < 2 or parts[-1] is not None:
             return read(tensor, index)
         hit()
         return read(tensor, parts[:-1]).unsqueeze(0)
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -69,7 +69,7 @@ def elements_with_gaps_between_them_are_copied(hit: Hit) -> Iterator[None]:
         hit()
         return picked.clone()
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -83,7 +83,7 @@ def what_is_picked_from_a_transposed_tensor_is_copied(hit: Hit) -> Iterator[None
         hit()
         return picked.clone()
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -91,7 +91,7 @@ def what_is_picked_from_a_transposed_tensor_is_copied(hit: Hit) -> Iterator[None
 @contextmanager
 def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
-        parts = _parts(index)
+        parts = parts_of(index)
         last = parts[-1] if parts else None
         if isinstance(last, int) and Ellipsis not in parts and len(parts) <= tensor.ndim:
             size = tensor.shape[len(parts) - 1 - parts.count(None)]
@@ -100,7 +100,7 @@ def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
                 return read(tensor, (*parts[:-1], last % size))
         return read(tensor, index)
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
 
 
@@ -108,13 +108,13 @@ def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
 @contextmanager
 def a_negative_step_is_carried_out(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
-        for dimension, part in enumerate(_parts(index)):
+        for dimension, part in enumerate(parts_of(index)):
             if isinstance(part, slice) and (part.step or 1) < 0:
                 hit()
                 positions = range(tensor.shape[dimension])[part]
                 tensor = tensor.index_select(dimension, torch.tensor(list(positions), dtype=torch.int64))
-                index = (*_parts(index)[:dimension], slice(None), *_parts(index)[dimension + 1 :])
+                index = (*parts_of(index)[:dimension], slice(None), *parts_of(index)[dimension + 1 :])
         return read(tensor, index)
 
-    with _reading(wrong):
+    with reading(wrong):
         yield
