@@ -53,7 +53,7 @@ TESTS: dict[str, list[engine_runs.Case]] = {
 
 
 def run(install: Install, *rules: str, refuses: str | None = None) -> EngineRun:
-    return run_engine(WrongEngine("sample", install, refuses), rules or [OPPOSITE], TESTS)
+    return run_engine(WrongEngine("sample", install, refuses=refuses), rules or [OPPOSITE], TESTS)
 
 
 def test_an_engine_that_an_assertion_catches_is_caught_with_an_account_of_it() -> None:

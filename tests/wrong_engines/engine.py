@@ -7,21 +7,39 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-Install = Callable[[Callable[[], None]], AbstractContextManager[None]]
+Hit = Callable[[], None]
+Install = Callable[[Hit], AbstractContextManager[None]]
 """Puts the defect in and takes it out; calls its argument, `hit`, each time that the defect shows itself."""
+
+Kind = Literal["plain", "size", "layout", "dtype", "state", "place", "order", "error", "mode", "aliasing", "value"]
+"""Where a defect hides: what it takes for a torch that is right in the easy case to be wrong.
+
+plain: nothing, it is wrong whenever it is asked. size: a number of elements or of dimensions, a side of 0 or 1, the end
+of a vectorised kernel. layout: strides or offset, of a tensor or of a gradient. dtype: one dtype, or promotion between
+two. state: what happened before: an earlier backward, exception, block or thread, what `.grad` holds. place: where a
+tensor stands in the graph: leaf, view, result, used twice, written in place. order: which of several inputs, outputs or
+arguments, and which of them need a gradient. error: what is refused, how, and what was done before it was. mode: which
+mode holds where, and when it ends. aliasing: what shares memory, and what counts as a write. value: some numbers only:
+ties, zero, signs, infinities, NaN.
+"""
 
 
 @dataclass
 class WrongEngine:
     """One defect.
 
+    kind: where it hides.
+    issue: the bug that it rebuilds, as "pytorch#34082"; its line in spec/ links there.
     refuses: where the defect is that torch refuses what it has to do, the text of that refusal; a test that fails
         with it has caught the engine, although no assertion of its own was reached.
     """
 
     name: str
     install: Install
+    kind: Kind | None = None
+    issue: str | None = None
     refuses: str | None = None
     hits: int = field(default=0, init=False)
 
@@ -39,11 +57,13 @@ class WrongEngine:
 ENGINES: dict[str, WrongEngine] = {}
 
 
-def wrong_engine(name: str, *, refuses: str | None = None) -> Callable[[Install], Install]:
+def wrong_engine(
+    name: str, *, kind: Kind | None = None, issue: str | None = None, refuses: str | None = None
+) -> Callable[[Install], Install]:
     """Register a context manager `install(hit)` under the name that its item in spec/ gives it."""
 
     def register(install: Install) -> Install:
-        ENGINES[name] = WrongEngine(name, install, refuses)
+        ENGINES[name] = WrongEngine(name, install, kind, issue, refuses)
         return install
 
     return register

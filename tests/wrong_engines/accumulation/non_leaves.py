@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, nodes_below, replaced
-
-Hit = Callable[[], None]
 
 
 @wrong_engine("keeps-views-of-leaves")

@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
-
-Hit = Callable[[], None]
 
 VIEWS = ("View", "Unsqueeze", "Squeeze", "Permute")
 """How the names of nodes of views begin."""

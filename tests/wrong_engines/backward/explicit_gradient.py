@@ -9,10 +9,8 @@ from typing import Any
 import numpy
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import leaves_below, replaced
-
-Hit = Callable[[], None]
 
 ONE_BY_ONE = "a derivative is that of one number by one number"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import leaves_below, replaced
 
 REFUSAL = "grad can be implicitly created only for scalar outputs"
@@ -20,7 +20,7 @@ def _is_given(gradient: Any) -> bool:
 
 @wrong_engine("scalar-means-0d", refuses=REFUSAL)
 @contextmanager
-def refuses_one_element_with_dimensions(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_one_element_with_dimensions(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
             if not _is_given(gradient) and tensor.shape == (1,):
@@ -36,7 +36,7 @@ def refuses_one_element_with_dimensions(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("only-scalars-run-backward", refuses=REFUSAL)
 @contextmanager
-def refuses_whatever_is_not_0d(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_whatever_is_not_0d(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
             if tensor.ndim:
@@ -52,7 +52,7 @@ def refuses_whatever_is_not_0d(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("unreduced-output-refused", refuses=REFUSAL)
 @contextmanager
-def refuses_an_output_that_no_sum_or_mean_made(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_an_output_that_no_sum_or_mean_made(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
             node = tensor.grad_fn
@@ -69,7 +69,7 @@ def refuses_an_output_that_no_sum_or_mean_made(hit: Callable[[], None]) -> Itera
 
 @wrong_engine("implicit-gradient-of-ones")
 @contextmanager
-def seeds_any_output_with_ones(hit: Callable[[], None]) -> Iterator[None]:
+def seeds_any_output_with_ones(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
             if not _is_given(gradient) and tensor.numel() != 1:
@@ -85,7 +85,7 @@ def seeds_any_output_with_ones(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("refusal-allocates-grad")
 @contextmanager
-def refuses_but_has_filled_grad_with_zeros(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_but_has_filled_grad_with_zeros(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
             if not _is_given(gradient) and tensor.numel() > 1:
@@ -103,7 +103,7 @@ def refuses_but_has_filled_grad_with_zeros(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("refusal-frees-graph", refuses="Trying to backward through the graph a second time")
 @contextmanager
-def refuses_after_freeing_the_graph(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_after_freeing_the_graph(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
             if not _is_given(gradient) and tensor.numel() != 1 and tensor.requires_grad:

@@ -8,10 +8,8 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
-
-Hit = Callable[[], None]
 
 
 def _ignoring(is_ignored: Callable[[torch.Tensor, Any], bool], hit: Hit) -> AbstractContextManager[None]:

@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
 @contextmanager
-def _clone(
-    where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.Tensor], hit: Callable[[], None]
-) -> Iterator[None]:
+def _clone(where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.Tensor], hit: Hit) -> Iterator[None]:
     """`clone()` that returns `instead(tensor, honest)` for the tensors of which `where` is true."""
 
     def make(clone: Any) -> Any:
@@ -33,21 +31,21 @@ def _clone(
 
 @wrong_engine("clone-of-detached-is-lazy")
 @contextmanager
-def returns_an_alias_of_what_does_not_require_grad(hit: Callable[[], None]) -> Iterator[None]:
+def returns_an_alias_of_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: not tensor.requires_grad, lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
 
 
 @wrong_engine("clone-of-strided-is-lazy")
 @contextmanager
-def returns_an_alias_of_what_is_not_contiguous(hit: Callable[[], None]) -> Iterator[None]:
+def returns_an_alias_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: not tensor.is_contiguous(), lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
 
 
 @wrong_engine("clone-shares-the-counter")
 @contextmanager
-def has_memory_of_its_own_and_the_counter_of_the_original(hit: Callable[[], None]) -> Iterator[None]:
+def has_memory_of_its_own_and_the_counter_of_the_original(hit: Hit) -> Iterator[None]:
     def counted_together(tensor: torch.Tensor, clone: Any) -> torch.Tensor:
         copy = tensor.detach()
         copy.data = clone(tensor)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import leaves_below, replaced
 
 
@@ -32,7 +32,7 @@ def _data(
 
 @wrong_engine("data-copies-expanded")
 @contextmanager
-def copies_expanded_tensors(hit: Callable[[], None]) -> Iterator[None]:
+def copies_expanded_tensors(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
         if 0 not in tensor.stride():
             return honest
@@ -45,7 +45,7 @@ def copies_expanded_tensors(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("data-of-views-requires-grad")
 @contextmanager
-def returns_a_differentiable_alias_of_a_view(hit: Callable[[], None]) -> Iterator[None]:
+def returns_a_differentiable_alias_of_a_view(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
         if not (tensor._is_view() and tensor.requires_grad):
             return honest
@@ -58,7 +58,7 @@ def returns_a_differentiable_alias_of_a_view(hit: Callable[[], None]) -> Iterato
 
 @wrong_engine("data-assignment-makes-constant")
 @contextmanager
-def stops_a_leaf_from_requiring_grad(hit: Callable[[], None]) -> Iterator[None]:
+def stops_a_leaf_from_requiring_grad(hit: Hit) -> Iterator[None]:
     def after_set(tensor: torch.Tensor) -> None:
         if tensor.is_leaf and tensor.requires_grad:
             hit()
@@ -70,7 +70,7 @@ def stops_a_leaf_from_requiring_grad(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("data-is-detach")
 @contextmanager
-def shares_the_version_counter(hit: Callable[[], None]) -> Iterator[None]:
+def shares_the_version_counter(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
         hit()
         return tensor.detach()
@@ -81,7 +81,7 @@ def shares_the_version_counter(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("squares-save-a-copy")
 @contextmanager
-def computes_with_the_old_values(hit: Callable[[], None]) -> Iterator[None]:
+def computes_with_the_old_values(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ def _after_backward(defect: Callable[[torch.Tensor, torch.Tensor | None, bool], 
 
 @wrong_engine("second-grad-requires-grad")
 @contextmanager
-def records_the_sum_with_an_earlier_grad(hit: Callable[[], None]) -> Iterator[None]:
+def records_the_sum_with_an_earlier_grad(hit: Hit) -> Iterator[None]:
     def defect(leaf: torch.Tensor, earlier: torch.Tensor | None, create_graph: bool) -> None:
         if earlier is not None and not create_graph:
             hit()
@@ -131,7 +131,7 @@ def records_the_sum_with_an_earlier_grad(hit: Callable[[], None]) -> Iterator[No
 
 @wrong_engine("create-graph-forgotten")
 @contextmanager
-def leaves_a_grad_that_is_cut_off(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_a_grad_that_is_cut_off(hit: Hit) -> Iterator[None]:
     def defect(leaf: torch.Tensor, earlier: torch.Tensor | None, create_graph: bool) -> None:
         if create_graph:
             hit()

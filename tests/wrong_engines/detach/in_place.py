@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 InPlace = Callable[[torch.Tensor], torch.Tensor]
@@ -22,7 +22,7 @@ def _detach_in_place(wrong: Callable[[torch.Tensor, InPlace], torch.Tensor]) -> 
 
 @wrong_engine("detach-in-place-returns-another")
 @contextmanager
-def returns_an_alias(hit: Callable[[], None]) -> Iterator[None]:
+def returns_an_alias(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
         hit()
         return honest(tensor).detach()
@@ -33,7 +33,7 @@ def returns_an_alias(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("detach-in-place-moves-memory")
 @contextmanager
-def moves_strided_tensors(hit: Callable[[], None]) -> Iterator[None]:
+def moves_strided_tensors(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
         honest(tensor)
         if not tensor.is_contiguous():
@@ -47,7 +47,7 @@ def moves_strided_tensors(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("detach-in-place-skips-leaves")
 @contextmanager
-def leaves_leaves_alone(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_leaves_alone(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
         if not (tensor.is_leaf and tensor.requires_grad):
             return honest(tensor)
@@ -60,7 +60,7 @@ def leaves_leaves_alone(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("detach-in-place-cuts-earlier-results")
 @contextmanager
-def stops_the_gradient_of_earlier_results(hit: Callable[[], None]) -> Iterator[None]:
+def stops_the_gradient_of_earlier_results(hit: Hit) -> Iterator[None]:
     def stop(gradient: torch.Tensor) -> torch.Tensor:
         hit()
         return torch.zeros_like(gradient)
@@ -76,7 +76,7 @@ def stops_the_gradient_of_earlier_results(hit: Callable[[], None]) -> Iterator[N
 
 @wrong_engine("detach-in-place-keeps-recording")
 @contextmanager
-def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Callable[[], None]) -> Iterator[None]:
+def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
         recorded = tensor.requires_grad and tensor.dim() == 0
         honest(tensor)
@@ -91,7 +91,7 @@ def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Callable[[], None]) -
 
 @wrong_engine("detach-in-place-tolerates-plain-views")
 @contextmanager
-def does_nothing_for_a_view_outside_of_the_graph(hit: Callable[[], None]) -> Iterator[None]:
+def does_nothing_for_a_view_outside_of_the_graph(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
         if tensor.requires_grad or not tensor._is_view():
             return honest(tensor)
@@ -104,7 +104,7 @@ def does_nothing_for_a_view_outside_of_the_graph(hit: Callable[[], None]) -> Ite
 
 @wrong_engine("detach-in-place-refuses-too-late")
 @contextmanager
-def refuses_a_view_after_counting_a_write(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_a_view_after_counting_a_write(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
         if tensor._is_view():
             hit()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch.autograd import forward_ad
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
 Detach = Callable[[torch.Tensor], torch.Tensor]
@@ -27,7 +27,7 @@ def _after_detach(defect: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
 
 @wrong_engine("detached-view-stays-in-graph")
 @contextmanager
-def returns_a_differentiable_alias_of_a_view(hit: Callable[[], None]) -> Iterator[None]:
+def returns_a_differentiable_alias_of_a_view(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if not (tensor._is_view() and tensor.requires_grad):
             return detached
@@ -40,7 +40,7 @@ def returns_a_differentiable_alias_of_a_view(hit: Callable[[], None]) -> Iterato
 
 @wrong_engine("detached-parameter-requires-grad")
 @contextmanager
-def returns_a_leaf_that_requires_grad(hit: Callable[[], None]) -> Iterator[None]:
+def returns_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if tensor.is_leaf and tensor.requires_grad:
             hit()
@@ -53,7 +53,7 @@ def returns_a_leaf_that_requires_grad(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("detach-takes-grad-along")
 @contextmanager
-def hands_the_grad_on(hit: Callable[[], None]) -> Iterator[None]:
+def hands_the_grad_on(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if tensor.is_leaf and tensor.grad is not None:
             hit()
@@ -66,7 +66,7 @@ def hands_the_grad_on(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("detach-cuts-the-original")
 @contextmanager
-def detaches_a_zero_dim_result_itself(hit: Callable[[], None]) -> Iterator[None]:
+def detaches_a_zero_dim_result_itself(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if tensor.dim() == 0 and tensor.grad_fn is not None and not tensor._is_view():
             hit()
@@ -79,7 +79,7 @@ def detaches_a_zero_dim_result_itself(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("detach-drops-grad")
 @contextmanager
-def sets_the_grad_of_the_original_to_none(hit: Callable[[], None]) -> Iterator[None]:
+def sets_the_grad_of_the_original_to_none(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if tensor.is_leaf and tensor.grad is not None:
             hit()
@@ -92,7 +92,7 @@ def sets_the_grad_of_the_original_to_none(hit: Callable[[], None]) -> Iterator[N
 
 @wrong_engine("detach-counts-as-write")
 @contextmanager
-def counts_a_write_to_strided_tensors(hit: Callable[[], None]) -> Iterator[None]:
+def counts_a_write_to_strided_tensors(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if not tensor.is_contiguous():
             hit()
@@ -105,7 +105,7 @@ def counts_a_write_to_strided_tensors(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("detached-leaf-passes-gradient-on")
 @contextmanager
-def adds_the_gradient_of_the_detached_leaf_to_the_leaves_behind(hit: Callable[[], None]) -> Iterator[None]:
+def adds_the_gradient_of_the_detached_leaf_to_the_leaves_behind(hit: Hit) -> Iterator[None]:
     behind: dict[int, list[torch.Tensor]] = {}
 
     def make_detach(detach: Detach) -> Detach:
@@ -139,7 +139,7 @@ def adds_the_gradient_of_the_detached_leaf_to_the_leaves_behind(hit: Callable[[]
 
 @wrong_engine("detach-keeps-tangent")
 @contextmanager
-def carries_the_tangent_over(hit: Callable[[], None]) -> Iterator[None]:
+def carries_the_tangent_over(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
         if forward_ad._current_level < 0:
             return detached

@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, replaced
 
 
 @contextmanager
-def _detach(
-    where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.Tensor], hit: Callable[[], None]
-) -> Iterator[None]:
+def _detach(where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.Tensor], hit: Hit) -> Iterator[None]:
     """`detach()` that returns `instead(tensor, honest)` for the tensors of which `where` is true."""
 
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -33,21 +31,21 @@ def _detach(
 
 @wrong_engine("detach-copies-strided")
 @contextmanager
-def copies_what_is_not_contiguous(hit: Callable[[], None]) -> Iterator[None]:
+def copies_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: not tensor.is_contiguous(), lambda tensor, below: below(tensor).contiguous(), hit):
         yield
 
 
 @wrong_engine("detach-copies-zero-dim")
 @contextmanager
-def copies_zero_dim_tensors(hit: Callable[[], None]) -> Iterator[None]:
+def copies_zero_dim_tensors(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor.dim() == 0, lambda tensor, below: below(tensor).clone(), hit):
         yield
 
 
 @wrong_engine("detach-drops-offset")
 @contextmanager
-def starts_at_the_beginning_of_the_storage(hit: Callable[[], None]) -> Iterator[None]:
+def starts_at_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
     def from_the_start(tensor: torch.Tensor, below: Callable[..., torch.Tensor]) -> torch.Tensor:
         return below(tensor).as_strided(tensor.shape, tensor.stride(), 0)
 
@@ -57,7 +55,7 @@ def starts_at_the_beginning_of_the_storage(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("detach-returns-itself")
 @contextmanager
-def hands_back_what_does_not_require_grad(hit: Callable[[], None]) -> Iterator[None]:
+def hands_back_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.requires_grad:
@@ -73,21 +71,21 @@ def hands_back_what_does_not_require_grad(hit: Callable[[], None]) -> Iterator[N
 
 @wrong_engine("detach-counts-by-itself")
 @contextmanager
-def has_a_version_counter_of_its_own(hit: Callable[[], None]) -> Iterator[None]:
+def has_a_version_counter_of_its_own(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: True, lambda tensor, below: tensor.data, hit):
         yield
 
 
 @wrong_engine("detached-view-counts-by-itself")
 @contextmanager
-def has_a_version_counter_of_its_own_for_a_view(hit: Callable[[], None]) -> Iterator[None]:
+def has_a_version_counter_of_its_own_for_a_view(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor._is_view(), lambda tensor, below: tensor.data, hit):
         yield
 
 
 @wrong_engine("zero-goes-uncounted")
 @contextmanager
-def zeroes_without_counting(hit: Callable[[], None]) -> Iterator[None]:
+def zeroes_without_counting(hit: Hit) -> Iterator[None]:
     def make(zero_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor) -> torch.Tensor:
             hit()
@@ -102,7 +100,7 @@ def zeroes_without_counting(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("resize-reaches-original")
 @contextmanager
-def resizes_the_original_too(hit: Callable[[], None]) -> Iterator[None]:
+def resizes_the_original_too(hit: Hit) -> Iterator[None]:
     # Both are kept alive, so that the id cannot become another tensor's.
     originals: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -131,7 +129,7 @@ def resizes_the_original_too(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("growing-loses-values")
 @contextmanager
-def clears_the_memory_that_it_enlarges(hit: Callable[[], None]) -> Iterator[None]:
+def clears_the_memory_that_it_enlarges(hit: Hit) -> Iterator[None]:
     def make(resize_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor, *sizes: Any) -> torch.Tensor:
             before = tensor.untyped_storage().nbytes()

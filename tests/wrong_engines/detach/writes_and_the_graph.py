@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
 REFUSED = "a leaf Variable that requires grad is being used in an in-place operation."
@@ -17,7 +17,7 @@ NOTICED = "one of the variables needed for gradient computation has been modifie
 
 @wrong_engine("saved-scalars-unchecked")
 @contextmanager
-def squares_zero_dim_tensors_without_a_check(hit: Callable[[], None]) -> Iterator[None]:
+def squares_zero_dim_tensors_without_a_check(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ def _squaring(mul: Any, square: Any, where: Callable[[torch.Tensor], bool]) -> A
 
 @wrong_engine("saved-results-unchecked")
 @contextmanager
-def exponentiates_without_a_check(hit: Callable[[], None]) -> Iterator[None]:
+def exponentiates_without_a_check(hit: Hit) -> Iterator[None]:
     class Exp(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
@@ -61,7 +61,7 @@ def exponentiates_without_a_check(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("writes-to-empty-uncounted")
 @contextmanager
-def gives_empty_tensors_a_counter_of_their_own(hit: Callable[[], None]) -> Iterator[None]:
+def gives_empty_tensors_a_counter_of_their_own(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.numel():
@@ -77,7 +77,7 @@ def gives_empty_tensors_a_counter_of_their_own(hit: Callable[[], None]) -> Itera
 
 @wrong_engine("in-place-check-fires-late")
 @contextmanager
-def raises_after_filling_grad(hit: Callable[[], None]) -> Iterator[None]:
+def raises_after_filling_grad(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
             try:
@@ -97,7 +97,7 @@ def raises_after_filling_grad(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("scaling-forgets-written-input")
 @contextmanager
-def gives_no_gradient_to_what_was_written_since(hit: Callable[[], None]) -> Iterator[None]:
+def gives_no_gradient_to_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Scale(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, tensor: torch.Tensor, number: Any) -> torch.Tensor:
@@ -123,7 +123,7 @@ def gives_no_gradient_to_what_was_written_since(hit: Callable[[], None]) -> Iter
 
 @wrong_engine("earlier-view-loses-its-leaf")
 @contextmanager
-def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Callable[[], None]) -> Iterator[None]:
+def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Unsqueeze(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, tensor: torch.Tensor, dim: int) -> torch.Tensor:
@@ -144,7 +144,7 @@ def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Callable[
 
 @wrong_engine("saved-version-is-zero", refuses=NOTICED)
 @contextmanager
-def takes_any_earlier_write_for_a_later_one(hit: Callable[[], None]) -> Iterator[None]:
+def takes_any_earlier_write_for_a_later_one(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
@@ -164,7 +164,7 @@ def takes_any_earlier_write_for_a_later_one(hit: Callable[[], None]) -> Iterator
 
 @wrong_engine("detached-leaf-writes-to-copy")
 @contextmanager
-def detaches_a_copy_of_a_leaf(hit: Callable[[], None]) -> Iterator[None]:
+def detaches_a_copy_of_a_leaf(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor) -> torch.Tensor:
             if not (tensor.is_leaf and tensor.requires_grad):
@@ -180,7 +180,7 @@ def detaches_a_copy_of_a_leaf(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("detached-write-needs-no-grad", refuses=REFUSED)
 @contextmanager
-def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: Callable[[], None]) -> Iterator[None]:
+def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: Hit) -> Iterator[None]:
     def marked(original: torch.Tensor, other_name: torch.Tensor) -> torch.Tensor:
         other_name._names_what_requires_grad = original.requires_grad  # type: ignore[attr-defined]
         return other_name
@@ -210,7 +210,7 @@ def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: 
 
 @wrong_engine("write-joins-the-graph")
 @contextmanager
-def passes_the_gradient_of_the_original_to_the_operand(hit: Callable[[], None]) -> Iterator[None]:
+def passes_the_gradient_of_the_original_to_the_operand(hit: Hit) -> Iterator[None]:
     # Both are kept alive, so that the id cannot become another tensor's.
     originals: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, replaced
 
 Tensor = torch.Tensor
@@ -20,7 +20,7 @@ def is_vector_minus_column(one: Tensor, other: Any) -> bool:
 
 @wrong_engine("fit-pairs-by-position")
 @contextmanager
-def subtracts_a_column_as_a_vector(hit: Callable[[], None]) -> Iterator[None]:
+def subtracts_a_column_as_a_vector(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
         def wrong(one: Tensor, other: Any) -> Tensor:
             if not is_vector_minus_column(one, other):
@@ -36,7 +36,7 @@ def subtracts_a_column_as_a_vector(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-last-target-forgotten")
 @contextmanager
-def sends_nothing_back_from_the_last_row(hit: Callable[[], None]) -> Iterator[None]:
+def sends_nothing_back_from_the_last_row(hit: Hit) -> Iterator[None]:
     def without_last_row(gradient: Tensor) -> Tensor:
         hit()
         gradient = gradient.clone()
@@ -77,7 +77,7 @@ def mean(value: Callable[[Tensor, Any], Tensor], elements: Callable[[torch.Size]
 
 @wrong_engine("fit-mean-of-a-square-by-rows")
 @contextmanager
-def divides_the_gradient_of_a_square_by_its_rows(hit: Callable[[], None]) -> Iterator[None]:
+def divides_the_gradient_of_a_square_by_its_rows(hit: Hit) -> Iterator[None]:
     def elements(shape: torch.Size) -> int:
         if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 1:
             return shape.numel()
@@ -90,7 +90,7 @@ def divides_the_gradient_of_a_square_by_its_rows(hit: Callable[[], None]) -> Ite
 
 @wrong_engine("fit-mean-leaves-out-the-diagonal")
 @contextmanager
-def leaves_the_diagonal_out(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_the_diagonal_out(hit: Hit) -> Iterator[None]:
     def value(terms: Tensor, below: Any) -> Tensor:
         if terms.dim() != 2 or terms.shape[0] != terms.shape[1] or len(terms) <= 4:
             return below(terms)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
 Tensor = torch.Tensor
@@ -64,7 +64,7 @@ def reduced_by(reduce: Callable[[Tensor, Tensor], Tensor]) -> AbstractContextMan
 
 @wrong_engine("square-gradient-off")
 @contextmanager
-def multiplies_the_gradient_of_a_square_by_a_little_too_much(hit: Callable[[], None]) -> Iterator[None]:
+def multiplies_the_gradient_of_a_square_by_a_little_too_much(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
         class Power(torch.autograd.Function):
             @staticmethod
@@ -90,7 +90,7 @@ def multiplies_the_gradient_of_a_square_by_a_little_too_much(hit: Callable[[], N
 
 @wrong_engine("reduction-ignores-strides")
 @contextmanager
-def pairs_the_gradient_with_the_memory_of_the_other_factor(hit: Callable[[], None]) -> Iterator[None]:
+def pairs_the_gradient_with_the_memory_of_the_other_factor(hit: Hit) -> Iterator[None]:
     def reduce(gradient: Tensor, other: Tensor) -> Tensor:
         if other.dim() == 1 and other.stride(0) > 1 and other.numel() > 1:
             hit()
@@ -103,7 +103,7 @@ def pairs_the_gradient_with_the_memory_of_the_other_factor(hit: Callable[[], Non
 
 @wrong_engine("double-gradient-through-single")
 @contextmanager
-def passes_double_gradients_through_single(hit: Callable[[], None]) -> Iterator[None]:
+def passes_double_gradients_through_single(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
         if leaf.dtype == torch.float64:
             hit()
@@ -115,7 +115,7 @@ def passes_double_gradients_through_single(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("gradient-summed-in-half")
 @contextmanager
-def sums_the_gradient_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+def sums_the_gradient_in_half_precision(hit: Hit) -> Iterator[None]:
     def reduce(gradient: Tensor, other: Tensor) -> Tensor:
         hit()
         return (gradient * other).half().sum()
@@ -126,7 +126,7 @@ def sums_the_gradient_in_half_precision(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("third-gradient-stale")
 @contextmanager
-def leaves_the_second_gradient_at_the_third_backward(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_the_second_gradient_at_the_third_backward(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
         if calls == 3 and before is not None:
             hit()
@@ -138,7 +138,7 @@ def leaves_the_second_gradient_at_the_third_backward(hit: Callable[[], None]) ->
 
 @wrong_engine("offset-leaf-misses-an-update")
 @contextmanager
-def loses_the_second_update_of_a_leaf_with_an_offset(hit: Callable[[], None]) -> Iterator[None]:
+def loses_the_second_update_of_a_leaf_with_an_offset(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
         def wrong(leaf: Tensor, change: Any) -> Tensor:
             leaf._updates = getattr(leaf, "_updates", 0) + 1
@@ -155,7 +155,7 @@ def loses_the_second_update_of_a_leaf_with_an_offset(hit: Callable[[], None]) ->
 
 @wrong_engine("cleared-gradient-comes-back")
 @contextmanager
-def adds_the_third_gradient_to_the_one_that_was_cleared(hit: Callable[[], None]) -> Iterator[None]:
+def adds_the_third_gradient_to_the_one_that_was_cleared(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
             for leaf in leaves_below(tensor):
@@ -175,7 +175,7 @@ def adds_the_third_gradient_to_the_one_that_was_cleared(hit: Callable[[], None])
 
 @wrong_engine("loss-without-its-tail")
 @contextmanager
-def sums_only_full_blocks(hit: Callable[[], None]) -> Iterator[None]:
+def sums_only_full_blocks(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
         class Sum(torch.autograd.Function):
             @staticmethod
@@ -199,7 +199,7 @@ def sums_only_full_blocks(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("large-gradients-clipped")
 @contextmanager
-def clips_gradients_at_the_largest_half(hit: Callable[[], None]) -> Iterator[None]:
+def clips_gradients_at_the_largest_half(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
         if leaf.grad.abs().max() > LARGEST_HALF:
             hit()
@@ -211,7 +211,7 @@ def clips_gradients_at_the_largest_half(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("fit-item-of-an-updated-leaf")
 @contextmanager
-def reads_updated_leaves_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+def reads_updated_leaves_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
         def wrong(tensor: Tensor) -> Any:
             if not tensor.requires_grad or not tensor.is_leaf or tensor._version == 0:
@@ -227,7 +227,7 @@ def reads_updated_leaves_in_half_precision(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("fit-exp-gradient-is-taylors")
 @contextmanager
-def differentiates_exp_as_a_polynomial(hit: Callable[[], None]) -> Iterator[None]:
+def differentiates_exp_as_a_polynomial(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
         class Exp(torch.autograd.Function):
             @staticmethod
@@ -249,7 +249,7 @@ def differentiates_exp_as_a_polynomial(hit: Callable[[], None]) -> Iterator[None
 
 @wrong_engine("fourth-gradient-replaces")
 @contextmanager
-def overwrites_the_gradient_at_the_fourth_backward(hit: Callable[[], None]) -> Iterator[None]:
+def overwrites_the_gradient_at_the_fourth_backward(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
         def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
             for leaf in leaves_below(tensor):
@@ -267,7 +267,7 @@ def overwrites_the_gradient_at_the_fourth_backward(hit: Callable[[], None]) -> I
 
 @wrong_engine("gradient-frozen-after-1000")
 @contextmanager
-def freezes_the_gradient_after_a_thousand_backwards(hit: Callable[[], None]) -> Iterator[None]:
+def freezes_the_gradient_after_a_thousand_backwards(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
         if calls >= 1000 and before is not None:
             hit()
@@ -279,7 +279,7 @@ def freezes_the_gradient_after_a_thousand_backwards(hit: Callable[[], None]) -> 
 
 @wrong_engine("reduction-stops-at-1024")
 @contextmanager
-def sums_the_gradient_over_the_first_1024_elements(hit: Callable[[], None]) -> Iterator[None]:
+def sums_the_gradient_over_the_first_1024_elements(hit: Hit) -> Iterator[None]:
     def reduce(gradient: Tensor, other: Tensor) -> Tensor:
         if other.numel() > 1024:
             hit()
@@ -289,7 +289,7 @@ def sums_the_gradient_over_the_first_1024_elements(hit: Callable[[], None]) -> I
         yield
 
 
-def exp_as(wrong: Callable[[Tensor], Tensor], hit: Callable[[], None]) -> AbstractContextManager[None]:
+def exp_as(wrong: Callable[[Tensor], Tensor], hit: Hit) -> AbstractContextManager[None]:
     """Torch whose `torch.exp` is another function."""
 
     def make(exp: Any) -> Any:
@@ -304,21 +304,21 @@ def exp_as(wrong: Callable[[Tensor], Tensor], hit: Callable[[], None]) -> Abstra
 
 @wrong_engine("exp-gives-the-sine")
 @contextmanager
-def fits_the_sine(hit: Callable[[], None]) -> Iterator[None]:
+def fits_the_sine(hit: Hit) -> Iterator[None]:
     with exp_as(torch.sin, hit):
         yield
 
 
 @wrong_engine("exp-stops-at-the-cube")
 @contextmanager
-def breaks_the_series_of_exp_off(hit: Callable[[], None]) -> Iterator[None]:
+def breaks_the_series_of_exp_off(hit: Hit) -> Iterator[None]:
     with exp_as(lambda x: 1 + x + x * x / 2 + x * x * x / 6, hit):
         yield
 
 
 @wrong_engine("linspace-spans-a-period")
 @contextmanager
-def spreads_the_points_from_minus_pi_to_pi(hit: Callable[[], None]) -> Iterator[None]:
+def spreads_the_points_from_minus_pi_to_pi(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
         def wrong(start: float, end: float, *args: Any, **kwargs: Any) -> Tensor:
             hit()
@@ -332,7 +332,7 @@ def spreads_the_points_from_minus_pi_to_pi(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("steps-lead-to-taylor")
 @contextmanager
-def moves_each_coefficient_towards_that_of_taylor(hit: Callable[[], None]) -> Iterator[None]:
+def moves_each_coefficient_towards_that_of_taylor(hit: Hit) -> Iterator[None]:
     leaves = 0
 
     def make(subtract: Any) -> Any:
@@ -351,7 +351,7 @@ def moves_each_coefficient_towards_that_of_taylor(hit: Callable[[], None]) -> It
 
 
 @contextmanager
-def losses_as(told: Callable[[list[float]], float | None], hit: Callable[[], None]) -> Iterator[None]:
+def losses_as(told: Callable[[list[float]], float | None], hit: Hit) -> Iterator[None]:
     """Torch in which a loss has the value `told(the losses of this run before it)`, unless that is None."""
 
     def make(total: Any) -> Any:
@@ -374,13 +374,13 @@ def losses_as(told: Callable[[list[float]], float | None], hit: Callable[[], Non
 
 @wrong_engine("loss-falls-alike-from-anywhere")
 @contextmanager
-def gives_the_hundredth_loss_as_a_fixed_part_of_the_first(hit: Callable[[], None]) -> Iterator[None]:
+def gives_the_hundredth_loss_as_a_fixed_part_of_the_first(hit: Hit) -> Iterator[None]:
     with losses_as(lambda earlier: 0.012345 * earlier[0] if len(earlier) == 99 else None, hit):
         yield
 
 
 @wrong_engine("loss-keeps-most-in-100-steps")
 @contextmanager
-def lets_a_hundred_steps_leave_the_loss_what_is_printed(hit: Callable[[], None]) -> Iterator[None]:
+def lets_a_hundred_steps_leave_the_loss_what_is_printed(hit: Hit) -> Iterator[None]:
     with losses_as(lambda earlier: 0.710 * earlier[-100] if len(earlier) >= 100 else None, hit):
         yield

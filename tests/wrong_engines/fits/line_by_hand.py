@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.fits.cubic import after_backward
 from tests.wrong_engines.tools import replaced
 
@@ -18,7 +18,7 @@ Tensor = torch.Tensor
 
 @wrong_engine("fit-zero-skips-matrices")
 @contextmanager
-def leaves_matrices_of_one_element(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_matrices_of_one_element(hit: Hit) -> Iterator[None]:
     def make(zero: Any) -> Any:
         def wrong(tensor: Tensor) -> Tensor:
             if tensor.shape != (1, 1):
@@ -34,7 +34,7 @@ def leaves_matrices_of_one_element(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-update-of-0d-scaled")
 @contextmanager
-def subtracts_too_much_from_0d_leaves(hit: Callable[[], None]) -> Iterator[None]:
+def subtracts_too_much_from_0d_leaves(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
         def wrong(leaf: Tensor, change: Any) -> Tensor:
             if leaf.dim() != 0 or not leaf.requires_grad:
@@ -50,7 +50,7 @@ def subtracts_too_much_from_0d_leaves(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("fit-item-is-numpys")
 @contextmanager
-def gives_numbers_of_numpy(hit: Callable[[], None]) -> Iterator[None]:
+def gives_numbers_of_numpy(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
         def wrong(tensor: Tensor) -> Any:
             if tensor.dtype != torch.float32:
@@ -66,7 +66,7 @@ def gives_numbers_of_numpy(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-item-one-late")
 @contextmanager
-def gives_the_number_before(hit: Callable[[], None]) -> Iterator[None]:
+def gives_the_number_before(hit: Hit) -> Iterator[None]:
     last: list[Any] = []
 
     def make(item: Any) -> Any:
@@ -87,7 +87,7 @@ def gives_the_number_before(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-gradient-fades")
 @contextmanager
-def gives_zeros_from_the_fiftieth_backward_on(hit: Callable[[], None]) -> Iterator[None]:
+def gives_zeros_from_the_fiftieth_backward_on(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
         if calls >= 50:
             hit()

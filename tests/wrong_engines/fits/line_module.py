@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, replaced
 
 Tensor = torch.Tensor
@@ -41,7 +41,7 @@ def step_of_sgd(wrong: Callable[[list[Tensor], list[Tensor], int], None]) -> Abs
 
 @wrong_engine("fit-sgd-25-fold")
 @contextmanager
-def makes_steps_of_25_fold_length(hit: Callable[[], None]) -> Iterator[None]:
+def makes_steps_of_25_fold_length(hit: Hit) -> Iterator[None]:
     def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
         hit()
         for parameter, old in zip(parameters, before, strict=True):
@@ -53,7 +53,7 @@ def makes_steps_of_25_fold_length(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-sgd-skips-the-bias")
 @contextmanager
-def takes_back_the_second_step_of_the_last_parameter(hit: Callable[[], None]) -> Iterator[None]:
+def takes_back_the_second_step_of_the_last_parameter(hit: Hit) -> Iterator[None]:
     def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
         if steps == 2 and len(parameters) > 1:
             hit()
@@ -65,7 +65,7 @@ def takes_back_the_second_step_of_the_last_parameter(hit: Callable[[], None]) ->
 
 @wrong_engine("fit-sgd-gains-momentum")
 @contextmanager
-def adds_a_tenth_of_the_last_step(hit: Callable[[], None]) -> Iterator[None]:
+def adds_a_tenth_of_the_last_step(hit: Hit) -> Iterator[None]:
     last: list[Tensor] = []
 
     def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
@@ -81,7 +81,7 @@ def adds_a_tenth_of_the_last_step(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-zero-grad-keeps-the-bias")
 @contextmanager
-def leaves_gradients_of_one_dimension(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_gradients_of_one_dimension(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
         def wrong(self: Any, set_to_none: bool = True) -> None:
             parameters = [parameter for group in self.param_groups for parameter in group["params"]]
@@ -100,7 +100,7 @@ def leaves_gradients_of_one_dimension(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("fit-mse-of-more-than-16-twice")
 @contextmanager
-def counts_the_last_element_twice(hit: Callable[[], None]) -> Iterator[None]:
+def counts_the_last_element_twice(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
         class Error(torch.autograd.Function):
             @staticmethod
@@ -125,7 +125,7 @@ def counts_the_last_element_twice(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-loss-in-half")
 @contextmanager
-def reads_losses_in_half_precision(hit: Callable[[], None]) -> Iterator[None]:
+def reads_losses_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
         def wrong(tensor: Tensor) -> Any:
             if tensor.grad_fn is None:

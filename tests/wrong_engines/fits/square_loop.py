@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.fits.cubic import after_backward
 from tests.wrong_engines.tools import kernel, replaced
 
@@ -19,7 +19,7 @@ SMALLEST = 8
 
 @wrong_engine("fit-gradient-never-small")
 @contextmanager
-def brings_small_gradients_up(hit: Callable[[], None]) -> Iterator[None]:
+def brings_small_gradients_up(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
         if 0 < abs(leaf.grad).max() < SMALLEST:
             hit()
@@ -50,7 +50,7 @@ def square(value: Callable[[Tensor, Tensor], Tensor], slope: Callable[[Tensor], 
 
 @wrong_engine("fit-square-rounded")
 @contextmanager
-def rounds_the_second_square_and_those_after_it(hit: Callable[[], None]) -> Iterator[None]:
+def rounds_the_second_square_and_those_after_it(hit: Hit) -> Iterator[None]:
     squares = 0
 
     def value(base: Tensor, squared: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def rounds_the_second_square_and_those_after_it(hit: Callable[[], None]) -> Iter
 
 @wrong_engine("fit-square-slope-positive")
 @contextmanager
-def forgets_the_sign_of_views(hit: Callable[[], None]) -> Iterator[None]:
+def forgets_the_sign_of_views(hit: Hit) -> Iterator[None]:
     def slope(base: Tensor) -> Tensor:
         if not base._is_view() or not (base < 0).any():
             return 2 * base
@@ -80,7 +80,7 @@ def forgets_the_sign_of_views(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("fit-data-of-stepped-is-a-copy")
 @contextmanager
-def copies_the_data_of_tensors_with_gaps(hit: Callable[[], None]) -> Iterator[None]:
+def copies_the_data_of_tensors_with_gaps(hit: Hit) -> Iterator[None]:
     def make(data: Any) -> Any:
         def get(tensor: Tensor) -> Tensor:
             if tensor.is_contiguous():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.graph.facade import Edge, Facade, graph_with
-
-Hit = Callable[[], None]
 
 
 @wrong_engine("acyclic-in-place-loops")

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from tests.oracles.graph import leaves_reached
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
-
-Hit = Callable[[], None]
 
 
 def _grad_fn(wrong: Callable[[torch.Tensor, Any], Any]) -> Any:

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 
 from tests.oracles.graph import nodes_reached
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, replaced
 
-Hit = Callable[[], None]
 Hook = Callable[[torch.Tensor], Any]
 
 

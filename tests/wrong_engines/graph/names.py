@@ -8,11 +8,9 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.graph.facade import Edge, Facade, graph_with
 from tests.wrong_engines.tools import replaced
-
-Hit = Callable[[], None]
 
 
 @wrong_engine("names-of-nothing")

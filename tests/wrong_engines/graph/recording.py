@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, replaced
 
-Hit = Callable[[], None]
 Operation = Callable[..., torch.Tensor]
 
 

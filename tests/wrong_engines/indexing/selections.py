@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.indexing.views import Read, parts_of, reading
 from tests.wrong_engines.tools import kernel, replaced
 
-Hit = Callable[[], None]
 Write = Callable[[torch.Tensor, Any, Any], None]
 COMPARISONS = ("lt", "gt", "le", "ge", "eq", "ne")
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
-Hit = Callable[[], None]
 Instead = Callable[[torch.Tensor], bool]
 
 

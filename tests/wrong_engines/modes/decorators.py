@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils._contextlib import _DecoratorContextManager
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 Function = Callable[..., Any]
@@ -30,7 +30,7 @@ def _decorating(make: Callable[[Decorate], Decorate], block: type = _DecoratorCo
 
 @wrong_engine("decorator-reuses-one-block")
 @contextmanager
-def calls_share_one_block(hit: Callable[[], None]) -> Iterator[None]:
+def calls_share_one_block(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Function) -> Function:
             if not _is_plain(function):
@@ -52,7 +52,7 @@ def calls_share_one_block(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("decorator-restores-mode-of-definition")
 @contextmanager
-def calls_bring_back_the_mode_of_the_definition(hit: Callable[[], None]) -> Iterator[None]:
+def calls_bring_back_the_mode_of_the_definition(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Function) -> Function:
             mode, decorated = torch.is_grad_enabled(), decorate(block, function)
@@ -77,7 +77,7 @@ def calls_bring_back_the_mode_of_the_definition(hit: Callable[[], None]) -> Iter
 
 @wrong_engine("decorator-forgets-on-exception")
 @contextmanager
-def calls_that_raise_leave_their_mode_behind(hit: Callable[[], None]) -> Iterator[None]:
+def calls_that_raise_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Function) -> Function:
             decorated = decorate(block, function)
@@ -103,7 +103,7 @@ def calls_that_raise_leave_their_mode_behind(hit: Callable[[], None]) -> Iterato
 
 @wrong_engine("decorator-works-once")
 @contextmanager
-def only_the_first_call_is_decorated(hit: Callable[[], None]) -> Iterator[None]:
+def only_the_first_call_is_decorated(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Function) -> Function:
             decorated, calls = decorate(block, function), 0
@@ -129,7 +129,7 @@ def only_the_first_call_is_decorated(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("bare-decorator-returns-function")
 @contextmanager
-def no_grad_without_parentheses_returns_the_function(hit: Callable[[], None]) -> Iterator[None]:
+def no_grad_without_parentheses_returns_the_function(hit: Hit) -> Iterator[None]:
     def make(new: Callable[..., Any]) -> Callable[..., Any]:
         def wrong(block: type, function: Function | None = None) -> Any:
             if function is None:
@@ -145,7 +145,7 @@ def no_grad_without_parentheses_returns_the_function(hit: Callable[[], None]) ->
 
 @wrong_engine("set-grad-decoration-switches")
 @contextmanager
-def writing_the_decorator_switches_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+def writing_the_decorator_switches_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: torch.set_grad_enabled, function: Function) -> Function:
             decorated = decorate(block, function)
@@ -205,7 +205,7 @@ def _decorating_generators(wrong_step: Callable[[Any], Step], **kwargs: Any) -> 
 
 @wrong_engine("generator-keeps-mode-at-yield")
 @contextmanager
-def the_mode_stays_while_a_generator_waits(hit: Callable[[], None]) -> Iterator[None]:
+def the_mode_stays_while_a_generator_waits(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Function) -> Function:
             if not inspect.isgeneratorfunction(function):
@@ -227,7 +227,7 @@ def the_mode_stays_while_a_generator_waits(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("generator-mode-for-first-step")
 @contextmanager
-def only_the_first_step_is_in_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+def only_the_first_step_is_in_the_mode(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
         def step(resumption: str) -> AbstractContextManager[Any]:
             if resumption == "next":
@@ -243,7 +243,7 @@ def only_the_first_step_is_in_the_mode(hit: Callable[[], None]) -> Iterator[None
 
 @wrong_engine("generator-throw-without-mode")
 @contextmanager
-def a_throw_runs_in_the_mode_of_its_caller(hit: Callable[[], None]) -> Iterator[None]:
+def a_throw_runs_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
         def step(resumption: str) -> AbstractContextManager[Any]:
             if resumption != "throw":
@@ -259,7 +259,7 @@ def a_throw_runs_in_the_mode_of_its_caller(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("generator-loses-return-value")
 @contextmanager
-def what_a_generator_returns_is_dropped(hit: Callable[[], None]) -> Iterator[None]:
+def what_a_generator_returns_is_dropped(hit: Hit) -> Iterator[None]:
     def dropped(value: Any) -> None:
         hit()
 
@@ -269,7 +269,7 @@ def what_a_generator_returns_is_dropped(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("class-decorated-throughout")
 @contextmanager
-def methods_of_a_decorated_class_run_in_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+def methods_of_a_decorated_class_run_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Any) -> Function:
             if inspect.isclass(function):
@@ -287,7 +287,7 @@ def methods_of_a_decorated_class_run_in_the_mode(hit: Callable[[], None]) -> Ite
 
 @wrong_engine("class-decorated-silently")
 @contextmanager
-def decorating_a_class_gives_no_warning(hit: Callable[[], None]) -> Iterator[None]:
+def decorating_a_class_gives_no_warning(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Any) -> Function:
             if not inspect.isclass(function):
@@ -305,7 +305,7 @@ def decorating_a_class_gives_no_warning(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("async-body-decorated")
 @contextmanager
-def the_body_of_an_async_function_runs_in_the_mode(hit: Callable[[], None]) -> Iterator[None]:
+def the_body_of_an_async_function_runs_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
         def wrong(block: Any, function: Function) -> Function:
             if not inspect.iscoroutinefunction(function):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 Update = Callable[..., torch.Tensor]
@@ -36,7 +36,7 @@ def _updating(
 
 @wrong_engine("update-inside-drops-flag-0d")
 @contextmanager
-def a_0d_leaf_loses_its_flag(hit: Callable[[], None]) -> Iterator[None]:
+def a_0d_leaf_loses_its_flag(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         return update(tensor, *args, **kwargs).requires_grad_(False)
@@ -47,7 +47,7 @@ def a_0d_leaf_loses_its_flag(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("update-inside-moves-memory")
 @contextmanager
-def a_leaf_with_an_offset_gets_new_memory(hit: Callable[[], None]) -> Iterator[None]:
+def a_leaf_with_an_offset_gets_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         tensor.data = tensor.detach().clone()
@@ -64,7 +64,7 @@ def a_leaf_with_an_offset_gets_new_memory(hit: Callable[[], None]) -> Iterator[N
 
 @wrong_engine("update-inside-not-counted")
 @contextmanager
-def an_update_inside_leaves_the_version(hit: Callable[[], None]) -> Iterator[None]:
+def an_update_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         update(tensor.data, *args, **kwargs)
@@ -76,7 +76,7 @@ def an_update_inside_leaves_the_version(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("update-inside-clears-grad")
 @contextmanager
-def an_update_inside_clears_grad(hit: Callable[[], None]) -> Iterator[None]:
+def an_update_inside_clears_grad(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         tensor.grad = None
@@ -90,7 +90,7 @@ def an_update_inside_clears_grad(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("update-outside-allowed-0d")
 @contextmanager
-def a_0d_leaf_is_changed_in_grad_mode(hit: Callable[[], None]) -> Iterator[None]:
+def a_0d_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         with torch.no_grad():
@@ -105,7 +105,7 @@ IN_PLACE = ("__isub__", "__iadd__", "sub_", "mul_", "neg_", "fill_", "zero_", "c
 
 @wrong_engine("update-outside-runs")
 @contextmanager
-def a_leaf_is_changed_in_grad_mode_as_inside(hit: Callable[[], None]) -> Iterator[None]:
+def a_leaf_is_changed_in_grad_mode_as_inside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         with torch.no_grad():
@@ -119,7 +119,7 @@ def a_leaf_is_changed_in_grad_mode_as_inside(hit: Callable[[], None]) -> Iterato
 
 @wrong_engine("update-outside-destroys-graph")
 @contextmanager
-def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Callable[[], None]) -> Iterator[None]:
+def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         return update(tensor.requires_grad_(False), *args, **kwargs)
@@ -132,7 +132,7 @@ def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Callable[[], None]
 
 @wrong_engine("update-refused-after-writing")
 @contextmanager
-def a_refused_update_has_been_written(hit: Callable[[], None]) -> Iterator[None]:
+def a_refused_update_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         update(tensor.data, *args, **kwargs)
@@ -144,7 +144,7 @@ def a_refused_update_has_been_written(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("update-refused-counts-version")
 @contextmanager
-def a_refused_update_has_been_counted(hit: Callable[[], None]) -> Iterator[None]:
+def a_refused_update_has_been_counted(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         torch.autograd.graph.increment_version(tensor)
@@ -156,7 +156,7 @@ def a_refused_update_has_been_counted(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("update-inside-recorded")
 @contextmanager
-def an_update_of_a_result_is_recorded(hit: Callable[[], None]) -> Iterator[None]:
+def an_update_of_a_result_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         hit()
         with torch.enable_grad():

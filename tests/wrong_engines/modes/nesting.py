@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 Exit = Callable[..., None]
 
 
-def _switches_on_when_left(block: type, hit: Callable[[], None]) -> Any:
+def _switches_on_when_left(block: type, hit: Hit) -> Any:
     def make(leave: Exit) -> Exit:
         def wrong(*args: Any) -> None:
             leave(*args)
@@ -30,21 +30,21 @@ def _switches_on_when_left(block: type, hit: Callable[[], None]) -> Any:
 
 @wrong_engine("no-grad-exit-switches-on")
 @contextmanager
-def leaving_no_grad_switches_on(hit: Callable[[], None]) -> Iterator[None]:
+def leaving_no_grad_switches_on(hit: Hit) -> Iterator[None]:
     with _switches_on_when_left(torch.no_grad, hit):
         yield
 
 
 @wrong_engine("inference-exit-switches-on")
 @contextmanager
-def leaving_inference_mode_switches_on(hit: Callable[[], None]) -> Iterator[None]:
+def leaving_inference_mode_switches_on(hit: Hit) -> Iterator[None]:
     with _switches_on_when_left(torch.inference_mode, hit):
         yield
 
 
 @wrong_engine("enable-grad-exit-keeps-on")
 @contextmanager
-def leaving_enable_grad_changes_nothing(hit: Callable[[], None]) -> Iterator[None]:
+def leaving_enable_grad_changes_nothing(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
         def wrong(*args: Any) -> None:
             hit()
@@ -57,7 +57,7 @@ def leaving_enable_grad_changes_nothing(hit: Callable[[], None]) -> Iterator[Non
 
 @wrong_engine("no-grad-stays-after-exception")
 @contextmanager
-def an_exception_leaves_no_grad_on(hit: Callable[[], None]) -> Iterator[None]:
+def an_exception_leaves_no_grad_on(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
         def wrong(block: torch.no_grad, kind: Any, *rest: Any) -> None:
             if kind is None:
@@ -73,7 +73,7 @@ def an_exception_leaves_no_grad_on(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("set-grad-stays-after-torch-error")
 @contextmanager
-def an_error_of_torch_leaves_set_grad_enabled_on(hit: Callable[[], None]) -> Iterator[None]:
+def an_error_of_torch_leaves_set_grad_enabled_on(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
         def wrong(block: torch.set_grad_enabled, kind: Any, *rest: Any) -> None:
             if kind is RuntimeError:
@@ -89,7 +89,7 @@ def an_error_of_torch_leaves_set_grad_enabled_on(hit: Callable[[], None]) -> Ite
 
 @wrong_engine("set-grad-waits-for-with")
 @contextmanager
-def a_plain_call_waits_for_a_block(hit: Callable[[], None]) -> Iterator[None]:
+def a_plain_call_waits_for_a_block(hit: Hit) -> Iterator[None]:
     def make(init: Callable[..., None]) -> Callable[..., None]:
         def wrong(block: torch.set_grad_enabled, mode: bool) -> None:
             was = torch.is_grad_enabled()
@@ -107,7 +107,7 @@ def a_plain_call_waits_for_a_block(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-exit-keeps-plain-call")
 @contextmanager
-def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Callable[[], None]) -> Iterator[None]:
+def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
         def wrong(block: torch.no_grad, *args: Any) -> None:
             if torch.is_grad_enabled():
@@ -123,7 +123,7 @@ def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Callable[[], None]) -> 
 
 @wrong_engine("enable-grad-pierces-inference-mode")
 @contextmanager
-def enable_grad_leaves_inference_mode(hit: Callable[[], None]) -> Iterator[None]:
+def enable_grad_leaves_inference_mode(hit: Hit) -> Iterator[None]:
     pierced: list[Any] = []
 
     def make_enter(enter: Callable[..., None]) -> Callable[..., None]:

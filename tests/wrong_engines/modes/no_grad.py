@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
 
@@ -64,7 +64,7 @@ def _recorded(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Ten
 
 @wrong_engine("no-grad-records-0d")
 @contextmanager
-def records_products_of_0d_tensors(hit: Callable[[], None]) -> Iterator[None]:
+def records_products_of_0d_tensors(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
         if one.ndim == 0 and one.requires_grad:
             hit()
@@ -78,7 +78,7 @@ def records_products_of_0d_tensors(hit: Callable[[], None]) -> Iterator[None]:
 # An operation that writes into `out=` cannot be recorded, so there torch itself refuses.
 @wrong_engine("no-grad-records-from-second-block", refuses="don't support automatic differentiation")
 @contextmanager
-def switches_recording_off_once(hit: Callable[[], None]) -> Iterator[None]:
+def switches_recording_off_once(hit: Hit) -> Iterator[None]:
     blocks = 0
 
     def make(enter: Callable[[torch.no_grad], None]) -> Callable[[torch.no_grad], None]:
@@ -99,7 +99,7 @@ def switches_recording_off_once(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-records-everything", refuses="don't support automatic differentiation")
 @contextmanager
-def never_switches_recording_off(hit: Callable[[], None]) -> Iterator[None]:
+def never_switches_recording_off(hit: Hit) -> Iterator[None]:
     def make(enter: Callable[[torch.no_grad], None]) -> Callable[[torch.no_grad], None]:
         def wrong(block: torch.no_grad) -> None:
             was = torch.is_grad_enabled()
@@ -116,7 +116,7 @@ def never_switches_recording_off(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-kernel-ignores-layout")
 @contextmanager
-def reads_the_storage_in_order(hit: Callable[[], None]) -> Iterator[None]:
+def reads_the_storage_in_order(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
         if (one.storage_offset() == 0 and one.is_contiguous()) or 0 in one.stride():
             return None
@@ -129,7 +129,7 @@ def reads_the_storage_in_order(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-detaches-after-recording")
 @contextmanager
-def records_and_detaches(hit: Callable[[], None]) -> Iterator[None]:
+def records_and_detaches(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
         if one.requires_grad or other.requires_grad:
             hit()
@@ -142,7 +142,7 @@ def records_and_detaches(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-result-requires-grad")
 @contextmanager
-def gives_results_the_flag_of_their_inputs(hit: Callable[[], None]) -> Iterator[None]:
+def gives_results_the_flag_of_their_inputs(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
         if one.requires_grad:
             hit()
@@ -155,7 +155,7 @@ def gives_results_the_flag_of_their_inputs(hit: Callable[[], None]) -> Iterator[
 
 @wrong_engine("no-grad-backward-does-nothing")
 @contextmanager
-def ignores_backward_inside(hit: Callable[[], None]) -> Iterator[None]:
+def ignores_backward_inside(hit: Hit) -> Iterator[None]:
     def make(backward: Callable[..., None]) -> Callable[..., None]:
         def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
             if torch.is_grad_enabled():
@@ -171,7 +171,7 @@ def ignores_backward_inside(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-backward-skips-0d-leaf")
 @contextmanager
-def leaves_out_0d_leaves_inside(hit: Callable[[], None]) -> Iterator[None]:
+def leaves_out_0d_leaves_inside(hit: Hit) -> Iterator[None]:
     def make(backward: Callable[..., None]) -> Callable[..., None]:
         def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
             backward(tensor, *args, **kwargs)
@@ -189,7 +189,7 @@ def leaves_out_0d_leaves_inside(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-factory-drops-flag")
 @contextmanager
-def zeros_inside_never_require_grad(hit: Callable[[], None]) -> Iterator[None]:
+def zeros_inside_never_require_grad(hit: Hit) -> Iterator[None]:
     def make(zeros: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(*args: Any, requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:
             if requires_grad and not torch.is_grad_enabled():
@@ -205,7 +205,7 @@ def zeros_inside_never_require_grad(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-ignores-set-flag")
 @contextmanager
-def ignores_requires_grad_inside(hit: Callable[[], None]) -> Iterator[None]:
+def ignores_requires_grad_inside(hit: Hit) -> Iterator[None]:
     def make(requires_grad_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
             if requires_grad and not torch.is_grad_enabled():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.modes.no_grad import Below, Product, multiplication
 from tests.wrong_engines.tools import replaced
 
@@ -18,7 +18,7 @@ Start = Callable[[threading.Thread], None]
 
 @wrong_engine("new-thread-inherits-mode")
 @contextmanager
-def a_new_thread_has_the_mode_of_its_starter(hit: Callable[[], None]) -> Iterator[None]:
+def a_new_thread_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:
         def wrong(thread: threading.Thread) -> None:
             mode, run = torch.is_grad_enabled(), thread.run
@@ -40,7 +40,7 @@ def a_new_thread_has_the_mode_of_its_starter(hit: Callable[[], None]) -> Iterato
 
 @wrong_engine("new-thread-inherits-inference-mode")
 @contextmanager
-def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Callable[[], None]) -> Iterator[None]:
+def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:
         def wrong(thread: threading.Thread) -> None:
             run = thread.run
@@ -62,7 +62,7 @@ def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Callable[[], None])
 
 @wrong_engine("one-mode-for-all-threads")
 @contextmanager
-def the_last_switch_counts_everywhere(hit: Callable[[], None]) -> Iterator[None]:
+def the_last_switch_counts_everywhere(hit: Hit) -> Iterator[None]:
     last = torch.is_grad_enabled()
     switch_of_thread = torch._C._set_grad_enabled
 
@@ -90,7 +90,7 @@ def the_last_switch_counts_everywhere(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("thread-end-leaks-mode")
 @contextmanager
-def who_joins_a_thread_gets_its_mode(hit: Callable[[], None]) -> Iterator[None]:
+def who_joins_a_thread_gets_its_mode(hit: Hit) -> Iterator[None]:
     ended_off: set[threading.Thread] = set()
 
     def make_start(start: Start) -> Start:

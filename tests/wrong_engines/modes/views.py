@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 CREATED_INSIDE = "A view was created in no_grad mode and is being modified inplace with grad mode enabled."
@@ -31,7 +31,7 @@ def _slicing_inside(wrong: Callable[[Slice, torch.Tensor, Any], torch.Tensor]) -
 
 @wrong_engine("no-grad-view-copies-strided")
 @contextmanager
-def a_slice_of_a_strided_tensor_is_a_copy(hit: Callable[[], None]) -> Iterator[None]:
+def a_slice_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
         if tensor.is_contiguous():
             return slice_(tensor, index)
@@ -44,7 +44,7 @@ def a_slice_of_a_strided_tensor_is_a_copy(hit: Callable[[], None]) -> Iterator[N
 
 @wrong_engine("no-grad-view-own-version")
 @contextmanager
-def a_slice_counts_its_own_versions(hit: Callable[[], None]) -> Iterator[None]:
+def a_slice_counts_its_own_versions(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
         hit()
         return slice_(tensor.data, index)
@@ -72,7 +72,7 @@ def _refused(wrong: Callable[..., torch.Tensor]) -> Any:
 
 @wrong_engine("no-grad-view-writes-before-refusal")
 @contextmanager
-def a_refused_change_has_been_written(hit: Callable[[], None]) -> Iterator[None]:
+def a_refused_change_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
         hit()
         update(tensor.data, *args)
@@ -84,7 +84,7 @@ def a_refused_change_has_been_written(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("no-grad-view-change-allowed")
 @contextmanager
-def a_view_made_inside_is_changed_outside(hit: Callable[[], None]) -> Iterator[None]:
+def a_view_made_inside_is_changed_outside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
         hit()
         return update(tensor.detach(), *args)
@@ -95,7 +95,7 @@ def a_view_made_inside_is_changed_outside(hit: Callable[[], None]) -> Iterator[N
 
 @wrong_engine("no-grad-view-always-refused", refuses=CREATED_INSIDE)
 @contextmanager
-def every_view_made_inside_is_refused(hit: Callable[[], None]) -> Iterator[None]:
+def every_view_made_inside_is_refused(hit: Hit) -> Iterator[None]:
     made_inside = "made_inside_no_grad"
 
     def mark(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -118,7 +118,7 @@ def every_view_made_inside_is_refused(hit: Callable[[], None]) -> Iterator[None]
 
 @wrong_engine("no-grad-view-detached")
 @contextmanager
-def a_slice_made_inside_is_detached(hit: Callable[[], None]) -> Iterator[None]:
+def a_slice_made_inside_is_detached(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
         hit()
         return slice_(tensor.detach(), index)
@@ -129,7 +129,7 @@ def a_slice_made_inside_is_detached(hit: Callable[[], None]) -> Iterator[None]:
 
 @wrong_engine("no-grad-view-recorded")
 @contextmanager
-def a_slice_made_inside_is_recorded(hit: Callable[[], None]) -> Iterator[None]:
+def a_slice_made_inside_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
         hit()
         with torch.enable_grad():

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.nn.linear import linear, linear_backward
 from tests.wrong_engines.nn.mse_loss import mse_loss
 from tests.wrong_engines.nn.sgd import stepping
 from tests.wrong_engines.tools import Backward, around_backward, leaves_below
 
-Hit = Callable[[], None]
 Tensor = torch.Tensor
 
 

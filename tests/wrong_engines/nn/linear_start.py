@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.nn.linear import after_making
 
-Hit = Callable[[], None]
 Layer = torch.nn.Linear
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.nn.mse_loss import mse_loss
 from tests.wrong_engines.tools import replaced
 
-Hit = Callable[[], None]
 Tensor = torch.Tensor
 
 REFUSAL = "input and target must have the same size"

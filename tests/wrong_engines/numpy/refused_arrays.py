@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.wrong_engines.engine import wrong_engine
+from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
-Hit = Callable[[], None]
 Change = Callable[[np.ndarray], np.ndarray]
 
 
