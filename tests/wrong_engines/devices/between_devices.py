@@ -30,7 +30,7 @@ def _is_transposed(tensor: torch.Tensor) -> bool:
     return tensor.ndim == 2 and not tensor.is_contiguous() and tensor.t().is_contiguous()
 
 
-@wrong_engine("device-arrives-in-memory-order")
+@wrong_engine("device-arrives-in-memory-order", kind="layout")
 @contextmanager
 def sends_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ def sends_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-fetch-ignores-the-offset")
+@wrong_engine("device-fetch-ignores-the-offset", kind="layout")
 @contextmanager
 def fetches_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def fetches_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-fetch-is-remembered")
+@wrong_engine("device-fetch-is-remembered", kind="state")
 @contextmanager
 def gives_what_it_fetched_before(hit: Hit) -> Iterator[None]:
     fetched: WeakKeyDictionary[torch.Tensor, torch.Tensor] = WeakKeyDictionary()
@@ -70,7 +70,7 @@ def gives_what_it_fetched_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-gradient-stays-there")
+@wrong_engine("device-gradient-stays-there", kind="size")
 @contextmanager
 def brings_no_gradient_of_0d_tensors_back(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -83,7 +83,7 @@ def brings_no_gradient_of_0d_tensors_back(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-gradient-of-fetched-row-order")
+@wrong_engine("device-gradient-of-fetched-row-order", kind="layout")
 @contextmanager
 def sends_the_gradient_of_a_matrix_column_by_column(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -35,7 +35,7 @@ def _apart(one: Any, other: Any) -> bool:
     return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and one.device != other.device
 
 
-@wrong_engine("device-mixing-moves-one-element")
+@wrong_engine("device-mixing-moves-one-element", kind="size")
 @contextmanager
 def brings_a_tensor_of_one_element_to_the_other(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -48,7 +48,7 @@ def brings_a_tensor_of_one_element_to_the_other(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-mixing-moves-to-the-first")
+@wrong_engine("device-mixing-moves-to-the-first", kind="order")
 @contextmanager
 def brings_the_second_tensor_to_the_first(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -61,7 +61,7 @@ def brings_the_second_tensor_to_the_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-mixing-refusal-detaches")
+@wrong_engine("device-mixing-refusal-detaches", kind="error")
 @contextmanager
 def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -78,7 +78,7 @@ def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-numbers-stay", refuses=REFUSAL)
+@wrong_engine("device-numbers-stay", kind="error", refuses=REFUSAL)
 @contextmanager
 def refuses_numbers_too(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -91,7 +91,7 @@ def refuses_numbers_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-numbers-are-constants")
+@wrong_engine("device-numbers-are-constants", kind="order")
 @contextmanager
 def takes_a_number_as_a_constant(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:

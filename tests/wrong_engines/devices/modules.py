@@ -28,7 +28,7 @@ def _moving(wrong: Callable[[torch.nn.Module, Move], torch.nn.Module]) -> Abstra
     return replaced(torch.nn.Module, "to", make)
 
 
-@wrong_engine("device-module-is-copied")
+@wrong_engine("device-module-is-copied", kind="aliasing")
 @contextmanager
 def moves_a_copy(hit: Hit) -> Iterator[None]:
     def make(to: Any) -> Any:
@@ -42,7 +42,7 @@ def moves_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-forgets-buffers")
+@wrong_engine("device-module-forgets-buffers", kind="place")
 @contextmanager
 def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -57,7 +57,7 @@ def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-converts-counts")
+@wrong_engine("device-module-converts-counts", kind="dtype")
 @contextmanager
 def converts_integers_too(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -71,7 +71,7 @@ def converts_integers_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-unfreezes")
+@wrong_engine("device-module-unfreezes", kind="order")
 @contextmanager
 def has_every_parameter_require_grad(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -86,7 +86,7 @@ def has_every_parameter_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-drops-grads")
+@wrong_engine("device-module-drops-grads", kind="state")
 @contextmanager
 def clears_every_grad(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -101,7 +101,7 @@ def clears_every_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-freezes-0d")
+@wrong_engine("device-module-freezes-0d", kind="size")
 @contextmanager
 def freezes_parameters_without_dimensions(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:

@@ -26,7 +26,7 @@ def asked_to(wrong: Callable[..., torch.Tensor]) -> AbstractContextManager[None]
     return replaced(torch.Tensor, "to", make)
 
 
-@wrong_engine("device-to-always-copies")
+@wrong_engine("device-to-always-copies", kind="aliasing")
 @contextmanager
 def makes_another_tensor_in_any_case(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -40,7 +40,7 @@ def makes_another_tensor_in_any_case(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-copies-views")
+@wrong_engine("device-to-copies-views", kind="aliasing")
 @contextmanager
 def makes_another_tensor_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -54,7 +54,7 @@ def makes_another_tensor_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-moves-the-tensor")
+@wrong_engine("device-to-moves-the-tensor", kind="aliasing")
 @contextmanager
 def converts_in_place(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -69,7 +69,7 @@ def converts_in_place(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-reads-in-memory-order")
+@wrong_engine("device-to-reads-in-memory-order", kind="layout")
 @contextmanager
 def converts_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -84,7 +84,7 @@ def converts_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-meta-in-reverse")
+@wrong_engine("device-meta-in-reverse", kind="plain")
 @contextmanager
 def reverses_the_dimensions_on_meta(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -98,7 +98,7 @@ def reverses_the_dimensions_on_meta(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-copy-when-different")
+@wrong_engine("device-copy-when-different", kind="aliasing")
 @contextmanager
 def copies_only_what_has_to_change(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> torch.Tensor:
@@ -110,7 +110,7 @@ def copies_only_what_has_to_change(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-copy-of-expanded-is-a-view")
+@wrong_engine("device-copy-of-expanded-is-a-view", kind="aliasing")
 @contextmanager
 def copies_no_expanded_tensor(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> torch.Tensor:

@@ -16,7 +16,7 @@ from tests.wrong_engines.tools import replaced
 Tensor = torch.Tensor
 
 
-@wrong_engine("fit-zero-skips-matrices")
+@wrong_engine("fit-zero-skips-matrices", kind="size")
 @contextmanager
 def leaves_matrices_of_one_element(hit: Hit) -> Iterator[None]:
     def make(zero: Any) -> Any:
@@ -32,7 +32,7 @@ def leaves_matrices_of_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-update-of-0d-scaled")
+@wrong_engine("fit-update-of-0d-scaled", kind="size")
 @contextmanager
 def subtracts_too_much_from_0d_leaves(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -48,7 +48,7 @@ def subtracts_too_much_from_0d_leaves(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-item-is-numpys")
+@wrong_engine("fit-item-is-numpys", kind="dtype")
 @contextmanager
 def gives_numbers_of_numpy(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -64,7 +64,7 @@ def gives_numbers_of_numpy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-item-one-late")
+@wrong_engine("fit-item-one-late", kind="state")
 @contextmanager
 def gives_the_number_before(hit: Hit) -> Iterator[None]:
     last: list[Any] = []
@@ -85,7 +85,7 @@ def gives_the_number_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-gradient-fades")
+@wrong_engine("fit-gradient-fades", kind="state")
 @contextmanager
 def gives_zeros_from_the_fiftieth_backward_on(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:

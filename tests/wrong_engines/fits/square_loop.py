@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 SMALLEST = 8
 
 
-@wrong_engine("fit-gradient-never-small")
+@wrong_engine("fit-gradient-never-small", kind="value")
 @contextmanager
 def brings_small_gradients_up(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -48,7 +48,7 @@ def square(value: Callable[[Tensor, Tensor], Tensor], slope: Callable[[Tensor], 
     return kernel("pow.Tensor_Scalar", make)
 
 
-@wrong_engine("fit-square-rounded")
+@wrong_engine("fit-square-rounded", kind="state")
 @contextmanager
 def rounds_the_second_square_and_those_after_it(hit: Hit) -> Iterator[None]:
     squares = 0
@@ -65,7 +65,7 @@ def rounds_the_second_square_and_those_after_it(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-square-slope-positive")
+@wrong_engine("fit-square-slope-positive", kind="value")
 @contextmanager
 def forgets_the_sign_of_views(hit: Hit) -> Iterator[None]:
     def slope(base: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def forgets_the_sign_of_views(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-data-of-stepped-is-a-copy")
+@wrong_engine("fit-data-of-stepped-is-a-copy", kind="aliasing")
 @contextmanager
 def copies_the_data_of_tensors_with_gaps(hit: Hit) -> Iterator[None]:
     def make(data: Any) -> Any:

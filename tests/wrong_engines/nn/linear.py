@@ -58,7 +58,7 @@ def linear_backward(wrong: Callable[[Tensor, Tensor, list[Any]], None]) -> Abstr
     return replaced(torch.nn.functional, "linear", make)
 
 
-@wrong_engine("linear-ignores-weight-strides")
+@wrong_engine("linear-ignores-weight-strides", kind="layout")
 @contextmanager
 def reads_the_weight_as_if_it_were_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -71,7 +71,7 @@ def reads_the_weight_as_if_it_were_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-forgets-bias-1d")
+@wrong_engine("linear-forgets-bias-1d", kind="size")
 @contextmanager
 def adds_no_bias_to_a_single_point(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -98,7 +98,7 @@ def after_making(wrong: Callable[[torch.nn.Linear], None]) -> AbstractContextMan
     return replaced(torch.nn.Linear, "__init__", make)
 
 
-@wrong_engine("linear-stores-in-by-out")
+@wrong_engine("linear-stores-in-by-out", kind="plain")
 @contextmanager
 def keeps_a_row_for_each_input(hit: Hit) -> Iterator[None]:
     def turns(layer: torch.nn.Linear) -> None:
@@ -116,7 +116,7 @@ def keeps_a_row_for_each_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-bias-is-a-row")
+@wrong_engine("linear-bias-is-a-row", kind="plain")
 @contextmanager
 def makes_the_bias_a_row(hit: Hit) -> Iterator[None]:
     def wrong(layer: torch.nn.Linear) -> None:
@@ -128,7 +128,7 @@ def makes_the_bias_a_row(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-made-inside-is-frozen")
+@wrong_engine("linear-made-inside-is-frozen", kind="mode")
 @contextmanager
 def freezes_what_is_made_inside_no_grad(hit: Hit) -> Iterator[None]:
     def wrong(layer: torch.nn.Linear) -> None:
@@ -140,7 +140,7 @@ def freezes_what_is_made_inside_no_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-single-bias-unlisted")
+@wrong_engine("linear-single-bias-unlisted", kind="size")
 @contextmanager
 def lists_no_bias_of_one_element(hit: Hit) -> Iterator[None]:
     def make(parameters: Any) -> Any:
@@ -157,7 +157,7 @@ def lists_no_bias_of_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-unrecorded-for-one-point")
+@wrong_engine("linear-unrecorded-for-one-point", kind="size")
 @contextmanager
 def records_nothing_for_a_single_point(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -171,7 +171,7 @@ def records_nothing_for_a_single_point(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-bias-gradient-of-first-batch")
+@wrong_engine("linear-bias-gradient-of-first-batch", kind="size")
 @contextmanager
 def sums_the_gradient_of_the_bias_over_one_dimension(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -183,7 +183,7 @@ def sums_the_gradient_of_the_bias_over_one_dimension(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("linear-gradient-read-contiguous")
+@wrong_engine("linear-gradient-read-contiguous", kind="layout")
 @contextmanager
 def reads_the_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -200,7 +200,7 @@ def reads_the_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-no-points-ones")
+@wrong_engine("linear-no-points-ones", kind="size")
 @contextmanager
 def leaves_the_gradient_of_no_points_unwritten(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:

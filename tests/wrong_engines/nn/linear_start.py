@@ -23,7 +23,7 @@ def starting(wrong: Callable[[Layer], None]) -> AbstractContextManager[None]:
     return after_making(change)
 
 
-@wrong_engine("linear-start-too-wide")
+@wrong_engine("linear-start-too-wide", kind="plain")
 @contextmanager
 def draws_from_too_wide_an_interval(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -34,7 +34,7 @@ def draws_from_too_wide_an_interval(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-bias-by-outputs")
+@wrong_engine("linear-start-bias-by-outputs", kind="plain")
 @contextmanager
 def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -45,7 +45,7 @@ def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-without-bias")
+@wrong_engine("linear-start-without-bias", kind="plain")
 @contextmanager
 def starts_the_bias_at_zero(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -56,7 +56,7 @@ def starts_the_bias_at_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-positive")
+@wrong_engine("linear-start-positive", kind="value")
 @contextmanager
 def draws_from_the_upper_half(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -67,7 +67,7 @@ def draws_from_the_upper_half(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-unseeded")
+@wrong_engine("linear-start-unseeded", kind="state")
 @contextmanager
 def draws_from_a_generator_of_its_own(hit: Hit) -> Iterator[None]:
     generator = torch.Generator()
@@ -80,7 +80,7 @@ def draws_from_a_generator_of_its_own(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-always-the-same")
+@wrong_engine("linear-start-always-the-same", kind="state")
 @contextmanager
 def gives_every_layer_the_same_start(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:

@@ -28,7 +28,7 @@ def _in_order(one: Tensor, other: Any) -> Any:
     return other
 
 
-@wrong_engine("mse-pairs-in-order")
+@wrong_engine("mse-pairs-in-order", kind="size")
 @contextmanager
 def compares_a_column_with_a_list_in_order(hit: Hit) -> Iterator[None]:
     def ordered(one: Tensor, other: Any) -> Any:
@@ -46,7 +46,7 @@ def compares_a_column_with_a_list_in_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-divides-by-input")
+@wrong_engine("mse-broadcast-divides-by-input", kind="size")
 @contextmanager
 def divides_by_the_elements_of_the_input(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -59,7 +59,7 @@ def divides_by_the_elements_of_the_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-refused", refuses=REFUSAL)
+@wrong_engine("mse-broadcast-refused", kind="error", refuses=REFUSAL)
 @contextmanager
 def refuses_another_shape(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -72,7 +72,7 @@ def refuses_another_shape(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-silent")
+@wrong_engine("mse-broadcast-silent", kind="size")
 @contextmanager
 def says_nothing_where_the_dimensions_are_as_many(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -85,7 +85,7 @@ def says_nothing_where_the_dimensions_are_as_many(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-warns-of-layouts")
+@wrong_engine("mse-warns-of-layouts", kind="layout")
 @contextmanager
 def warns_where_only_strides_differ(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -98,7 +98,7 @@ def warns_where_only_strides_differ(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("subtraction-warns-of-broadcasting")
+@wrong_engine("subtraction-warns-of-broadcasting", kind="size")
 @contextmanager
 def warns_where_both_sides_are_stretched(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:

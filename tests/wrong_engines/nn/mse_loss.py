@@ -29,7 +29,7 @@ def mse_loss(wrong: Callable[[Any, Tensor, Tensor, str], Tensor]) -> AbstractCon
     return replaced(torch.nn.functional, "mse_loss", make)
 
 
-@wrong_engine("mse-mean-over-rows")
+@wrong_engine("mse-mean-over-rows", kind="size")
 @contextmanager
 def divides_by_the_number_of_rows(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -42,7 +42,7 @@ def divides_by_the_number_of_rows(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-ignores-strides")
+@wrong_engine("mse-ignores-strides", kind="layout")
 @contextmanager
 def reads_the_target_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -56,7 +56,7 @@ def reads_the_target_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-sum-of-nothing")
+@wrong_engine("mse-sum-of-nothing", kind="size")
 @contextmanager
 def divides_zero_by_zero(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -69,7 +69,7 @@ def divides_zero_by_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-none-by-rows")
+@wrong_engine("mse-none-by-rows", kind="size")
 @contextmanager
 def averages_each_row(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -82,7 +82,7 @@ def averages_each_row(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-sum-in-one-dimension")
+@wrong_engine("mse-sum-in-one-dimension", kind="order")
 @contextmanager
 def keeps_one_dimension_in_a_sum(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:
@@ -98,7 +98,7 @@ def keeps_one_dimension_in_a_sum(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-of-one-keeps-its-dimension")
+@wrong_engine("mse-of-one-keeps-its-dimension", kind="size")
 @contextmanager
 def reduces_nothing_where_there_is_one_element(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -111,7 +111,7 @@ def reduces_nothing_where_there_is_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-target-is-detached")
+@wrong_engine("mse-target-is-detached", kind="order")
 @contextmanager
 def takes_every_target_for_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -123,7 +123,7 @@ def takes_every_target_for_data(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-data-gets-zeros")
+@wrong_engine("mse-data-gets-zeros", kind="order")
 @contextmanager
 def fills_the_gradient_of_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:

@@ -39,7 +39,7 @@ def _without_gradient(optimizer: Optimizer) -> list[tuple[Tensor, dict[str, Any]
     return [(p, group) for group in optimizer.param_groups for p in group["params"] if p.grad is None]
 
 
-@wrong_engine("sgd-one-rate-for-all")
+@wrong_engine("sgd-one-rate-for-all", kind="order")
 @contextmanager
 def takes_the_rate_of_the_first_group(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ def takes_the_rate_of_the_first_group(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-foreach-misses-0d")
+@wrong_engine("sgd-foreach-misses-0d", kind="size")
 @contextmanager
 def loses_the_update_of_0d_parameters(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ def loses_the_update_of_0d_parameters(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-by-hand-adds")
+@wrong_engine("sgd-by-hand-adds", kind="size")
 @contextmanager
 def adds_instead_of_subtracting(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -85,7 +85,7 @@ def adds_instead_of_subtracting(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-gives-new-memory")
+@wrong_engine("sgd-gives-new-memory", kind="aliasing")
 @contextmanager
 def puts_the_result_in_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -98,7 +98,7 @@ def puts_the_result_in_new_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-scales-the-gradient")
+@wrong_engine("sgd-scales-the-gradient", kind="plain")
 @contextmanager
 def multiplies_the_gradient_by_the_rate(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -111,7 +111,7 @@ def multiplies_the_gradient_by_the_rate(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-clears-the-gradient")
+@wrong_engine("sgd-clears-the-gradient", kind="plain")
 @contextmanager
 def forgets_the_gradient_once_it_is_used(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -130,7 +130,7 @@ def _uncounted(p: Tensor) -> Tensor:
     return alias
 
 
-@wrong_engine("sgd-step-uncounted")
+@wrong_engine("sgd-step-uncounted", kind="aliasing")
 @contextmanager
 def does_not_count_the_version(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -146,7 +146,7 @@ def does_not_count_the_version(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-decays-what-has-no-gradient")
+@wrong_engine("sgd-decays-what-has-no-gradient", kind="state")
 @contextmanager
 def shrinks_what_has_no_gradient(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -160,7 +160,7 @@ def shrinks_what_has_no_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-makes-missing-gradients")
+@wrong_engine("sgd-makes-missing-gradients", kind="state")
 @contextmanager
 def fills_missing_gradients_with_zeros(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -173,7 +173,7 @@ def fills_missing_gradients_with_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-is-stochastic")
+@wrong_engine("sgd-is-stochastic", kind="plain")
 @contextmanager
 def leaves_out_elements_at_random(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
