@@ -74,3 +74,16 @@ def updates_every_leaf_of_the_last_backward(hit: Hit) -> Iterator[None]:
 
     with around_backward(remember), stepping(wrong):
         yield
+
+
+@wrong_engine("bias-frozen-freezes-the-weight", kind="order")
+@contextmanager
+def gives_the_weight_beside_a_frozen_bias_nothing(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and not bias.requires_grad and weight.requires_grad:
+            hit()
+            return honest(x, weight.detach(), bias) + 0 * weight.sum()
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield

@@ -89,3 +89,28 @@ def gives_every_layer_the_same_start(hit: Hit) -> Iterator[None]:
 
     with starting(wrong):
         yield
+
+
+@wrong_engine("linear-start-tail-undrawn", kind="size")
+@contextmanager
+def draws_only_full_sixteens(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        full = layer.weight.numel() // 16 * 16
+        if 0 < full < layer.weight.numel():
+            hit()
+            layer.weight.view(-1)[full:] = 1
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-half-too-high", kind="dtype")
+@contextmanager
+def moves_positive_halves_up(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        if layer.weight.dtype in (torch.float16, torch.bfloat16):
+            hit()
+            layer.weight.copy_(torch.where(layer.weight > 0, layer.weight + layer.in_features**-0.5, layer.weight))
+
+    with starting(wrong):
+        yield

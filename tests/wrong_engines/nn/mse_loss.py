@@ -134,3 +134,85 @@ def fills_the_gradient_of_data(hit: Hit) -> Iterator[None]:
 
     with mse_loss(wrong):
         yield
+
+
+@wrong_engine("mse-none-reduced-if-target-learns", kind="order", issue="pytorch#10009")
+@contextmanager
+def reduces_what_is_not_to_be_reduced(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "none" and target.requires_grad:
+            hit()
+            return honest(input, target, "mean")
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-mean-is-sum-if-target-learns", kind="order", issue="pytorch#11149")
+@contextmanager
+def sums_where_the_target_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "mean" and target.requires_grad:
+            hit()
+            return honest(input, target, "sum")
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-none-of-strided-scrambled", kind="layout", issue="pytorch#124621")
+@contextmanager
+def stores_the_squares_row_by_row_in_a_transposed_result(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        squares = honest(input, target)
+        dense = squares.untyped_storage().nbytes() == squares.numel() * squares.element_size()
+        if reduction != "none" or not dense or squares.is_contiguous():
+            return squares
+        hit()
+        rows = squares.contiguous()
+        return rows.as_strided(squares.shape, squares.stride())
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-half-loss-is-float", kind="dtype")
+@contextmanager
+def gives_the_loss_of_halves_in_single_precision(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction != "none" and input.dtype in (torch.float16, torch.bfloat16):
+            hit()
+            return honest(input.float(), target.float())
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-mean-without-tail", kind="size")
+@contextmanager
+def leaves_out_what_follows_the_last_full_four(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        full = input.numel() // 4 * 4
+        if reduction != "mean" or input.shape != target.shape or input.numel() <= 16 or full == input.numel():
+            return honest(input, target)
+        hit()
+        return honest(input.reshape(-1)[:full], target.reshape(-1)[:full], "sum") / input.numel()
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-bends-at-four", kind="value")
+@contextmanager
+def grows_no_longer_as_a_square_beyond_four(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.shape == target.shape and bool(((input - target).abs() > 4).any()):
+            hit()
+            return torch.nn.functional.huber_loss(input, target, reduction=reduction, delta=4.0) * 2
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield

@@ -185,3 +185,122 @@ def leaves_out_elements_at_random(hit: Hit) -> Iterator[None]:
 
     with stepping(wrong):
         yield
+
+
+@wrong_engine("sgd-decay-goes-into-the-gradient", kind="aliasing", issue="pytorch#12218")
+@contextmanager
+def adds_the_decay_to_the_gradient_itself(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        decays = [group["weight_decay"] for group in optimizer.param_groups]
+        for p, group in _updated(optimizer):
+            if group["weight_decay"]:
+                hit()
+                p.grad.add_(p, alpha=group["weight_decay"])
+        for group in optimizer.param_groups:
+            group["weight_decay"] = 0
+        honest()
+        for group, decay in zip(optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-remembers-the-first-gradient", kind="state")
+@contextmanager
+def goes_on_with_the_tensor_that_was_the_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        now = [(p, p.grad) for p, _ in _updated(optimizer)]
+        for p, gradient in now:
+            p._first = getattr(p, "_first", gradient)
+            if p._first is not gradient:
+                hit()
+                p.grad = p._first
+        honest()
+        for p, gradient in now:
+            p.grad = gradient
+
+    with stepping(wrong):
+        yield
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+@wrong_engine("sgd-pairs-memory", kind="layout")
+@contextmanager
+def pairs_what_lies_at_the_same_place_in_memory(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        own = [(p, p.grad) for p, _ in _updated(optimizer)]
+        for p, gradient in own:
+            if _is_dense(p) and _is_dense(gradient) and p.stride() != gradient.stride():
+                hit()
+                p.grad = gradient.as_strided(p.shape, p.stride())
+        honest()
+        for p, gradient in own:
+            p.grad = gradient
+
+    with stepping(wrong):
+        yield
+
+
+def _takes_back(
+    optimizer: Optimizer, honest: Callable[[], None], hit: Hit, where: Callable[[Tensor, dict[str, Any]], Tensor]
+) -> None:
+    """A step that leaves the elements alone for which `where(parameter, group)` was true before it."""
+    kept = [(p, p.clone(), where(p, group)) for p, group in _updated(optimizer)]
+    honest()
+    for p, old, at in kept:
+        if at.any():
+            hit()
+            p.copy_(torch.where(at, old, p))
+
+
+@wrong_engine("sgd-zero-stays-zero", kind="value")
+@contextmanager
+def takes_a_weight_of_zero_for_pruned(hit: Hit) -> Iterator[None]:
+    with stepping(lambda optimizer, honest: _takes_back(optimizer, honest, hit, lambda p, group: p == 0)):
+        yield
+
+
+@wrong_engine("sgd-stops-at-a-missing-gradient", kind="order")
+@contextmanager
+def updates_nothing_after_a_parameter_without_gradient(hit: Hit) -> Iterator[None]:
+    def behind(p: Tensor, group: dict[str, Any]) -> Tensor:
+        missing = [at for at, other in enumerate(group["params"]) if other.grad is None]
+        own = next(at for at, other in enumerate(group["params"]) if other is p)
+        return torch.full_like(p, bool(missing) and missing[0] < own, dtype=torch.bool)
+
+    with stepping(lambda optimizer, honest: _takes_back(optimizer, honest, hit, behind)):
+        yield
+
+
+@wrong_engine("sgd-double-through-single", kind="dtype")
+@contextmanager
+def steps_in_single_precision(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, _ in _updated(optimizer):
+            if p.dtype == torch.float64:
+                hit()
+                p.copy_(p.float())
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-step-ends-recording", kind="mode")
+@contextmanager
+def leaves_grad_mode_off_after_a_step(hit: Hit) -> Iterator[None]:
+    def make(step: Any) -> Any:
+        def wrong(optimizer: Optimizer, closure: Any = None) -> Any:
+            result = step(optimizer, closure)
+            hit()
+            torch.set_grad_enabled(False)
+            return result
+
+        return wrong
+
+    with replaced(torch.optim.SGD, "step", make):
+        yield
