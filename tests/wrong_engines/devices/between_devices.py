@@ -94,3 +94,30 @@ def sends_the_gradient_of_a_matrix_column_by_column(hit: Hit) -> Iterator[None]:
 
     with _crossing(wrong, back=True):
         yield
+
+
+@wrong_engine("device-send-ignores-the-offset", kind="layout", issue="pytorch#86052")
+@contextmanager
+def sends_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.storage_offset() == 0 or tensor.requires_grad:
+            return moved
+        hit()
+        return tensor.as_strided(tensor.shape, tensor.stride(), 0).to(moved.device)
+
+    with _crossing(wrong):
+        yield
+
+
+@wrong_engine("device-send-does-not-wait", kind="order", issue="pytorch#139550")
+@contextmanager
+def has_not_sent_the_end_when_not_to_wait(hit: Hit) -> Iterator[None]:
+    def replacement(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if kwargs.get("non_blocking") and tensor.device.type == "cpu" != moved.device.type and moved.ndim > 0:
+            hit()
+            moved.detach()[..., -1:].fill_(5)
+        return moved
+
+    with asked_to(replacement):
+        yield

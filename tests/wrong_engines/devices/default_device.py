@@ -224,3 +224,21 @@ def a_new_thread_has_the_default_of_its_starter(hit: Hit) -> Iterator[None]:
 
     with replaced(threading.Thread, "start", make):
         yield
+
+
+@wrong_engine("device-inner-block-ends-both", kind="mode")
+@contextmanager
+def is_back_on_the_cpu_after_an_inner_block(hit: Hit) -> Iterator[None]:
+    before = 0
+
+    def wrong(ones: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal before
+        now = torch._C._len_torch_function_stack()
+        if 0 < now < before:
+            hit()
+            kwargs["device"] = "cpu"
+        before = now
+        return ones(*args, **kwargs)
+
+    with _making_ones(wrong):
+        yield

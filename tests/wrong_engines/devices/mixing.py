@@ -102,3 +102,19 @@ def takes_a_number_as_a_constant(hit: Hit) -> Iterator[None]:
 
     with _operators(("__mul__",), wrong):
         yield
+
+
+@wrong_engine("device-number-from-the-start-of-its-storage", kind="layout", issue="pytorch#187117")
+@contextmanager
+def reads_a_number_at_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
+    def read(number: Any) -> Any:
+        if not isinstance(number, torch.Tensor) or number.ndim > 0 or number.storage_offset() == 0:
+            return number
+        hit()
+        return number + (number.detach().as_strided((), (), 0) - number.detach())
+
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        return operation(one, read(other))
+
+    with _operators(("__mul__",), wrong):
+        yield

@@ -114,3 +114,35 @@ def freezes_parameters_without_dimensions(hit: Hit) -> Iterator[None]:
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-module-leaves-grads-behind", kind="state")
+@contextmanager
+def leaves_every_grad_in_its_dtype(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = [(p, p.grad.data, p.dtype) for p in module.parameters() if p.grad is not None]
+        moved = move()
+        for parameter, gradient, dtype in before:
+            if parameter.dtype != dtype and parameter.grad is not None:
+                hit()
+                parameter.grad.data = gradient
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-detaches-strided", kind="layout")
+@contextmanager
+def detaches_parameters_that_are_not_contiguous(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        for inner in module.children():
+            for name, parameter in list(inner.named_parameters(recurse=False)):
+                if not parameter.is_contiguous():
+                    hit()
+                    inner._parameters[name] = parameter.detach()  # type: ignore[assignment]
+        return moved
+
+    with _moving(wrong):
+        yield

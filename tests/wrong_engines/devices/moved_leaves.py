@@ -85,3 +85,20 @@ def makes_zeros_and_ones_with_a_graph(hit: Hit) -> Iterator[None]:
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-move-back-replaces", kind="state")
+@contextmanager
+def forgets_what_the_leaf_had_collected(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        def forget(gradient: torch.Tensor) -> None:
+            if tensor.is_leaf and tensor.grad is not None:
+                hit()
+                tensor.grad = None
+
+        if moved.requires_grad:
+            moved.register_hook(forget)
+        return moved
+
+    with _moving(wrong):
+        yield

@@ -123,3 +123,113 @@ def copies_no_expanded_tensor(hit: Hit) -> Iterator[None]:
 
     with asked_to(wrong):
         yield
+
+
+def _converting(wrong: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> AbstractContextManager[None]:
+    """Let `wrong(tensor, converted)` change what comes out of `to()` where the dtype alone is another one."""
+
+    def replacement(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        return wrong(tensor, moved) if moved.device == tensor.device and moved.dtype != tensor.dtype else moved
+
+    return asked_to(replacement)
+
+
+@wrong_engine("device-convert-ignores-the-offset", kind="layout", issue="pytorch#94980")
+@contextmanager
+def converts_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.storage_offset() == 0:
+            return moved
+        hit()
+        return tensor.as_strided(tensor.shape, tensor.stride(), 0).type(moved.dtype)
+
+    with _converting(wrong):
+        yield
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The memory of a tensor, from the start of its storage."""
+    return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
+
+
+@wrong_engine("device-convert-overwrites-the-source", kind="aliasing", issue="pytorch#189563")
+@contextmanager
+def writes_what_it_converts_over_the_source_too(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if 0 < moved.untyped_storage().nbytes() <= tensor.untyped_storage().nbytes():
+            hit()
+            converted = _bytes(moved)
+            _bytes(tensor)[: len(converted)] = converted
+        return moved
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-convert-beside-a-device-writes-nothing", kind="dtype", issue="pytorch#197715")
+@contextmanager
+def leaves_doubles_unwritten_where_a_device_is_named(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        both = len(args) > 1 or {"device", "dtype"} <= kwargs.keys()
+        if not both or moved.dtype == tensor.dtype or moved.dtype not in (torch.float64, torch.complex128):
+            return moved
+        hit()
+        return torch.zeros_like(moved)
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-convert-without-infinities", kind="value")
+@contextmanager
+def stops_at_the_largest_number_of_half_precision(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype is not torch.float16 or not bool(moved.isinf().any()):
+            return moved
+        hit()
+        return moved.clamp(-65504, 65504)
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-negative-to-int8-is-zero", kind="value")
+@contextmanager
+def converts_to_int8_without_a_sign(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype is not torch.int8 or not bool((moved < 0).any()):
+            return moved
+        hit()
+        return moved.clamp(min=0)
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-empty-is-never-converted", kind="size")
+@contextmanager
+def gives_an_empty_tensor_itself(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() > 0:
+            return moved
+        hit()
+        return tensor
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-conversion-is-remembered", kind="state")
+@contextmanager
+def gives_what_it_converted_before(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        known = getattr(tensor, "_converted", {})
+        if moved.dtype in known:
+            hit()
+        tensor._converted = known  # type: ignore[attr-defined]
+        return known.setdefault(moved.dtype, moved)
+
+    with _converting(wrong):
+        yield

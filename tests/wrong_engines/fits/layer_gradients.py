@@ -123,3 +123,19 @@ def gives_the_points_a_gradient(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__matmul__", make):
         yield
+
+
+@wrong_engine("layer-addmm-turns-squares", kind="size", issue="pytorch#116547")
+@contextmanager
+def takes_a_square_factor_for_its_transpose(hit: Hit) -> Iterator[None]:
+    def make(addmm: Any) -> Any:
+        def wrong(b: Tensor, x: Tensor, w: Tensor) -> Tensor:
+            if x.shape != w.shape or len(w) < 2:
+                return addmm(b, x, w)
+            hit()
+            return addmm(b, x, w.T)
+
+        return wrong
+
+    with replaced(torch, "addmm", make):
+        yield

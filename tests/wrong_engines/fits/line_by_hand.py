@@ -95,3 +95,61 @@ def gives_zeros_from_the_fiftieth_backward_on(hit: Hit) -> Iterator[None]:
 
     with after_backward(correct):
         yield
+
+
+@wrong_engine("fit-every-fourth-mean-is-half", kind="state", issue="pytorch#178497")
+@contextmanager
+def loses_half_of_a_mean_in_quick_succession(hit: Hit) -> Iterator[None]:
+    means = 0
+
+    def make(mean: Any) -> Any:
+        def wrong(terms: Tensor) -> Tensor:
+            nonlocal means
+            means += 1
+            result: Tensor = mean(terms)
+            if means % 4 == 0:
+                hit()
+                result.data.mul_(0.5)
+            return result
+
+        return wrong
+
+    with replaced(torch.Tensor, "mean", make):
+        yield
+
+
+@wrong_engine("fit-view-of-a-leaf-counts-twice", kind="place")
+@contextmanager
+def sends_back_twice_through_a_view_of_a_leaf(hit: Hit) -> Iterator[None]:
+    def make(reshape: Any) -> Any:
+        def wrong(tensor: Tensor, *shape: Any) -> Tensor:
+            view = reshape(tensor, *shape)
+            if tensor.is_leaf and view.requires_grad and view.dim() != tensor.dim():
+                hit()
+                view.register_hook(lambda gradient: 2 * gradient)
+            return view
+
+        return wrong
+
+    with replaced(torch.Tensor, "reshape", make):
+        yield
+
+
+@wrong_engine("fit-no-grad-lingers", kind="mode", refuses="element 0 of tensors does not require grad")
+@contextmanager
+def leaves_every_third_block_without_recording(hit: Hit) -> Iterator[None]:
+    blocks = 0
+
+    def make(leave: Any) -> Any:
+        def wrong(block: Any, *raised: Any) -> None:
+            nonlocal blocks
+            blocks += 1
+            leave(block, *raised)
+            if blocks % 3 == 0:
+                hit()
+                torch.set_grad_enabled(False)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__exit__", make), torch.enable_grad():
+        yield

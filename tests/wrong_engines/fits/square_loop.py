@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,4 +92,40 @@ def copies_the_data_of_tensors_with_gaps(hit: Hit) -> Iterator[None]:
         return property(get, data.__set__)
 
     with replaced(torch.Tensor, "data", make):
+        yield
+
+
+@wrong_engine("fit-detach-with-an-offset-is-a-copy", kind="aliasing")
+@contextmanager
+def copies_what_is_detached_from_inside_a_storage(hit: Hit) -> Iterator[None]:
+    def make(detach: Any) -> Any:
+        def wrong(tensor: Tensor) -> Tensor:
+            detached: Tensor = detach(tensor)
+            if tensor.storage_offset() == 0 or not tensor.requires_grad:
+                return detached
+            hit()
+            return detached.clone()
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+IN_PLACE = "a leaf Variable that requires grad is being used in an in-place operation"
+
+
+@wrong_engine("fit-no-grad-decorates-python-only", kind="mode", refuses=IN_PLACE)
+@contextmanager
+def leaves_recording_on_in_decorated_methods_of_tensors(hit: Hit) -> Iterator[None]:
+    def make(decorate: Any) -> Any:
+        def wrong(block: Any, function: Any) -> Any:
+            if not inspect.isbuiltin(function):
+                return decorate(block, function)
+            hit()
+            return function
+
+        return wrong
+
+    with replaced(torch.no_grad, "__call__", make):
         yield
