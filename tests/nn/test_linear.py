@@ -1,5 +1,7 @@
 """spec/nn/linear.md"""
 
+import math
+
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -47,9 +49,28 @@ THREE_BATCHES = tuple(
 )
 
 
+def many(*shape):
+    """Small integers in a shape that is larger than a kernel's block, and no multiple of one."""
+    source = f"(torch.arange({math.prod(shape)}) % 7 - 3).to(torch.float32).reshape({shape}).to(device)"
+    return Expression(source, dtypes=frozenset({"torch.float32"}))
+
+
+MANY, MANY_GRADIENTS = (many(18, 33), many(18), many(19, 33)), many(19, 18)
+ITSELF = Expression("lambda x: x")
+ONE_OUTPUT = (
+    many(1, 5),
+    many(1),
+    many(19, 5),
+    Expression(
+        "torch.ones(1, 1, dtype=torch.float32, device=device).expand(19, 1)", dtypes=frozenset({"torch.float32"})
+    ),
+)
+
+
 @rule("nn.linear.forward")
 @given(drawn=parameters_and_inputs())
 @example(drawn=THREE_BATCHES)
+@example(drawn=MANY)
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn
     layer = layer_of(weight, bias)
@@ -107,20 +128,22 @@ def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, dra
 
 
 @rule("nn.linear.gradients")
-@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans(), place=places())
-def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows, place):
+@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans(), place=places(), uses=st.integers(1, 2))
+@example(drawn=(*MANY, MANY_GRADIENTS), follows=True, place=ITSELF, uses=1)
+@example(drawn=ONE_OUTPUT, follows=True, place=ITSELF, uses=1)
+def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows, place, uses):
     weight, bias, x, gradient = drawn
     layer = layer_of(weight, bias)
     x.requires_grad_(follows)
-    layer(place(x)).backward(gradient)
+    sum(layer(place(x)) for _ in range(uses)).backward(gradient)
     points = array(x).reshape(-1, layer.in_features)
-    arriving = array(gradient).reshape(-1, layer.out_features)
+    arriving = uses * array(gradient).reshape(-1, layer.out_features)
     assert layer.weight.grad.shape == weight.shape
     assert array(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
     if bias is not None:
         assert layer.bias.grad.shape == bias.shape
         assert array(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
     if follows:
-        assert array(x.grad).tolist() == (array(gradient) @ array(weight)).tolist()
+        assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight)).tolist()
     else:
         assert x.grad is None

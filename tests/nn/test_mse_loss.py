@@ -49,18 +49,23 @@ TWO_BY_THREE = (
     plain("torch.zeros(2, 3, dtype=torch.float32, device=device)"),
 )
 TRANSPOSED = (TWO_BY_THREE[0], plain("torch.tensor([[1, 4], [0, 2], [3, -1]], dtype=torch.float32, device=device).T"))
-SEVENTEEN = (
-    plain("torch.arange(17, dtype=torch.float32, device=device)"),
-    plain("torch.zeros(17, dtype=torch.float32, device=device)"),
-)
 OF_ONE = (plain("torch.tensor([3.0], device=device)"), plain("torch.tensor([1.0], device=device)"))
+
+
+def elements(n):
+    """A vector and zeros of n elements, the last of which is the largest."""
+    return (
+        plain(f"torch.arange({n}).sub({n // 2}).to(torch.float32).to(device)"),
+        plain(f"torch.zeros({n}, dtype=torch.float32, device=device)"),
+    )
 
 
 @rule("nn.mse-loss.mean")
 @given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS), flags=FLAGS)
 @example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(False, False))
 @example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(False, True))
-@example(pair=SEVENTEEN, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(True, False))
+@example(pair=elements(17), mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(True, False))
+@example(pair=elements(1025), mean_of_squares=Expression("torch.nn.functional.mse_loss"), flags=(False, False))
 def test_the_mean_is_over_all_elements(device, pair, mean_of_squares, flags):
     """The terms are positive: whatever the order, n additions round n times."""
     input, target = (tensor.requires_grad_(flag) for tensor, flag in zip(pair, flags, strict=True))

@@ -95,6 +95,17 @@ def test_each_group_has_its_rate(device, pairs, foreach):
     assert [numbers(p) for (p, _), _ in pairs] == expected
 
 
+@rule("nn.sgd.step")
+@given(pairs=st.lists(with_gradients(), min_size=3, max_size=5), rate=DYADIC, foreach=FOREACH)
+def test_every_parameter_of_a_group_is_updated(device, pairs, rate, foreach):
+    expected = []
+    for p, gradient in pairs:
+        p.grad = gradient
+        expected.append([old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)])
+    torch.optim.SGD([p for p, _ in pairs], lr=rate, foreach=foreach).step()
+    assert [numbers(p) for p, _ in pairs] == expected
+
+
 @rule("nn.sgd.same-leaf")
 @given(pair=with_gradients(), rate=DYADIC, foreach=FOREACH, decay=st.sampled_from((0, 2)), block=blocks())
 def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device, pair, rate, foreach, decay, block):
@@ -115,6 +126,9 @@ def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device,
     assert p.grad_fn is None
     assert p.grad is gradient
     assert numbers(gradient) == slopes
+    if p._base is not None:  # between the elements stand zeros
+        alias.zero_()
+        assert not p._base.any()
 
 
 SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.5, 'weight_decay': 0.5}")
@@ -128,12 +142,17 @@ SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.
     foreach=FOREACH,
     settings=st.sampled_from(SETTINGS).map(Expression),
     times=st.integers(1, 2),
+    moved=st.booleans(),
 )
-def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped, rate, foreach, settings, times):
+def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped, rate, foreach, settings, times, moved):
     p, gradient = reached
     p.grad = gradient
-    was, version = numbers(skipped), skipped._version
     optimizer = torch.optim.SGD([skipped, p], lr=rate, foreach=foreach, **settings)
+    if moved:
+        skipped.grad = torch.ones_like(skipped, requires_grad=False)
+        optimizer.step()
+        skipped.grad = None
+    was, version = numbers(skipped), skipped._version
     for _ in range(times):
         optimizer.step()
     assert numbers(skipped) == was

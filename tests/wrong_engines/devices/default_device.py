@@ -242,3 +242,16 @@ def is_back_on_the_cpu_after_an_inner_block(hit: Hit) -> Iterator[None]:
 
     with _making_ones(wrong):
         yield
+
+
+@wrong_engine("device-permutations-on-cpu", kind="dtype")
+@contextmanager
+def makes_random_integers_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function not in (torch.randperm, torch.randint) or kwargs.get("device") is not None:
+            return honest()
+        hit()
+        return function(*args, **kwargs)
+
+    with _in_context(wrong):
+        yield

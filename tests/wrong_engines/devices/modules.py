@@ -16,6 +16,11 @@ from tests.wrong_engines.tools import replaced
 Move = Callable[[], torch.nn.Module]
 
 
+def _with_buffers(module: torch.nn.Module) -> list[torch.nn.Module]:
+    """The submodules that have buffers of their own."""
+    return [inner for inner in module.modules() if inner._buffers]
+
+
 def _moving(wrong: Callable[[torch.nn.Module, Move], torch.nn.Module]) -> AbstractContextManager[None]:
     """Replace `module.to(...)` by `wrong(module, move)`; `move()` does what was asked for."""
 
@@ -46,9 +51,9 @@ def moves_a_copy(hit: Hit) -> Iterator[None]:
 @contextmanager
 def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
-        before = [dict(inner.named_buffers(recurse=False)) for inner in module.children()]
+        before = [dict(inner.named_buffers(recurse=False)) for inner in _with_buffers(module)]
         moved = move()
-        for inner, buffers in zip(module.children(), before, strict=True):
+        for inner, buffers in zip(_with_buffers(module), before, strict=True):
             hit()
             inner._buffers.update(buffers)
         return moved
@@ -62,7 +67,7 @@ def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
 def converts_integers_too(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
         moved = move()
-        for inner in module.children():
+        for inner in _with_buffers(module):
             hit()
             inner._buffers["count"] = inner.count.to(inner.weight.dtype)
         return moved
@@ -137,7 +142,7 @@ def leaves_every_grad_in_its_dtype(hit: Hit) -> Iterator[None]:
 def detaches_parameters_that_are_not_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
         moved = move()
-        for inner in module.children():
+        for inner in _with_buffers(module):
             for name, parameter in list(inner.named_parameters(recurse=False)):
                 if not parameter.is_contiguous():
                     hit()
@@ -146,3 +151,22 @@ def detaches_parameters_that_are_not_contiguous(hit: Hit) -> Iterator[None]:
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-module-moves-what-is-saved", kind="place")
+@contextmanager
+def leaves_buffers_that_are_not_saved(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = [(inner, name, inner._buffers[name]) for inner in module.modules() for name in _unsaved(inner)]
+        moved = move()
+        for inner, name, buffer in before:
+            hit()
+            inner._buffers[name] = buffer
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+def _unsaved(module: torch.nn.Module) -> set[str]:
+    return module._non_persistent_buffers_set

@@ -337,3 +337,33 @@ def sends_nothing_back_to_views_in_the_graph(hit: Hit) -> Iterator[None]:
 
     with linear(wrong):
         yield
+
+
+@wrong_engine("linear-second-use-is-constant", kind="place")
+@contextmanager
+def takes_the_weight_for_a_constant_where_it_is_used_again(hit: Hit) -> Iterator[None]:
+    used: list[Tensor] = []
+
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        again = any(weight is earlier for earlier in used)
+        used[:] = [weight]
+        if not again or not weight.requires_grad:
+            return honest(x, weight, bias)
+        hit()
+        return honest(x, weight.detach(), bias) + 0 * weight.sum()
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-columns-past-32-weigh-nothing", kind="size")
+@contextmanager
+def sums_one_block_of_32_inputs(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.shape[-1] <= 32:
+            return honest(x, weight, bias)
+        hit()
+        return honest(x[..., :32], weight[:, :32], bias)
+
+    with linear(wrong):
+        yield

@@ -114,3 +114,15 @@ def moves_positive_halves_up(hit: Hit) -> Iterator[None]:
 
     with starting(wrong):
         yield
+
+
+@wrong_engine("linear-start-crowds-at-zero", kind="value")
+@contextmanager
+def draws_the_mean_of_two_numbers(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        bound = layer.in_features**-0.5
+        layer.bias.add_(torch.empty_like(layer.bias).uniform_(-bound, bound)).div_(2)
+
+    with starting(wrong):
+        yield

@@ -216,3 +216,17 @@ def grows_no_longer_as_a_square_beyond_four(hit: Hit) -> Iterator[None]:
 
     with mse_loss(wrong):
         yield
+
+
+@wrong_engine("mse-mean-of-blocks", kind="size")
+@contextmanager
+def averages_the_means_of_blocks_of_1024(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction != "mean" or input.shape != target.shape or input.numel() <= 1024:
+            return honest(input, target)
+        hit()
+        squares = honest(input, target, "none").reshape(-1)
+        return torch.stack([block.mean() for block in squares.split(1024)]).mean()
+
+    with mse_loss(wrong):
+        yield

@@ -304,3 +304,45 @@ def leaves_grad_mode_off_after_a_step(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.optim.SGD, "step", make):
         yield
+
+
+@wrong_engine("sgd-writes-into-gaps", kind="layout")
+@contextmanager
+def subtracts_beside_the_elements_too(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _updated(optimizer):
+            if p.numel() > 1 and p._base is not None and p._base.numel() == 2 * p.numel():
+                hit()
+                beside = p.detach().as_strided(p.shape, p.stride(), 1)
+                beside.sub_(p.grad, alpha=group["lr"])
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-foreach-stops-after-two", kind="order")
+@contextmanager
+def updates_two_parameters_at_once_and_no_more(hit: Hit) -> Iterator[None]:
+    def behind(p: Tensor, group: dict[str, Any]) -> Tensor:
+        alike = [other for other in group["params"] if other.grad is not None and other.dtype == p.dtype]
+        last = any(other is p for other in alike[2:])
+        return torch.full_like(p, bool(group["foreach"]) and last, dtype=torch.bool)
+
+    with stepping(lambda optimizer, honest: _takes_back(optimizer, honest, hit, behind)):
+        yield
+
+
+@wrong_engine("sgd-coasts-without-a-gradient", kind="state")
+@contextmanager
+def goes_on_by_momentum_alone(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _without_gradient(optimizer):
+            buffer = optimizer.state[p].get("momentum_buffer") if p in optimizer.state else None
+            if buffer is not None and p.numel() > 0:
+                hit()
+                p.sub_(buffer, alpha=group["lr"] * group["momentum"])
+
+    with stepping(wrong):
+        yield
