@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 
 from tests.harness.problems import Problem, shown
 
@@ -15,6 +16,8 @@ from .store import Table
 def main() -> int:
     """0: the table is whole and no engine is amiss. 1: an engine is, or `--check` has found a difference. 2: usage."""
     arguments = _arguments()
+    if arguments.of:
+        return _show(arguments.of)
     fresh, engines = store.current()
     try:
         before = None if arguments.anew and not arguments.check else store.load()
@@ -38,7 +41,29 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m tests.meta.table", description=__doc__)
     parser.add_argument("--anew", action="store_true", help="measure every cell, not only those that are stale")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if what is written differs")
+    parser.add_argument(
+        "--of", metavar="NAME", help="measure nothing; show the row of an engine or the column of a rule"
+    )
     return parser.parse_args()
+
+
+def _show(name: str) -> int:
+    try:
+        table = store.load()
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    if name in table.rows:
+        cells: Iterable[tuple[str, str]] = zip(table.rules, table.rows[name].cells, strict=True)
+    elif name in table.rules:
+        cells = ((engine, table.cell(engine, name)) for engine in table.rows)
+    else:
+        print(f"{name}: the table has no such engine and no such rule", file=sys.stderr)
+        return 2
+    for other, letter in cells:
+        if letter != ".":
+            print(f"{store.LETTERS[letter]:40}{other}")
+    return 0
 
 
 def _filled(before: Table | None, engines: dict[str, str], fresh: Table) -> tuple[Table, list[str]]:

@@ -61,14 +61,14 @@ def fill(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator
 
     table: an earlier one, or None. fresh: one without rows, with the digests of now.
     """
-    todo = list(_stale(table, engines, fresh))
+    todo = list(stale_cells(table, engines, fresh))
     for name in engines.keys() - {each.engine for each in todo}:
         yield table.rows[name], []  # type: ignore[union-attr]
     if todo:
         yield from _measured(todo)
 
 
-def _stale(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[Todo]:
+def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[Todo]:
     rules = tuple(fresh.rules)
     usable = table if table and table.everywhere == fresh.everywhere else Table(fresh.everywhere, {})
     columns = tuple(rule for rule in rules if usable.rules.get(rule) != fresh.rules[rule])
