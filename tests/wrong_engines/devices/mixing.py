@@ -118,3 +118,43 @@ def reads_a_number_at_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
 
     with _operators(("__mul__",), wrong):
         yield
+
+
+@wrong_engine("device-mixing-compares", kind="error")
+@contextmanager
+def finds_no_number_smaller_elsewhere(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and one.ndim > 0 and other.ndim > 0:
+            hit()
+            return torch.zeros_like(one, dtype=torch.bool)
+        return operation(one, other)
+
+    with _operators(("__lt__",), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-refused-as-a-type", kind="error")
+@contextmanager
+def raises_an_error_of_another_type(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        try:
+            return operation(one, other)
+        except RuntimeError as error:
+            hit()
+            raise TypeError(str(error)) from None
+
+    with _operators(("__truediv__",), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-refusal-counts-a-write", kind="error")
+@contextmanager
+def counts_a_write_that_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and other.ndim > 0 and not other.is_meta and not other.requires_grad:
+            hit()
+            torch.autograd.graph.increment_version(other)
+        return operation(one, other)
+
+    with _operators(("__sub__",), wrong):
+        yield

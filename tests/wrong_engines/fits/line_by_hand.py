@@ -153,3 +153,35 @@ def leaves_every_third_block_without_recording(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.no_grad, "__exit__", make), torch.enable_grad():
         yield
+
+
+@wrong_engine("fit-double-read-in-single", kind="dtype")
+@contextmanager
+def reads_double_numbers_in_single_precision(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if tensor.dtype != torch.float64:
+                return item(tensor)
+            hit()
+            return item(tensor.detach().float())
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-stepped-column-read-densely", kind="layout")
+@contextmanager
+def multiplies_by_the_memory_of_a_column_with_gaps(hit: Hit) -> Iterator[None]:
+    def make(matmul: Any) -> Any:
+        def wrong(x: Tensor, w: Tensor) -> Tensor:
+            if x.dim() == 2 and x.shape[1] == 1 and len(x) > 1 and x.stride(0) == 2:
+                hit()
+                x = x.as_strided(x.shape, (1, 1))
+            return matmul(x, w)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__matmul__", make):
+        yield

@@ -137,3 +137,16 @@ def reads_losses_in_half_precision(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "item", make):
         yield
+
+
+@wrong_engine("fit-sgd-first-of-a-pair-twice", kind="order")
+@contextmanager
+def moves_the_first_parameter_twice_where_the_second_is_smaller(hit: Hit) -> Iterator[None]:
+    def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
+        first, *others = parameters
+        if any(other.dim() < first.dim() for other in others):
+            hit()
+            first.add_(first - before[0])
+
+    with step_of_sgd(wrong):
+        yield

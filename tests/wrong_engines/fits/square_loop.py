@@ -129,3 +129,16 @@ def leaves_recording_on_in_decorated_methods_of_tensors(hit: Hit) -> Iterator[No
 
     with replaced(torch.no_grad, "__call__", make):
         yield
+
+
+@wrong_engine("fit-large-square-in-half", kind="value")
+@contextmanager
+def squares_numbers_beyond_eight_in_half_precision(hit: Hit) -> Iterator[None]:
+    def value(base: Tensor, squared: Tensor) -> Tensor:
+        if base.numel() != 1 or not bool((abs(base) > 8).all()):
+            return squared
+        hit()
+        return squared.half().to(squared.dtype)
+
+    with square(value, lambda base: 2 * base):
+        yield

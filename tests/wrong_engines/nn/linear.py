@@ -367,3 +367,16 @@ def sums_one_block_of_32_inputs(hit: Hit) -> Iterator[None]:
 
     with linear(wrong):
         yield
+
+
+@wrong_engine("linear-reads-a-stepped-bias-densely", kind="layout")
+@contextmanager
+def adds_what_stands_between_the_elements_of_the_bias(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and bias.stride() == (2,) and len(bias) > 1:
+            hit()
+            bias = bias.as_strided(bias.shape, (1,))
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield

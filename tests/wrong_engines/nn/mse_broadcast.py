@@ -98,3 +98,18 @@ def warns_where_both_sides_are_stretched(hit: Hit) -> Iterator[None]:
 
     with replaced(Tensor, "__sub__", make):
         yield
+
+
+@wrong_engine("mse-broadcast-gradient-of-first-pairs", kind="order")
+@contextmanager
+def sends_back_what_the_first_target_asks_for(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        loss = honest(input, target)
+        if not input.requires_grad or reduction != "mean" or input.ndim == target.ndim:
+            return loss
+        hit()
+        first = honest(input, target.reshape(-1)[:1].expand(input.shape))
+        return first + (loss - first).detach()
+
+    with mse_loss(wrong):
+        yield

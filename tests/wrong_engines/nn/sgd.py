@@ -346,3 +346,19 @@ def goes_on_by_momentum_alone(hit: Hit) -> Iterator[None]:
 
     with stepping(wrong):
         yield
+
+
+@wrong_engine("sgd-by-hand-forgets-the-rate", kind="size")
+@contextmanager
+def subtracts_from_a_single_number_without_alpha(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(tensor: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+            if tensor.numel() == 1 and alpha != 1:
+                hit()
+                alpha = 1
+            return subtract(tensor, other, alpha=alpha)
+
+        return wrong
+
+    with replaced(Tensor, "sub_", make):
+        yield
