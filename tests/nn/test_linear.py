@@ -55,6 +55,13 @@ def many(*shape):
     return Expression(source, dtypes=frozenset({"torch.float32"}))
 
 
+NO_BIAS_IN_HALF = tuple(
+    numbers
+    and Expression(
+        f"torch.tensor({numbers}, dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+    )
+    for numbers in ([[1, 2]], None, [[[1, 2], [3, -1]]])
+)
 MANY, MANY_GRADIENTS = (many(18, 33), many(18), many(19, 33)), many(19, 18)
 ITSELF = Expression("lambda x: x")
 ONE_OUTPUT = (
@@ -70,6 +77,7 @@ ONE_OUTPUT = (
 @rule("nn.linear.forward")
 @given(drawn=parameters_and_inputs())
 @example(drawn=THREE_BATCHES)
+@example(drawn=NO_BIAS_IN_HALF)
 @example(drawn=MANY)
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn

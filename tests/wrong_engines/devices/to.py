@@ -189,7 +189,7 @@ def stops_at_the_largest_number_of_half_precision(hit: Hit) -> Iterator[None]:
         if moved.dtype is not torch.float16 or not bool(moved.isinf().any()):
             return moved
         hit()
-        return moved.clamp(-65504, 65504)
+        return moved.float().clamp(-65504, 65504).half()
 
     with _converting(wrong):
         yield
