@@ -135,7 +135,7 @@ def _converting(wrong: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> 
     return asked_to(replacement)
 
 
-@wrong_engine("device-convert-ignores-the-offset", kind="layout", issue="pytorch#94980")
+@wrong_engine("device-convert-ignores-the-offset", kind="layout", issue="pytorch#95093")
 @contextmanager
 def converts_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -262,7 +262,7 @@ def adds_the_bias_twice_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-used-inside-is-frozen", kind="mode", issue="pytorch#5851")
+@wrong_engine("linear-used-inside-is-frozen", kind="mode", issue="pytorch#5880")
 @contextmanager
 def freezes_what_is_used_inside_no_grad(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
