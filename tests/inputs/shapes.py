@@ -17,8 +17,7 @@ PICTURES: tuple[Shape, ...] = ((2, 2, 2, 1), (1, 2, 1, 2), (2, 3, 1, 2), (2, 2, 
 TAILS: tuple[Shape, ...] = ((17,), (5,), (8,), (33,), (2, 9), (4, 4), (16,), (3, 11), (2, 2, 5), (9,), (5, 1, 5))
 """Shapes beyond what a vectorised kernel does at once: 4, 8, 16 or 32 elements, and what is left over.
 
-With at most 33 elements of at most 3 a sum of squares is at most 139, because seven neighbours are all different; that is
-exact even in bfloat16.
+A sum of squares of 33 elements is at most 139, because any seven neighbours are all different: exact even in bfloat16.
 """
 
 
