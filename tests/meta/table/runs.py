@@ -176,7 +176,8 @@ def _cell(
 ) -> tuple[Cell, tuple[DrawnTest, Arguments] | None]:
     """The best that any test of a rule does against the engine, its account, and the first example that catches."""
     cell, first = Cell(SURVIVED), None
-    for test, arguments in [(test, arguments) for test in tests for arguments in test.examples(profile)]:
+    every = [(test, each) for test in tests for each in test.examples(profile)]
+    for test, arguments in every:
         cell.drawn += 1
         error = test.replay(arguments)
         if error is None:
