@@ -29,21 +29,21 @@ def _clone(where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.T
         yield
 
 
-@wrong_engine("clone-of-detached-is-lazy")
+@wrong_engine("clone-of-detached-is-lazy", kind="aliasing")
 @contextmanager
 def returns_an_alias_of_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: not tensor.requires_grad, lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
 
 
-@wrong_engine("clone-of-strided-is-lazy")
+@wrong_engine("clone-of-strided-is-lazy", kind="layout")
 @contextmanager
 def returns_an_alias_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: not tensor.is_contiguous(), lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
 
 
-@wrong_engine("clone-shares-the-counter")
+@wrong_engine("clone-shares-the-counter", kind="aliasing")
 @contextmanager
 def has_memory_of_its_own_and_the_counter_of_the_original(hit: Hit) -> Iterator[None]:
     def counted_together(tensor: torch.Tensor, clone: Any) -> torch.Tensor:

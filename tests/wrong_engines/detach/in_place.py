@@ -20,7 +20,7 @@ def _detach_in_place(wrong: Callable[[torch.Tensor, InPlace], torch.Tensor]) -> 
         yield
 
 
-@wrong_engine("detach-in-place-returns-another")
+@wrong_engine("detach-in-place-returns-another", kind="aliasing")
 @contextmanager
 def returns_an_alias(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -31,7 +31,7 @@ def returns_an_alias(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-moves-memory")
+@wrong_engine("detach-in-place-moves-memory", kind="layout")
 @contextmanager
 def moves_strided_tensors(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -45,7 +45,7 @@ def moves_strided_tensors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-skips-leaves")
+@wrong_engine("detach-in-place-skips-leaves", kind="place")
 @contextmanager
 def leaves_leaves_alone(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -58,7 +58,7 @@ def leaves_leaves_alone(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-cuts-earlier-results")
+@wrong_engine("detach-in-place-cuts-earlier-results", kind="place")
 @contextmanager
 def stops_the_gradient_of_earlier_results(hit: Hit) -> Iterator[None]:
     def stop(gradient: torch.Tensor) -> torch.Tensor:
@@ -74,7 +74,7 @@ def stops_the_gradient_of_earlier_results(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-keeps-recording")
+@wrong_engine("detach-in-place-keeps-recording", kind="size")
 @contextmanager
 def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -89,7 +89,7 @@ def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("detach-in-place-tolerates-plain-views")
+@wrong_engine("detach-in-place-tolerates-plain-views", kind="error")
 @contextmanager
 def does_nothing_for_a_view_outside_of_the_graph(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -102,7 +102,7 @@ def does_nothing_for_a_view_outside_of_the_graph(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-refuses-too-late")
+@wrong_engine("detach-in-place-refuses-too-late", kind="error")
 @contextmanager
 def refuses_a_view_after_counting_a_write(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:

@@ -29,21 +29,21 @@ def _detach(where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.
         yield
 
 
-@wrong_engine("detach-copies-strided")
+@wrong_engine("detach-copies-strided", kind="layout")
 @contextmanager
 def copies_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: not tensor.is_contiguous(), lambda tensor, below: below(tensor).contiguous(), hit):
         yield
 
 
-@wrong_engine("detach-copies-zero-dim")
+@wrong_engine("detach-copies-zero-dim", kind="size")
 @contextmanager
 def copies_zero_dim_tensors(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor.dim() == 0, lambda tensor, below: below(tensor).clone(), hit):
         yield
 
 
-@wrong_engine("detach-drops-offset")
+@wrong_engine("detach-drops-offset", kind="layout")
 @contextmanager
 def starts_at_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
     def from_the_start(tensor: torch.Tensor, below: Callable[..., torch.Tensor]) -> torch.Tensor:
@@ -53,7 +53,7 @@ def starts_at_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-returns-itself")
+@wrong_engine("detach-returns-itself", kind="aliasing")
 @contextmanager
 def hands_back_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -69,21 +69,21 @@ def hands_back_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-counts-by-itself")
+@wrong_engine("detach-counts-by-itself", kind="aliasing")
 @contextmanager
 def has_a_version_counter_of_its_own(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: True, lambda tensor, below: tensor.data, hit):
         yield
 
 
-@wrong_engine("detached-view-counts-by-itself")
+@wrong_engine("detached-view-counts-by-itself", kind="place")
 @contextmanager
 def has_a_version_counter_of_its_own_for_a_view(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor._is_view(), lambda tensor, below: tensor.data, hit):
         yield
 
 
-@wrong_engine("zero-goes-uncounted")
+@wrong_engine("zero-goes-uncounted", kind="aliasing")
 @contextmanager
 def zeroes_without_counting(hit: Hit) -> Iterator[None]:
     def make(zero_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -98,7 +98,7 @@ def zeroes_without_counting(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("resize-reaches-original")
+@wrong_engine("resize-reaches-original", kind="aliasing")
 @contextmanager
 def resizes_the_original_too(hit: Hit) -> Iterator[None]:
     # Both are kept alive, so that the id cannot become another tensor's.
@@ -127,7 +127,7 @@ def resizes_the_original_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("growing-loses-values")
+@wrong_engine("growing-loses-values", kind="size")
 @contextmanager
 def clears_the_memory_that_it_enlarges(hit: Hit) -> Iterator[None]:
     def make(resize_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

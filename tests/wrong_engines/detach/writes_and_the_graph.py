@@ -15,7 +15,7 @@ REFUSED = "a leaf Variable that requires grad is being used in an in-place opera
 NOTICED = "one of the variables needed for gradient computation has been modified by an inplace operation"
 
 
-@wrong_engine("saved-scalars-unchecked")
+@wrong_engine("saved-scalars-unchecked", kind="size")
 @contextmanager
 def squares_zero_dim_tensors_without_a_check(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
@@ -40,7 +40,7 @@ def _squaring(mul: Any, square: Any, where: Callable[[torch.Tensor], bool]) -> A
     return wrong
 
 
-@wrong_engine("saved-results-unchecked")
+@wrong_engine("saved-results-unchecked", kind="aliasing")
 @contextmanager
 def exponentiates_without_a_check(hit: Hit) -> Iterator[None]:
     class Exp(torch.autograd.Function):
@@ -59,7 +59,7 @@ def exponentiates_without_a_check(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("writes-to-empty-uncounted")
+@wrong_engine("writes-to-empty-uncounted", kind="size")
 @contextmanager
 def gives_empty_tensors_a_counter_of_their_own(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -75,7 +75,7 @@ def gives_empty_tensors_a_counter_of_their_own(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("in-place-check-fires-late")
+@wrong_engine("in-place-check-fires-late", kind="error")
 @contextmanager
 def raises_after_filling_grad(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -95,7 +95,7 @@ def raises_after_filling_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("scaling-forgets-written-input")
+@wrong_engine("scaling-forgets-written-input", kind="state")
 @contextmanager
 def gives_no_gradient_to_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Scale(torch.autograd.Function):
@@ -121,7 +121,7 @@ def gives_no_gradient_to_what_was_written_since(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("earlier-view-loses-its-leaf")
+@wrong_engine("earlier-view-loses-its-leaf", kind="state")
 @contextmanager
 def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Unsqueeze(torch.autograd.Function):
@@ -142,7 +142,7 @@ def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Hit) -> I
         yield
 
 
-@wrong_engine("saved-version-is-zero", refuses=NOTICED)
+@wrong_engine("saved-version-is-zero", kind="state", refuses=NOTICED)
 @contextmanager
 def takes_any_earlier_write_for_a_later_one(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
@@ -162,7 +162,7 @@ def takes_any_earlier_write_for_a_later_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-leaf-writes-to-copy")
+@wrong_engine("detached-leaf-writes-to-copy", kind="place")
 @contextmanager
 def detaches_a_copy_of_a_leaf(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -178,7 +178,7 @@ def detaches_a_copy_of_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-write-needs-no-grad", refuses=REFUSED)
+@wrong_engine("detached-write-needs-no-grad", kind="error", refuses=REFUSED)
 @contextmanager
 def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: Hit) -> Iterator[None]:
     def marked(original: torch.Tensor, other_name: torch.Tensor) -> torch.Tensor:
@@ -208,7 +208,7 @@ def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: 
         yield
 
 
-@wrong_engine("write-joins-the-graph")
+@wrong_engine("write-joins-the-graph", kind="place")
 @contextmanager
 def passes_the_gradient_of_the_original_to_the_operand(hit: Hit) -> Iterator[None]:
     # Both are kept alive, so that the id cannot become another tensor's.

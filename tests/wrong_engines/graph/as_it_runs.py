@@ -26,7 +26,7 @@ def _grad_fn(wrong: Callable[[torch.Tensor, Any], Any]) -> Any:
     return replaced(torch.Tensor, "grad_fn", make)
 
 
-@wrong_engine("as-it-runs-when-asked")
+@wrong_engine("as-it-runs-when-asked", kind="plain")
 @contextmanager
 def a_node_is_there_from_the_second_time_it_is_asked_for(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, node: Any) -> Any:
@@ -40,7 +40,7 @@ def a_node_is_there_from_the_second_time_it_is_asked_for(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("as-it-runs-lost-with-leaf")
+@wrong_engine("as-it-runs-lost-with-leaf", kind="state")
 @contextmanager
 def a_node_is_lost_when_its_leaf_is_switched_off(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, node: Any) -> Any:
@@ -53,7 +53,7 @@ def a_node_is_lost_when_its_leaf_is_switched_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-it-runs-first-graph")
+@wrong_engine("as-it-runs-first-graph", kind="state")
 @contextmanager
 def later_runs_get_the_gradient_of_the_first(hit: Hit) -> Iterator[None]:
     first: dict[Any, torch.Tensor] = {}
@@ -73,7 +73,7 @@ def later_runs_get_the_gradient_of_the_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-it-runs-loop-once")
+@wrong_engine("as-it-runs-loop-once", kind="place")
 @contextmanager
 def a_product_of_a_product_passes_the_gradient_on_unchanged(hit: Hit) -> Iterator[None]:
     def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

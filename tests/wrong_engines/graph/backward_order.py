@@ -22,7 +22,7 @@ def _shares_results(output: torch.Tensor) -> bool:
     return len(inner) > len(set(inner))
 
 
-@wrong_engine("backward-order-by-halves")
+@wrong_engine("backward-order-by-halves", kind="place")
 @contextmanager
 def runs_a_graph_twice_with_half_of_the_gradient(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def _hooks(pass_on: Callable[[torch.Tensor, Hook, torch.Tensor], None]) -> Itera
         yield
 
 
-@wrong_engine("backward-order-calls-strangers")
+@wrong_engine("backward-order-calls-strangers", kind="place")
 @contextmanager
 def hooks_above_the_output_are_called_with_zeros(hit: Hit) -> Iterator[None]:
     registered: list[tuple[torch.Tensor, Hook]] = []
@@ -74,7 +74,7 @@ def hooks_above_the_output_are_called_with_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("backward-order-forwards")
+@wrong_engine("backward-order-forwards", kind="order")
 @contextmanager
 def hooks_are_called_at_the_end_in_forward_order(hit: Hit) -> Iterator[None]:
     held: list[tuple[Hook, torch.Tensor]] = []
@@ -94,7 +94,7 @@ def hooks_are_called_at_the_end_in_forward_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("backward-order-leaf-side-first")
+@wrong_engine("backward-order-leaf-side-first", kind="order")
 @contextmanager
 def the_first_hook_waits_for_the_second(hit: Hit) -> Iterator[None]:
     waiting: list[tuple[Hook, torch.Tensor]] = []

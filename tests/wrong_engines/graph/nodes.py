@@ -32,7 +32,7 @@ def _tensor_for(node: Any) -> TensorNode:
     return tensor
 
 
-@wrong_engine("nodes-are-tensors")
+@wrong_engine("nodes-are-tensors", kind="plain")
 @contextmanager
 def nodes_are_tensors_and_edges_operations(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> property:
@@ -49,7 +49,7 @@ def nodes_are_tensors_and_edges_operations(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-edges-are-operations")
+@wrong_engine("nodes-edges-are-operations", kind="plain")
 @contextmanager
 def an_edge_bears_an_operation(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -60,7 +60,7 @@ def an_edge_bears_an_operation(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-of-plain-tensors")
+@wrong_engine("nodes-of-plain-tensors", kind="order")
 @contextmanager
 def inputs_that_do_not_require_grad_have_nodes(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -76,7 +76,7 @@ def inputs_that_do_not_require_grad_have_nodes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-first-result-only")
+@wrong_engine("nodes-first-result-only", kind="order")
 @contextmanager
 def edges_lead_to_the_first_result(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -88,7 +88,7 @@ def edges_lead_to_the_first_result(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-edges-backwards")
+@wrong_engine("nodes-edges-backwards", kind="order")
 @contextmanager
 def edges_of_subtractions_are_reversed(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -101,7 +101,7 @@ def edges_of_subtractions_are_reversed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-leaf-twice")
+@wrong_engine("nodes-leaf-twice", kind="place")
 @contextmanager
 def each_use_of_a_leaf_has_a_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -115,7 +115,7 @@ def each_use_of_a_leaf_has_a_node(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-additions-fused")
+@wrong_engine("nodes-additions-fused", kind="place")
 @contextmanager
 def an_addition_to_an_addition_is_no_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -129,7 +129,7 @@ def an_addition_to_an_addition_is_no_node(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-for-constants")
+@wrong_engine("nodes-for-constants", kind="plain")
 @contextmanager
 def a_number_that_is_added_has_a_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:

@@ -23,7 +23,7 @@ def _requires_grad(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.requires_grad
 
 
-@wrong_engine("recording-everything")
+@wrong_engine("recording-everything", kind="order")
 @contextmanager
 def records_operations_on_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -37,7 +37,7 @@ def records_operations_on_data(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-in-any-mode")
+@wrong_engine("recording-in-any-mode", kind="mode")
 @contextmanager
 def records_products_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -50,7 +50,7 @@ def records_products_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-asks-the-first")
+@wrong_engine("recording-asks-the-first", kind="order")
 @contextmanager
 def additions_go_by_their_first_input(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -63,7 +63,7 @@ def additions_go_by_their_first_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-skips-one-element")
+@wrong_engine("recording-skips-one-element", kind="size")
 @contextmanager
 def products_of_one_element_are_not_recorded(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -77,7 +77,7 @@ def products_of_one_element_are_not_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-feeds-data")
+@wrong_engine("recording-feeds-data", kind="order")
 @contextmanager
 def backward_fills_the_grad_of_plain_factors(hit: Hit) -> Iterator[None]:
     factors: list[torch.Tensor] = []
@@ -98,7 +98,7 @@ def backward_fills_the_grad_of_plain_factors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-comparisons")
+@wrong_engine("recording-comparisons", kind="plain")
 @contextmanager
 def comparisons_give_recorded_floating_point_numbers(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -116,7 +116,7 @@ def _is_mask(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype is torch.bool
 
 
-@wrong_engine("recording-mask-differentiated")
+@wrong_engine("recording-mask-differentiated", kind="dtype")
 @contextmanager
 def a_boolean_factor_depends_on_the_other_factor(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -129,7 +129,7 @@ def a_boolean_factor_depends_on_the_other_factor(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-mask-forgotten")
+@wrong_engine("recording-mask-forgotten", kind="dtype")
 @contextmanager
 def a_boolean_factor_lets_the_whole_gradient_pass(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -143,7 +143,7 @@ def a_boolean_factor_lets_the_whole_gradient_pass(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-floor-is-flat")
+@wrong_engine("recording-floor-is-flat", kind="error")
 @contextmanager
 def floor_division_passes_zeros_on(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -156,7 +156,7 @@ def floor_division_passes_zeros_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-only-derivable")
+@wrong_engine("recording-only-derivable", kind="plain")
 @contextmanager
 def floor_division_is_not_recorded(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:

@@ -28,7 +28,7 @@ def _decorating(make: Callable[[Decorate], Decorate], block: type = _DecoratorCo
     return replaced(block, "__call__", make)
 
 
-@wrong_engine("decorator-reuses-one-block")
+@wrong_engine("decorator-reuses-one-block", kind="mode")
 @contextmanager
 def calls_share_one_block(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -50,7 +50,7 @@ def calls_share_one_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-restores-mode-of-definition")
+@wrong_engine("decorator-restores-mode-of-definition", kind="mode")
 @contextmanager
 def calls_bring_back_the_mode_of_the_definition(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -75,7 +75,7 @@ def calls_bring_back_the_mode_of_the_definition(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-forgets-on-exception")
+@wrong_engine("decorator-forgets-on-exception", kind="mode")
 @contextmanager
 def calls_that_raise_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -101,7 +101,7 @@ def calls_that_raise_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-works-once")
+@wrong_engine("decorator-works-once", kind="state")
 @contextmanager
 def only_the_first_call_is_decorated(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -127,7 +127,7 @@ def only_the_first_call_is_decorated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bare-decorator-returns-function")
+@wrong_engine("bare-decorator-returns-function", kind="plain")
 @contextmanager
 def no_grad_without_parentheses_returns_the_function(hit: Hit) -> Iterator[None]:
     def make(new: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,7 +143,7 @@ def no_grad_without_parentheses_returns_the_function(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("set-grad-decoration-switches")
+@wrong_engine("set-grad-decoration-switches", kind="mode")
 @contextmanager
 def writing_the_decorator_switches_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -203,7 +203,7 @@ def _decorating_generators(wrong_step: Callable[[Any], Step], **kwargs: Any) -> 
     return _decorating(make)
 
 
-@wrong_engine("generator-keeps-mode-at-yield")
+@wrong_engine("generator-keeps-mode-at-yield", kind="mode")
 @contextmanager
 def the_mode_stays_while_a_generator_waits(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -225,7 +225,7 @@ def the_mode_stays_while_a_generator_waits(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-mode-for-first-step")
+@wrong_engine("generator-mode-for-first-step", kind="mode")
 @contextmanager
 def only_the_first_step_is_in_the_mode(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
@@ -241,7 +241,7 @@ def only_the_first_step_is_in_the_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-throw-without-mode")
+@wrong_engine("generator-throw-without-mode", kind="mode")
 @contextmanager
 def a_throw_runs_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
@@ -257,7 +257,7 @@ def a_throw_runs_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-loses-return-value")
+@wrong_engine("generator-loses-return-value", kind="plain")
 @contextmanager
 def what_a_generator_returns_is_dropped(hit: Hit) -> Iterator[None]:
     def dropped(value: Any) -> None:
@@ -267,7 +267,7 @@ def what_a_generator_returns_is_dropped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("class-decorated-throughout")
+@wrong_engine("class-decorated-throughout", kind="mode")
 @contextmanager
 def methods_of_a_decorated_class_run_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -285,7 +285,7 @@ def methods_of_a_decorated_class_run_in_the_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("class-decorated-silently")
+@wrong_engine("class-decorated-silently", kind="plain")
 @contextmanager
 def decorating_a_class_gives_no_warning(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -303,7 +303,7 @@ def decorating_a_class_gives_no_warning(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("async-body-decorated")
+@wrong_engine("async-body-decorated", kind="mode")
 @contextmanager
 def the_body_of_an_async_function_runs_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:

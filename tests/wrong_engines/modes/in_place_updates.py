@@ -34,7 +34,7 @@ def _updating(
     return replaced(torch.Tensor, name, make)
 
 
-@wrong_engine("update-inside-drops-flag-0d")
+@wrong_engine("update-inside-drops-flag-0d", kind="size")
 @contextmanager
 def a_0d_leaf_loses_its_flag(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -45,7 +45,7 @@ def a_0d_leaf_loses_its_flag(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-moves-memory")
+@wrong_engine("update-inside-moves-memory", kind="layout")
 @contextmanager
 def a_leaf_with_an_offset_gets_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -62,7 +62,7 @@ def a_leaf_with_an_offset_gets_new_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-not-counted")
+@wrong_engine("update-inside-not-counted", kind="aliasing")
 @contextmanager
 def an_update_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -74,7 +74,7 @@ def an_update_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-clears-grad")
+@wrong_engine("update-inside-clears-grad", kind="state")
 @contextmanager
 def an_update_inside_clears_grad(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -88,7 +88,7 @@ def an_update_inside_clears_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-outside-allowed-0d")
+@wrong_engine("update-outside-allowed-0d", kind="error")
 @contextmanager
 def a_0d_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -103,7 +103,7 @@ def a_0d_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
 IN_PLACE = ("__isub__", "__iadd__", "sub_", "mul_", "neg_", "fill_", "zero_", "copy_", "__setitem__")
 
 
-@wrong_engine("update-outside-runs")
+@wrong_engine("update-outside-runs", kind="error")
 @contextmanager
 def a_leaf_is_changed_in_grad_mode_as_inside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -117,7 +117,7 @@ def a_leaf_is_changed_in_grad_mode_as_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-outside-destroys-graph")
+@wrong_engine("update-outside-destroys-graph", kind="error")
 @contextmanager
 def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -130,7 +130,7 @@ def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("update-refused-after-writing")
+@wrong_engine("update-refused-after-writing", kind="error")
 @contextmanager
 def a_refused_update_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -142,7 +142,7 @@ def a_refused_update_has_been_written(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-refused-counts-version")
+@wrong_engine("update-refused-counts-version", kind="error")
 @contextmanager
 def a_refused_update_has_been_counted(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -154,7 +154,7 @@ def a_refused_update_has_been_counted(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-recorded")
+@wrong_engine("update-inside-recorded", kind="place")
 @contextmanager
 def an_update_of_a_result_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

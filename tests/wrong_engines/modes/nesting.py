@@ -28,21 +28,21 @@ def _switches_on_when_left(block: type, hit: Hit) -> Any:
     return replaced(block, "__exit__", make)
 
 
-@wrong_engine("no-grad-exit-switches-on")
+@wrong_engine("no-grad-exit-switches-on", kind="mode")
 @contextmanager
 def leaving_no_grad_switches_on(hit: Hit) -> Iterator[None]:
     with _switches_on_when_left(torch.no_grad, hit):
         yield
 
 
-@wrong_engine("inference-exit-switches-on")
+@wrong_engine("inference-exit-switches-on", kind="mode")
 @contextmanager
 def leaving_inference_mode_switches_on(hit: Hit) -> Iterator[None]:
     with _switches_on_when_left(torch.inference_mode, hit):
         yield
 
 
-@wrong_engine("enable-grad-exit-keeps-on")
+@wrong_engine("enable-grad-exit-keeps-on", kind="mode")
 @contextmanager
 def leaving_enable_grad_changes_nothing(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -55,7 +55,7 @@ def leaving_enable_grad_changes_nothing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-stays-after-exception")
+@wrong_engine("no-grad-stays-after-exception", kind="mode")
 @contextmanager
 def an_exception_leaves_no_grad_on(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -71,7 +71,7 @@ def an_exception_leaves_no_grad_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("set-grad-stays-after-torch-error")
+@wrong_engine("set-grad-stays-after-torch-error", kind="mode")
 @contextmanager
 def an_error_of_torch_leaves_set_grad_enabled_on(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -87,7 +87,7 @@ def an_error_of_torch_leaves_set_grad_enabled_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("set-grad-waits-for-with")
+@wrong_engine("set-grad-waits-for-with", kind="mode")
 @contextmanager
 def a_plain_call_waits_for_a_block(hit: Hit) -> Iterator[None]:
     def make(init: Callable[..., None]) -> Callable[..., None]:
@@ -105,7 +105,7 @@ def a_plain_call_waits_for_a_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-exit-keeps-plain-call")
+@wrong_engine("no-grad-exit-keeps-plain-call", kind="mode")
 @contextmanager
 def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -121,7 +121,7 @@ def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("enable-grad-pierces-inference-mode")
+@wrong_engine("enable-grad-pierces-inference-mode", kind="mode")
 @contextmanager
 def enable_grad_leaves_inference_mode(hit: Hit) -> Iterator[None]:
     pierced: list[Any] = []

@@ -62,7 +62,7 @@ def _recorded(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Ten
         return Product.apply(below, one, other)
 
 
-@wrong_engine("no-grad-records-0d")
+@wrong_engine("no-grad-records-0d", kind="size")
 @contextmanager
 def records_products_of_0d_tensors(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -76,7 +76,7 @@ def records_products_of_0d_tensors(hit: Hit) -> Iterator[None]:
 
 
 # An operation that writes into `out=` cannot be recorded, so there torch itself refuses.
-@wrong_engine("no-grad-records-from-second-block", refuses="don't support automatic differentiation")
+@wrong_engine("no-grad-records-from-second-block", kind="state", refuses="don't support automatic differentiation")
 @contextmanager
 def switches_recording_off_once(hit: Hit) -> Iterator[None]:
     blocks = 0
@@ -97,7 +97,7 @@ def switches_recording_off_once(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-records-everything", refuses="don't support automatic differentiation")
+@wrong_engine("no-grad-records-everything", kind="mode", refuses="don't support automatic differentiation")
 @contextmanager
 def never_switches_recording_off(hit: Hit) -> Iterator[None]:
     def make(enter: Callable[[torch.no_grad], None]) -> Callable[[torch.no_grad], None]:
@@ -114,7 +114,7 @@ def never_switches_recording_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-kernel-ignores-layout")
+@wrong_engine("no-grad-kernel-ignores-layout", kind="layout")
 @contextmanager
 def reads_the_storage_in_order(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -127,7 +127,7 @@ def reads_the_storage_in_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-detaches-after-recording")
+@wrong_engine("no-grad-detaches-after-recording", kind="plain")
 @contextmanager
 def records_and_detaches(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -140,7 +140,7 @@ def records_and_detaches(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-result-requires-grad")
+@wrong_engine("no-grad-result-requires-grad", kind="plain")
 @contextmanager
 def gives_results_the_flag_of_their_inputs(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -153,7 +153,7 @@ def gives_results_the_flag_of_their_inputs(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-backward-does-nothing")
+@wrong_engine("no-grad-backward-does-nothing", kind="mode")
 @contextmanager
 def ignores_backward_inside(hit: Hit) -> Iterator[None]:
     def make(backward: Callable[..., None]) -> Callable[..., None]:
@@ -169,7 +169,7 @@ def ignores_backward_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-backward-skips-0d-leaf")
+@wrong_engine("no-grad-backward-skips-0d-leaf", kind="size")
 @contextmanager
 def leaves_out_0d_leaves_inside(hit: Hit) -> Iterator[None]:
     def make(backward: Callable[..., None]) -> Callable[..., None]:
@@ -187,7 +187,7 @@ def leaves_out_0d_leaves_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-factory-drops-flag")
+@wrong_engine("no-grad-factory-drops-flag", kind="mode")
 @contextmanager
 def zeros_inside_never_require_grad(hit: Hit) -> Iterator[None]:
     def make(zeros: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -203,7 +203,7 @@ def zeros_inside_never_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-ignores-set-flag")
+@wrong_engine("no-grad-ignores-set-flag", kind="mode")
 @contextmanager
 def ignores_requires_grad_inside(hit: Hit) -> Iterator[None]:
     def make(requires_grad_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

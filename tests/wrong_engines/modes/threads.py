@@ -16,7 +16,7 @@ from tests.wrong_engines.tools import replaced
 Start = Callable[[threading.Thread], None]
 
 
-@wrong_engine("new-thread-inherits-mode")
+@wrong_engine("new-thread-inherits-mode", kind="mode")
 @contextmanager
 def a_new_thread_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:
@@ -38,7 +38,7 @@ def a_new_thread_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("new-thread-inherits-inference-mode")
+@wrong_engine("new-thread-inherits-inference-mode", kind="mode")
 @contextmanager
 def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:
@@ -60,7 +60,7 @@ def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("one-mode-for-all-threads")
+@wrong_engine("one-mode-for-all-threads", kind="mode")
 @contextmanager
 def the_last_switch_counts_everywhere(hit: Hit) -> Iterator[None]:
     last = torch.is_grad_enabled()
@@ -88,7 +88,7 @@ def the_last_switch_counts_everywhere(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("thread-end-leaks-mode")
+@wrong_engine("thread-end-leaks-mode", kind="mode")
 @contextmanager
 def who_joins_a_thread_gets_its_mode(hit: Hit) -> Iterator[None]:
     ended_off: set[threading.Thread] = set()

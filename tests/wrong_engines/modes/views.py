@@ -29,7 +29,7 @@ def _slicing_inside(wrong: Callable[[Slice, torch.Tensor, Any], torch.Tensor]) -
     return replaced(torch.Tensor, "__getitem__", make)
 
 
-@wrong_engine("no-grad-view-copies-strided")
+@wrong_engine("no-grad-view-copies-strided", kind="layout")
 @contextmanager
 def a_slice_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -42,7 +42,7 @@ def a_slice_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-own-version")
+@wrong_engine("no-grad-view-own-version", kind="aliasing")
 @contextmanager
 def a_slice_counts_its_own_versions(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -70,7 +70,7 @@ def _refused(wrong: Callable[..., torch.Tensor]) -> Any:
     return replaced(torch.Tensor, "sub_", make)
 
 
-@wrong_engine("no-grad-view-writes-before-refusal")
+@wrong_engine("no-grad-view-writes-before-refusal", kind="error")
 @contextmanager
 def a_refused_change_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
@@ -82,7 +82,7 @@ def a_refused_change_has_been_written(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-change-allowed")
+@wrong_engine("no-grad-view-change-allowed", kind="error")
 @contextmanager
 def a_view_made_inside_is_changed_outside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
@@ -93,7 +93,7 @@ def a_view_made_inside_is_changed_outside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-always-refused", refuses=CREATED_INSIDE)
+@wrong_engine("no-grad-view-always-refused", kind="error", refuses=CREATED_INSIDE)
 @contextmanager
 def every_view_made_inside_is_refused(hit: Hit) -> Iterator[None]:
     made_inside = "made_inside_no_grad"
@@ -116,7 +116,7 @@ def every_view_made_inside_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-detached")
+@wrong_engine("no-grad-view-detached", kind="mode")
 @contextmanager
 def a_slice_made_inside_is_detached(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -127,7 +127,7 @@ def a_slice_made_inside_is_detached(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-recorded")
+@wrong_engine("no-grad-view-recorded", kind="mode")
 @contextmanager
 def a_slice_made_inside_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
