@@ -64,7 +64,7 @@ def hands_the_grad_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-cuts-the-original", kind="size")
+@wrong_engine("detach-cuts-the-original", kind="size", issue="pytorch#100348")
 @contextmanager
 def detaches_a_zero_dim_result_itself(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:

@@ -178,7 +178,7 @@ def detaches_a_copy_of_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-write-needs-no-grad", kind="error", refuses=REFUSED)
+@wrong_engine("detached-write-needs-no-grad", kind="error", issue="pytorch#95167", refuses=REFUSED)
 @contextmanager
 def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: Hit) -> Iterator[None]:
     def marked(original: torch.Tensor, other_name: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.graph.facade import Edge, Facade, graph_with
 
 
-@wrong_engine("acyclic-in-place-loops", kind="place")
+@wrong_engine("acyclic-in-place-loops", kind="place", issue="pytorch#839")
 @contextmanager
 def an_in_place_operation_is_its_own_input(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:

@@ -98,7 +98,7 @@ def backward_fills_the_grad_of_plain_factors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-comparisons", kind="plain")
+@wrong_engine("recording-comparisons", kind="plain", issue="pytorch#3348")
 @contextmanager
 def comparisons_give_recorded_floating_point_numbers(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:

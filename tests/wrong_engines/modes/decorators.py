@@ -28,7 +28,7 @@ def _decorating(make: Callable[[Decorate], Decorate], block: type = _DecoratorCo
     return replaced(block, "__call__", make)
 
 
-@wrong_engine("decorator-reuses-one-block", kind="mode")
+@wrong_engine("decorator-reuses-one-block", kind="mode", issue="pytorch#44531")
 @contextmanager
 def calls_share_one_block(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -50,7 +50,7 @@ def calls_share_one_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-restores-mode-of-definition", kind="mode")
+@wrong_engine("decorator-restores-mode-of-definition", kind="mode", issue="pytorch#10858")
 @contextmanager
 def calls_bring_back_the_mode_of_the_definition(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -143,7 +143,7 @@ def no_grad_without_parentheses_returns_the_function(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("set-grad-decoration-switches", kind="mode")
+@wrong_engine("set-grad-decoration-switches", kind="mode", issue="pytorch#113298")
 @contextmanager
 def writing_the_decorator_switches_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:

@@ -130,7 +130,7 @@ def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("update-refused-after-writing", kind="error")
+@wrong_engine("update-refused-after-writing", kind="error", issue="pytorch#2940")
 @contextmanager
 def a_refused_update_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
