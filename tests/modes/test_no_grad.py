@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import Expression, dtypes, elementwise, leaves, places, routes, tensors
 from tests.oracles import numbers, state
 
 COMPUTATIONS = (
@@ -15,6 +15,7 @@ COMPUTATIONS = (
     ("lambda x: x * x * x", "lambda v: v * v * v"),
     ("lambda x: (x + 1) * x", "lambda v: (v + 1) * v"),
     ("lambda x: -x", "lambda v: -v"),
+    ("lambda x: torch.ones_like(x) * x", "lambda v: v"),
     ("lambda x: x / 4", "lambda v: v / 4"),
     ("lambda x: x.clone()", "lambda v: v"),
     ("lambda x: x.square()", "lambda v: v * v"),
@@ -55,16 +56,21 @@ def factories(draw):
 
 
 @rule("modes.no-grad.results")
-@given(leaf=leaves(dtypes=dtypes.differentiable()), route=routes(), computation=computations())
-def test_a_result_has_its_values_and_no_history(device, leaf, route, computation):
-    function, value = computation
-    tensor = route(leaf)
-    with torch.no_grad():
-        result = function(tensor)
-    assert numbers(result) == [value(number) for number in numbers(tensor)]
-    assert not result.requires_grad
-    assert result.grad_fn is None
-    assert result.is_leaf
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable()),
+    place=places(),
+    computations=st.lists(computations(), min_size=4, max_size=4),
+)
+def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
+    tensor = place(leaf)
+    operands = numbers(tensor)
+    for function, value in computations:
+        with torch.no_grad():
+            result = function(tensor)
+        assert numbers(result) == [value(number) for number in operands]
+        assert not result.requires_grad
+        assert result.grad_fn is None
+        assert result.is_leaf
 
 
 @rule("modes.no-grad.constants")

@@ -323,3 +323,60 @@ def the_body_of_an_async_function_runs_in_the_mode(hit: Hit) -> Iterator[None]:
 
     with _decorating(make):
         yield
+
+
+@wrong_engine("decorator-off-after-exception", kind="state")
+@contextmanager
+def after_a_call_that_raised_a_function_runs_undecorated(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated, raised = decorate(block, function), False
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                nonlocal raised
+                if raised:
+                    hit()
+                    return function(*args, **kwargs)
+                try:
+                    return decorated(*args, **kwargs)
+                except Exception:
+                    raised = True
+                    raise
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("generator-hears-nothing", kind="plain", issue="pytorch#48713")
+@contextmanager
+def what_is_sent_to_a_generator_is_dropped(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.isgeneratorfunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                inner = function(*args, **kwargs)
+                while True:
+                    try:
+                        with block.clone():
+                            value = next(inner)
+                    except StopIteration as end:
+                        return end.value
+                    if (yield value) is not None:
+                        hit()
+
+            return generator
+
+        return wrong
+
+    with _decorating(make):
+        yield

@@ -13,6 +13,8 @@ from tests.wrong_engines.tools import replaced
 
 Update = Callable[..., torch.Tensor]
 
+REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
+
 
 def _is_leaf_that_requires_grad(tensor: torch.Tensor) -> bool:
     return tensor.requires_grad and tensor.is_leaf
@@ -163,4 +165,129 @@ def an_update_of_a_result_is_recorded(hit: Hit) -> Iterator[None]:
             return update(tensor, *args, **kwargs)
 
     with _updating("mul_", True, lambda tensor: tensor.grad_fn is not None, wrong):
+        yield
+
+
+def _updating_each(
+    names: tuple[str, ...], inside: bool, applies: Callable[[torch.Tensor], bool], wrong: Callable[..., torch.Tensor]
+) -> ExitStack:
+    methods = ExitStack()
+    for name in names:
+        methods.enter_context(_updating(name, inside, applies, wrong))
+    return methods
+
+
+@wrong_engine("update-inside-refused", kind="mode", issue="pytorch#90844", refuses=REFUSED)
+@contextmanager
+def a_leaf_is_not_added_to_inside(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        raise RuntimeError(f"a {REFUSED}.")
+
+    with _updating("__iadd__", True, _is_leaf_that_requires_grad, wrong):
+        yield
+
+
+@wrong_engine("update-of-part-allowed", kind="error", issue="pytorch#39150")
+@contextmanager
+def a_part_of_a_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        try:
+            return update(tensor, *args, **kwargs)
+        except RuntimeError as refusal:
+            if f"a view of a {REFUSED}" not in str(refusal):
+                raise
+            hit()
+            return update(tensor.detach(), *args, **kwargs)
+
+    with _updating("mul_", False, lambda tensor: tensor._is_view(), wrong):
+        yield
+
+
+@wrong_engine("update-inside-lost-strided", kind="layout", issue="pytorch#118117")
+@contextmanager
+def a_subtraction_from_what_is_not_contiguous_is_lost(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        update(tensor.clone(), *args, **kwargs)
+        torch.autograd.graph.increment_version(tensor)
+        return tensor
+
+    with _updating_each(("sub_", "__isub__"), True, lambda tensor: not tensor.is_contiguous(), wrong):
+        yield
+
+
+@wrong_engine("copy-of-other-dtype-ignores-offset", kind="dtype", issue="pytorch#95573")
+@contextmanager
+def a_copy_that_converts_lands_at_the_start_of_the_storage(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, source: torch.Tensor, *args: Any) -> torch.Tensor:
+        if source.dtype == tensor.dtype or not tensor.storage_offset():
+            return update(tensor, source, *args)
+        hit()
+        start = tensor.detach().as_strided(tensor.shape, tensor.stride(), 0)
+        update(start, source, *args)
+        return tensor
+
+    with _updating("copy_", True, lambda tensor: True, wrong):
+        yield
+
+
+@wrong_engine("update-inside-widens-bfloat16", kind="dtype")
+@contextmanager
+def a_bfloat16_leaf_becomes_float32(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        update(tensor, *args, **kwargs)
+        tensor.data = tensor.detach().float()
+        return tensor
+
+    with _updating(
+        "mul_",
+        True,
+        lambda tensor: _is_leaf_that_requires_grad(tensor) and tensor.dtype is torch.bfloat16,
+        wrong,
+    ):
+        yield
+
+
+@wrong_engine("update-inside-skips-tail", kind="size")
+@contextmanager
+def the_last_elements_of_a_long_tensor_keep_their_values(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        was = tensor.clone()
+        update(tensor, *args, **kwargs)
+        tail = torch.arange(tensor.numel()).reshape(tensor.shape) >= tensor.numel() // 8 * 8
+        tensor.detach().copy_(torch.where(tail, was, tensor))
+        return tensor
+
+    with _updating("sub_", True, lambda tensor: tensor.numel() > 8 and tensor.numel() % 8 != 0, wrong):
+        yield
+
+
+@wrong_engine("update-inside-goes-by-operand", kind="order")
+@contextmanager
+def an_operand_that_requires_grad_has_the_update_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, operand: Any, *args: Any) -> torch.Tensor:
+        if not isinstance(operand, torch.Tensor) or not operand.requires_grad:
+            return update(tensor, operand, *args)
+        hit()
+        with torch.enable_grad():
+            return update(tensor, operand, *args)
+
+    with _updating("add_", True, lambda tensor: tensor.grad_fn is not None, wrong):
+        yield
+
+
+@wrong_engine("update-inside-clamps-at-zero", kind="value")
+@contextmanager
+def a_difference_below_zero_is_zero(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        update(tensor, *args, **kwargs)
+        if (tensor < 0).any():
+            hit()
+            tensor.clamp_(min=0)
+        return tensor
+
+    with _updating_each(("sub_", "__isub__"), True, lambda tensor: tensor.is_floating_point(), wrong):
         yield

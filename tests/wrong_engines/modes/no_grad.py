@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, nodes_below, replaced
 
 
 class Product(torch.autograd.Function):
@@ -216,4 +216,79 @@ def ignores_requires_grad_inside(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "requires_grad_", make):
+        yield
+
+
+@wrong_engine("no-grad-records-float64", kind="dtype")
+@contextmanager
+def records_products_of_float64(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.dtype is torch.float64 and one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-asks-the-second-factor", kind="order")
+@contextmanager
+def records_where_only_the_second_factor_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if other.requires_grad and not one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-squares-in-place", kind="aliasing")
+@contextmanager
+def squares_a_result_in_its_own_memory(hit: Hit) -> Iterator[None]:
+    def make(square: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if torch.is_grad_enabled() or tensor.is_leaf or tensor._is_view():
+                return square(tensor)
+            hit()
+            return tensor.detach().mul_(tensor.detach())
+
+        return wrong
+
+    with replaced(torch.Tensor, "square", make):
+        yield
+
+
+@wrong_engine("no-grad-truncates-quotients", kind="value")
+@contextmanager
+def negative_quotients_lose_their_fraction(hit: Hit) -> Iterator[None]:
+    def make(divide: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: Any) -> torch.Tensor:
+            quotient = divide(tensor, number)
+            if torch.is_grad_enabled() or quotient.is_complex() or not (quotient < 0).any():
+                return quotient
+            hit()
+            return torch.where(quotient < 0, quotient.trunc(), quotient)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__truediv__", make):
+        yield
+
+
+@wrong_engine("no-grad-backward-counts-one-use", kind="place")
+@contextmanager
+def of_the_uses_of_a_leaf_only_one_counts_inside(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = nodes_below(outputs)
+        ends = [end for node in nodes for end, _ in node.next_functions]
+        honest()
+        for leaf in (node for node in nodes if hasattr(node, "variable") and ends.count(node) > 1):
+            if not torch.is_grad_enabled() and leaf.variable.grad is not None:
+                hit()
+                leaf.variable.grad /= ends.count(leaf)
+
+    with around_backward(wrong):
         yield

@@ -137,3 +137,49 @@ def a_slice_made_inside_is_recorded(hit: Hit) -> Iterator[None]:
 
     with _slicing_inside(wrong):
         yield
+
+
+@wrong_engine("no-grad-view-switches-leaf-off", kind="mode", issue="pytorch#5851")
+@contextmanager
+def slicing_a_leaf_inside_takes_its_flag(hit: Hit) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        view = slice_(tensor, index)
+        if tensor.is_leaf and tensor.requires_grad:
+            hit()
+            tensor.requires_grad_(False)
+        return view
+
+    with _slicing_inside(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-of-view-forgets", kind="place", issue="pytorch#49824")
+@contextmanager
+def a_view_of_a_view_made_inside_can_be_changed(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+            try:
+                return update(tensor, *args)
+            except RuntimeError as refusal:
+                if "a view of a view which was created in no_grad mode" not in str(refusal):
+                    raise
+                hit()
+                return update(tensor.detach(), *args)
+
+        return wrong
+
+    with replaced(torch.Tensor, "mul_", make):
+        yield
+
+
+@wrong_engine("no-grad-view-copies-side-of-one", kind="size")
+@contextmanager
+def a_slice_of_a_tensor_with_a_side_of_one_is_a_copy(hit: Hit) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if 1 not in tensor.shape:
+            return slice_(tensor, index)
+        hit()
+        return slice_(tensor, index).clone()
+
+    with _slicing_inside(wrong):
+        yield
