@@ -10,7 +10,7 @@ import torch
 
 from tests.oracles.graph import leaves_reached
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
 
 
 def _grad_fn(wrong: Callable[[torch.Tensor, Any], Any]) -> Any:
@@ -86,4 +86,27 @@ def a_product_of_a_product_passes_the_gradient_on_unchanged(hit: Hit) -> Iterato
         return wrong
 
     with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@wrong_engine("as-it-runs-lost-after-backward", kind="state")
+@contextmanager
+def a_node_is_lost_when_gradients_were_computed_through_it(hit: Hit) -> Iterator[None]:
+    used: set[Any] = set()
+
+    def make(grad: Callable[..., Any]) -> Callable[..., Any]:
+        def remembering(outputs: torch.Tensor, inputs: torch.Tensor, **kwargs: Any) -> Any:
+            gradients = grad(outputs, inputs, **kwargs)
+            used.update(nodes_below([outputs]))
+            return gradients
+
+        return remembering
+
+    def wrong(tensor: torch.Tensor, node: Any) -> Any:
+        if node not in used:
+            return node
+        hit()
+        return None
+
+    with replaced(torch.autograd, "grad", make), _grad_fn(wrong):
         yield

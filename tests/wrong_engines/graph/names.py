@@ -42,3 +42,19 @@ def computes_the_mean_squared_error_by_its_parts(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.nn.functional, "mse_loss", make):
         yield
+
+
+@wrong_engine("names-of-conversions", kind="dtype")
+@contextmanager
+def exponentiates_bfloat16_as_float32(hit: Hit) -> Iterator[None]:
+    def make(exp: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dtype is not torch.bfloat16:
+                return exp(tensor)
+            hit()
+            return exp(tensor.float()).to(tensor.dtype)
+
+        return wrong
+
+    with replaced(torch.Tensor, "exp", make):
+        yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -139,4 +139,34 @@ def a_number_that_is_added_has_a_node(hit: Hit) -> Iterator[None]:
         return [(end or facade.made_up(), number) for end, number in honest]
 
     with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-edges-skip-views", kind="place")
+@contextmanager
+def edges_lead_past_views(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        return [past(end) if end and end.name() == "ViewBackward0" else (end, number) for end, number in honest]
+
+    def past(view: Facade) -> Edge:
+        hit()
+        return view.next_functions[0]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-adding-zero-elided", kind="value")
+@contextmanager
+def adding_zero_is_no_operation(hit: Hit) -> Iterator[None]:
+    def make(add: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+            if isinstance(other, torch.Tensor) or other != 0 or not tensor.requires_grad:
+                return add(tensor, other)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "__add__", make):
         yield

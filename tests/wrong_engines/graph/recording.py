@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 Operation = Callable[..., torch.Tensor]
 
@@ -39,10 +39,11 @@ def records_operations_on_data(hit: Hit) -> Iterator[None]:
 
 @wrong_engine("recording-in-any-mode", kind="mode")
 @contextmanager
-def records_products_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
+def records_products_of_results_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
-        if not torch.is_grad_enabled() and (one.requires_grad or _requires_grad(other)):
-            hit()
+        if torch.is_grad_enabled() or one.grad_fn is None:
+            return honest(one, other)
+        hit()
         with torch.enable_grad():
             return honest(one, other)
 
@@ -165,4 +166,139 @@ def floor_division_is_not_recorded(hit: Hit) -> Iterator[None]:
         return honest(one.detach(), other)
 
     with _operator("__floordiv__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-empty", kind="size")
+@contextmanager
+def results_without_elements_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if result.requires_grad and not result.numel():
+            hit()
+            return result.detach()
+        return result
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-strided", kind="layout")
+@contextmanager
+def products_of_what_is_not_contiguous_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if one.is_contiguous() or not one.requires_grad:
+            return honest(one, other)
+        hit()
+        return honest(one.detach().contiguous(), other)
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-float16", kind="dtype")
+@contextmanager
+def products_of_float16_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if result.requires_grad and result.dtype is torch.float16:
+            hit()
+            return result.detach()
+        return result
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-late-after-no-grad", kind="state")
+@contextmanager
+def the_first_product_after_a_block_is_not_recorded(hit: Hit) -> Iterator[None]:
+    just_left = False
+
+    def make(leave: Callable[..., None]) -> Callable[..., None]:
+        def leaving(*args: Any) -> None:
+            nonlocal just_left
+            leave(*args)
+            just_left = True
+
+        return leaving
+
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        nonlocal just_left
+        result, late = honest(one, other), just_left
+        just_left = False
+        if late and result.requires_grad:
+            hit()
+            return result.detach()
+        return result
+
+    with replaced(torch.no_grad, "__exit__", make), _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-forgets-last-of-three", kind="order")
+@contextmanager
+def the_last_of_three_stacked_tensors_counts_as_data(hit: Hit) -> Iterator[None]:
+    def make(stack: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensors: list[torch.Tensor], *args: Any) -> torch.Tensor:
+            if len(tensors) < 3 or not tensors[-1].requires_grad:
+                return stack(tensors, *args)
+            hit()
+            return stack([*tensors[:-1], tensors[-1].detach()], *args)
+
+        return wrong
+
+    with replaced(torch, "stack", make):
+        yield
+
+
+@wrong_engine("recording-drops-zero-gradients", kind="value")
+@contextmanager
+def a_gradient_of_zeros_is_none(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        honest()
+        for leaf in leaves:
+            if leaf.grad is not None and leaf.grad.numel() and not leaf.grad.any():
+                hit()
+                leaf.grad = None
+
+    with around_backward(wrong):
+        yield
+
+
+UNDERIVED = "derivative for aten::floor_divide is not implemented"
+
+
+@wrong_engine("recording-floor-refuses-late", kind="error")
+@contextmanager
+def floor_division_has_filled_grad_when_it_refuses(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        try:
+            honest()
+        except RuntimeError as refusal:
+            if UNDERIVED in str(refusal):
+                hit()
+                for leaf in leaves:
+                    leaf.grad = torch.zeros_like(leaf)
+            raise
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("recording-floor-refuses-unnamed", kind="error")
+@contextmanager
+def floor_division_does_not_say_what_has_no_derivative(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError as refusal:
+            if UNDERIVED not in str(refusal):
+                raise
+            hit()
+            raise RuntimeError("unknown error in backward") from refusal
+
+    with around_backward(wrong):
         yield
