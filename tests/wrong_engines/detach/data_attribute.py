@@ -139,3 +139,29 @@ def leaves_a_grad_that_is_cut_off(hit: Hit) -> Iterator[None]:
 
     with _after_backward(defect):
         yield
+
+
+@wrong_engine("data-widens-float16", kind="dtype")
+@contextmanager
+def reads_float16_as_float32(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if tensor.dtype is not torch.float16:
+            return honest
+        hit()
+        return honest.float()
+
+    with _data(get):
+        yield
+
+
+@wrong_engine("data-inside-is-detach", kind="mode")
+@contextmanager
+def shares_the_version_counter_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return honest
+        hit()
+        return tensor.detach()
+
+    with _data(get):
+        yield

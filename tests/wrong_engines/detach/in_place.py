@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -110,6 +111,70 @@ def refuses_a_view_after_counting_a_write(hit: Hit) -> Iterator[None]:
             hit()
             torch.autograd.graph.increment_version(tensor)
         return honest(tensor)
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-keeps-flag", kind="plain", issue="pytorch#176854")
+@contextmanager
+def a_result_goes_on_saying_that_it_requires_grad(hit: Hit) -> Iterator[None]:
+    # Kept alive, so that an id cannot become another tensor's.
+    detached: dict[int, torch.Tensor] = {}
+
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor.grad_fn is not None:
+            detached[id(tensor)] = tensor
+        return honest(tensor)
+
+    def make(flag: Any) -> property:
+        def read(tensor: torch.Tensor) -> bool:
+            if id(tensor) not in detached:
+                return bool(flag.__get__(tensor))
+            hit()
+            return True
+
+        return property(read, flag.__set__)
+
+    with _detach_in_place(wrong), replaced(torch.Tensor, "requires_grad", make):
+        yield
+
+
+@wrong_engine("detach-in-place-inside-does-nothing", kind="mode")
+@contextmanager
+def leaves_results_alone_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if torch.is_grad_enabled() or tensor.grad_fn is None:
+            return honest(tensor)
+        hit()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-refuses-by-value-error", kind="error")
+@contextmanager
+def refuses_with_another_type_of_error(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        try:
+            return honest(tensor)
+        except RuntimeError as refusal:
+            hit()
+            raise ValueError(str(refusal)) from refusal
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-tolerates-later-output", kind="order")
+@contextmanager
+def copies_a_view_that_is_not_the_first_of_its_operation(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor.output_nr == 0:
+            return honest(tensor)
+        hit()
+        return tensor.detach()
 
     with _detach_in_place(wrong):
         yield

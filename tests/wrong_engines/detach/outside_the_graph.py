@@ -151,3 +151,58 @@ def carries_the_tangent_over(hit: Hit) -> Iterator[None]:
 
     with _after_detach(defect):
         yield
+
+
+@wrong_engine("detached-inside-stays-in-graph", kind="mode")
+@contextmanager
+def returns_an_alias_with_the_flag_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() or not tensor.requires_grad:
+            return detached
+        hit()
+        return tensor.view_as(tensor)
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detached-later-output-stays-in-graph", kind="order")
+@contextmanager
+def returns_a_differentiable_alias_of_any_but_the_first_output(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.output_nr == 0:
+            return detached
+        hit()
+        return tensor.view_as(tensor)
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-then-update-loses-gradient", kind="state", issue="pytorch#128035")
+@contextmanager
+def a_result_that_was_detached_passes_nothing_on_once_it_is_written(hit: Hit) -> Iterator[None]:
+    # Kept alive, so that an id cannot become another tensor's.
+    detached_once: dict[int, torch.Tensor] = {}
+
+    def stop(gradient: torch.Tensor) -> torch.Tensor:
+        hit()
+        return torch.zeros_like(gradient)
+
+    def make_detach(detach: Detach) -> Detach:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached_once[id(tensor)] = tensor
+            return detach(tensor)
+
+        return remembering
+
+    def make_update(mul_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: float) -> torch.Tensor:
+            if id(tensor) in detached_once and tensor.grad_fn is not None:
+                tensor.register_hook(stop)
+            return mul_(tensor, number)
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "mul_", make_update):
+        yield

@@ -143,3 +143,90 @@ def clears_the_memory_that_it_enlarges(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "resize_", make):
         yield
+
+
+@wrong_engine("detach-copies-large", kind="size")
+@contextmanager
+def copies_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.numel() > 16, lambda tensor, below: below(tensor).clone(), hit):
+        yield
+
+
+@wrong_engine("detach-resolves-conjugation", kind="dtype")
+@contextmanager
+def copies_what_is_lazily_conjugated(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.is_conj(), lambda tensor, below: below(tensor).resolve_conj(), hit):
+        yield
+
+
+@wrong_engine("detach-remembered", kind="state")
+@contextmanager
+def hands_back_what_it_returned_the_first_time(hit: Hit) -> Iterator[None]:
+    # Both are kept alive, so that the id cannot become another tensor's.
+    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if id(tensor) in known:
+                hit()
+            return known.setdefault(id(tensor), (detach(tensor), tensor))[0]
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+@wrong_engine("detach-in-inference-returns-itself", kind="mode", issue="pytorch#59633")
+@contextmanager
+def hands_back_the_tensor_itself_in_inference_mode(hit: Hit) -> Iterator[None]:
+    def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if not torch.is_inference_mode_enabled():
+                return detach(tensor)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+@wrong_engine("write-in-inference-mode-uncounted", kind="mode")
+@contextmanager
+def multiplies_without_counting_in_inference_mode(hit: Hit) -> Iterator[None]:
+    def make(mul_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: float) -> torch.Tensor:
+            if not torch.is_inference_mode_enabled() or tensor.is_inference():
+                return mul_(tensor, number)
+            hit()
+            with torch.autograd._unsafe_preserve_version_counter(tensor):
+                return mul_(tensor, number)
+
+        return wrong
+
+    with replaced(torch.Tensor, "mul_", make):
+        yield
+
+
+@wrong_engine("copy-between-equal-strides-is-a-blit", kind="layout", issue="pytorch#189961")
+@contextmanager
+def copies_the_memory_between_views_of_the_same_strides(hit: Hit) -> Iterator[None]:
+    def spans_gaps(tensor: torch.Tensor) -> bool:
+        last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        return tensor.numel() > 0 and last >= tensor.numel()
+
+    def make(copy_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, source: torch.Tensor, *args: Any) -> torch.Tensor:
+            if tensor.stride() != source.stride() or not spans_gaps(tensor):
+                return copy_(tensor, source, *args)
+            hit()
+            packed = ((tensor.numel(),), (1,))
+            copy_(tensor.detach().as_strided(*packed), source.detach().as_strided(*packed))
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "copy_", make):
+        yield

@@ -240,3 +240,105 @@ def passes_the_gradient_of_the_original_to_the_operand(hit: Hit) -> Iterator[Non
 
     with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "add_", make_add):
         yield
+
+
+@wrong_engine("saved-strided-by-copy", kind="layout")
+@contextmanager
+def saves_a_copy_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(tensor.contiguous())
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.saved_tensors[0].conj()
+
+    def strided(tensor: torch.Tensor) -> bool:
+        return not tensor.is_contiguous()
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, strided)):
+        yield
+
+
+@wrong_engine("saved-bfloat16-unchecked", kind="dtype")
+@contextmanager
+def squares_bfloat16_without_a_check(hit: Hit) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.unchecked
+
+    def bfloat16(tensor: torch.Tensor) -> bool:
+        return tensor.dtype is torch.bfloat16
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, bfloat16)):
+        yield
+
+
+@wrong_engine("saved-second-factor-unchecked", kind="order")
+@contextmanager
+def checks_the_first_factor_only(hit: Hit) -> Iterator[None]:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = other.data
+            return torch.mul(one, other)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            hit()
+            return gradient * ctx.unchecked.conj(), None
+
+    def make(mul: Any) -> Any:
+        def wrong(one: torch.Tensor, other: Any) -> torch.Tensor:
+            data = isinstance(other, torch.Tensor) and not other.requires_grad and other.shape == one.shape
+            return Product.apply(one, other) if data and one.requires_grad else mul(one, other)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@wrong_engine("idle-write-uncounted", kind="value")
+@contextmanager
+def adds_zero_without_counting(hit: Hit) -> Iterator[None]:
+    def make(add_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, other: Any, **kwargs: Any) -> torch.Tensor:
+            if isinstance(other, torch.Tensor) or other != 0:
+                return add_(tensor, other, **kwargs)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "add_", make):
+        yield
+
+
+@wrong_engine("in-place-check-blames-freeing", kind="error")
+@contextmanager
+def says_that_the_graph_was_freed(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            try:
+                backward(tensor, *args, **kwargs)
+            except RuntimeError as error:
+                if NOTICED not in str(error):
+                    raise
+                hit()
+                raise RuntimeError("Trying to backward through the graph a second time") from error
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
