@@ -76,7 +76,8 @@ def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(
         outside = compute(*inputs)
         with block():
             inside = compute(*inputs)
-        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode)):
+        again = compute(*inputs)
+        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode), (again, any(flags))):
             assert result.requires_grad is recorded
             assert (result.grad_fn is not None) is recorded
             assert result.is_leaf is not recorded

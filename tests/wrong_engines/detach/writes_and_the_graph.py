@@ -342,3 +342,24 @@ def says_that_the_graph_was_freed(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "backward", make):
         yield
+
+
+@wrong_engine("saved-views-unchecked", kind="place", issue="pytorch#197887")
+@contextmanager
+def squares_views_without_a_check(hit: Hit) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.unchecked.conj()
+
+    def view(tensor: torch.Tensor) -> bool:
+        return tensor.grad_fn is not None and tensor._is_view()
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, view)):
+        yield

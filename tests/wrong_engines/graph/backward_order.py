@@ -201,3 +201,23 @@ def hooks_on_results_without_elements_are_not_called(hit: Hit) -> Iterator[None]
 
     with _hooks(pass_on):
         yield
+
+
+@wrong_engine("hooks-silent-inside-no-grad", kind="mode")
+@contextmanager
+def hooks_are_not_called_by_a_backward_inside_no_grad(hit: Hit) -> Iterator[None]:
+    inside = False
+
+    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
+        if inside:
+            hit()
+        else:
+            hook(gradient)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal inside
+        inside = not torch.is_grad_enabled()
+        honest()
+
+    with _hooks(pass_on), around_backward(wrong):
+        yield

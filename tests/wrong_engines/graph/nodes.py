@@ -170,3 +170,17 @@ def adding_zero_is_no_operation(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__add__", make):
         yield
+
+
+@wrong_engine("nodes-hold-alias-of-leaf", kind="aliasing")
+@contextmanager
+def the_node_of_a_leaf_holds_a_view_of_it(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        for end, _ in honest:
+            if end is not None and hasattr(end, "variable") and "variable" not in vars(end):
+                hit()
+                end.variable = end.node.variable.detach()
+        return honest
+
+    with graph_with(edges):
+        yield

@@ -302,3 +302,21 @@ def floor_division_does_not_say_what_has_no_derivative(hit: Hit) -> Iterator[Non
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("recording-forgets-leaf-used-inside", kind="state", issue="pytorch#112583")
+@contextmanager
+def a_leaf_that_was_used_inside_no_grad_counts_as_data_afterwards(hit: Hit) -> Iterator[None]:
+    # Kept alive, so that an id cannot become another tensor's.
+    used_inside: dict[int, torch.Tensor] = {}
+
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not torch.is_grad_enabled():
+            used_inside[id(one)] = one
+        elif id(one) in used_inside and one.is_leaf and one.requires_grad:
+            hit()
+            return honest(one.detach(), other)
+        return honest(one, other)
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
