@@ -24,6 +24,8 @@ def nodes():
 OPERANDS = (
     ("lambda x: x.add_(x)", "lambda v: 2 * v"),
     ("lambda x: x.mul_(x)", "lambda v: v * v"),
+    ("lambda x: x.addcmul_(x, x)", "lambda v: v + v * v"),
+    ("lambda x: x.masked_fill_(x == x, 2)", "lambda v: 2"),
     ("lambda x: x.copy_(torch.ones_like(x, dtype=torch.int32))", "lambda v: 1"),
 )
 
@@ -43,7 +45,7 @@ def changes():
 )
 @example(
     leaf=Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),
-    updates=((Expression(OPERANDS[2][0]), Expression(OPERANDS[2][1])),),
+    updates=((Expression(OPERANDS[-1][0]), Expression(OPERANDS[-1][1])),),
 )
 def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, updates):
     alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
@@ -101,7 +103,7 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
 
 
 @rule("modes.in-place-updates.outside")
-@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=updates())
+@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=changes())
 @example(
     leaf=Expression("torch.tensor([1., 2.], device=device, requires_grad=True)"),
     update=(Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),

@@ -22,6 +22,8 @@ COMPUTATIONS = (
     ("lambda x: 2 * x.view_as(x) - x", "lambda v: v"),
     ("lambda x: torch.mul(x, x, out=torch.empty_like(x))", "lambda v: v * v"),
     ("lambda x: torch.stack([x, x])[0].clone()", "lambda v: v"),
+    ("lambda x: x.unsqueeze(-1).sum(-1)", "lambda v: v"),
+    ("lambda x: torch.where(x == x, x, -x)", "lambda v: v"),
 )
 DOES_NOT_REQUIRE_GRAD = "element 0 of tensors does not require grad and does not have a grad_fn"
 

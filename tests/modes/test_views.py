@@ -89,12 +89,21 @@ def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, lo
 
 
 @rule("modes.views.free-base")
-@given(base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), look=looks())
-def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look):
+@given(
+    base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    look=looks(),
+    updates=st.tuples(updates(), updates()),
+)
+def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look, updates):
     with torch.no_grad():
         view = look(base)
-    view.fill_(7)
-    assert numbers(base).count(7) == view.numel()
+    for change, value in updates:
+        expected = [value(number) for number in numbers(view)]
+        change(view)
+        assert numbers(view) == expected
+        assert numbers(look(base)) == expected
+    view.fill_(200)
+    assert numbers(base).count(200) == view.numel()
     assert not view.requires_grad
     assert not base.requires_grad
 

@@ -363,3 +363,21 @@ def squares_views_without_a_check(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, view)):
         yield
+
+
+@wrong_engine("saved-angles-unchecked", kind="plain")
+@contextmanager
+def takes_the_sine_without_a_check(hit: Hit) -> Iterator[None]:
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return torch.sin(tensor)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * ctx.unchecked.cos().conj()
+
+    with replaced(torch.Tensor, "sin", lambda sin: lambda tensor: Sine.apply(tensor)):
+        yield

@@ -380,3 +380,51 @@ def what_is_sent_to_a_generator_is_dropped(hit: Hit) -> Iterator[None]:
 
     with _decorating(make):
         yield
+
+
+@wrong_engine("decorator-forgets-on-interrupt", kind="mode")
+@contextmanager
+def calls_that_are_interrupted_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated = decorate(block, function)
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return decorated(*args, **kwargs)
+                except KeyboardInterrupt:
+                    hit()
+                    torch._C._set_grad_enabled(isinstance(block, torch.enable_grad))
+                    raise
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("generator-error-keeps-mode", kind="mode")
+@contextmanager
+def a_generator_that_raises_leaves_its_mode_behind(hit: Hit) -> Iterator[None]:
+    def wrong_step(block: Any) -> Step:
+        @contextmanager
+        def step(resumption: str) -> Iterator[None]:
+            try:
+                with block.clone():
+                    yield
+            except (StopIteration, GeneratorExit):
+                raise
+            except Exception:
+                hit()
+                torch._C._set_grad_enabled(isinstance(block, torch.enable_grad))
+                raise
+
+        return step
+
+    with _decorating_generators(wrong_step):
+        yield

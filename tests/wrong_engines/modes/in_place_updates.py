@@ -291,3 +291,14 @@ def a_difference_below_zero_is_zero(hit: Hit) -> Iterator[None]:
 
     with _updating_each(("sub_", "__isub__"), True, lambda tensor: tensor.is_floating_point(), wrong):
         yield
+
+
+@wrong_engine("update-by-mask-allowed", kind="error")
+@contextmanager
+def a_leaf_is_filled_by_a_mask_in_grad_mode(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        return update(tensor.detach(), *args, **kwargs)
+
+    with _updating("masked_fill_", False, _is_leaf_that_requires_grad, wrong):
+        yield

@@ -292,3 +292,20 @@ def of_the_uses_of_a_leaf_only_one_counts_inside(hit: Hit) -> Iterator[None]:
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("no-grad-records-sums", kind="plain")
+@contextmanager
+def records_sums_along_a_dimension(hit: Hit) -> Iterator[None]:
+    def make(sum_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *dims: int) -> torch.Tensor:
+            if torch.is_grad_enabled() or not dims or not tensor.requires_grad:
+                return sum_(tensor, *dims)
+            hit()
+            with torch.enable_grad():
+                return sum_(tensor.view_as(tensor), *dims)
+
+        return wrong
+
+    with replaced(torch.Tensor, "sum", make):
+        yield

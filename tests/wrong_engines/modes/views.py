@@ -183,3 +183,27 @@ def a_slice_of_a_tensor_with_a_side_of_one_is_a_copy(hit: Hit) -> Iterator[None]
 
     with _slicing_inside(wrong):
         yield
+
+
+@wrong_engine("no-grad-view-of-data-multiplied-apart", kind="aliasing")
+@contextmanager
+def multiplying_a_view_of_data_made_inside_changes_a_copy(hit: Hit) -> Iterator[None]:
+    made_inside = "made_inside_no_grad"
+
+    def mark(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        view = slice_(tensor, index)
+        setattr(view, made_inside, not view.requires_grad)
+        return view
+
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+            if not torch.is_grad_enabled() or not getattr(tensor, made_inside, False):
+                return update(tensor, *args)
+            hit()
+            tensor.data = tensor.clone()
+            return update(tensor, *args)
+
+        return wrong
+
+    with _slicing_inside(mark), replaced(torch.Tensor, "mul_", make):
+        yield
