@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tensors, updates
 
-ANY_TENSOR = st.one_of(
-    leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral())
-)
+KINDS = (leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral()))
+ANY_TENSOR = st.one_of(*KINDS)
 
 PLACES = st.one_of(
     routes(), st.sampled_from(["lambda x: x.clone()", "lambda x: x.conj()", "lambda x: x.detach()"]).map(Expression)
@@ -83,25 +82,27 @@ def elements(tensor):
 
 
 @rule("detach.shared-memory.same-memory")
-@given(tensor=ANY_TENSOR, place=PLACES, mode=modes("enable_grad", "no_grad", "inference_mode"))
+@given(tensors=st.tuples(*KINDS), place=PLACES, mode=modes("enable_grad", "no_grad", "inference_mode"))
 @example(
-    tensor=Expression(
-        "torch.tensor([1., 2.], dtype=torch.complex64, device=device)", dtypes=frozenset({"torch.complex64"})
+    tensors=(
+        Expression(
+            "torch.tensor([1., 2.], dtype=torch.complex64, device=device)", dtypes=frozenset({"torch.complex64"})
+        ),
     ),
     place=Expression("lambda x: x.conj()"),
     mode=Expression("torch.no_grad()"),
 )
-def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensor, place, mode):
-    original = place(tensor)
-    with mode:
-        detached = original.detach()
-    assert detached is not original
-    assert original.detach() is not detached
-    assert detached.data_ptr() == original.data_ptr()
-    assert detached.storage_offset() == original.storage_offset()
-    assert (detached.shape, detached.stride()) == (original.shape, original.stride())
-    assert (detached.dtype, detached.device) == (original.dtype, original.device)
-    assert elements(detached) == elements(original)
+def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensors, place, mode):
+    for original in map(place, tensors):
+        with mode:
+            detached = original.detach()
+        assert detached is not original
+        assert original.detach() is not detached
+        assert detached.data_ptr() == original.data_ptr()
+        assert detached.storage_offset() == original.storage_offset()
+        assert (detached.shape, detached.stride()) == (original.shape, original.stride())
+        assert (detached.dtype, detached.device) == (original.dtype, original.device)
+        assert elements(detached) == elements(original)
 
 
 @rule("detach.shared-memory.writes-seen")

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, places, routes, tensors
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, places, routes, shapes, tensors
 from tests.oracles import numbers, state
 
 COMPUTATIONS = (
@@ -38,6 +38,9 @@ FACTORIES = (
     "lambda: torch.arange(5, dtype={dtype}, device=device, requires_grad=True)",
     "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device))",
 )
+EXPANDED = leaves(shapes(min_dims=1, min_side=2), among=(layouts.expanded,))
+"""Leaves whose rows are the same memory."""
+
 SWITCHES = (
     "lambda x: x.requires_grad_()",
     "lambda x: setattr(x, 'requires_grad', True)",
@@ -59,9 +62,17 @@ def factories(draw):
 
 @rule("modes.no-grad.results")
 @given(
-    leaf=leaves(dtypes=dtypes.differentiable()),
+    leaf=leaves(dtypes=dtypes.differentiable()) | EXPANDED,
     place=places(),
     computations=st.lists(computations(), min_size=4, max_size=4),
+)
+@example(
+    leaf=Expression(
+        "torch.tensor([1 + 2j, 3 - 1j], dtype=torch.complex64, device=device, requires_grad=True)",
+        dtypes=frozenset({"torch.complex64"}),
+    ),
+    place=Expression("lambda x: x"),
+    computations=[(Expression("lambda x: x * x"), Expression("lambda v: v * v"))],
 )
 def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
     tensor = place(leaf)

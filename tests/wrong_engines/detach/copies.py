@@ -74,3 +74,10 @@ def copies_float64_by_way_of_float32(hit: Hit) -> Iterator[None]:
 def puts_zero_where_there_is_no_number(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: bool(tensor.isnan().any()), lambda tensor, clone: clone(tensor).nan_to_num(0), hit):
         yield
+
+
+@wrong_engine("clone-of-expanded-is-lazy", kind="layout")
+@contextmanager
+def returns_an_alias_of_what_repeats_its_rows(hit: Hit) -> Iterator[None]:
+    with _clone(lambda tensor: 0 in tensor.stride(), lambda tensor, clone: tensor.view_as(tensor), hit):
+        yield

@@ -230,3 +230,10 @@ def copies_the_memory_between_views_of_the_same_strides(hit: Hit) -> Iterator[No
 
     with replaced(torch.Tensor, "copy_", make):
         yield
+
+
+@wrong_engine("detach-copies-int8", kind="dtype")
+@contextmanager
+def copies_int8_tensors(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.dtype is torch.int8, lambda tensor, below: below(tensor).clone(), hit):
+        yield

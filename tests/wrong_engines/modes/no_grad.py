@@ -309,3 +309,29 @@ def records_sums_along_a_dimension(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "sum", make):
         yield
+
+
+@wrong_engine("no-grad-records-expanded", kind="layout")
+@contextmanager
+def records_products_of_expanded_tensors(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if 0 in one.stride() and one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-conjugates-first-factor", kind="dtype")
+@contextmanager
+def the_first_of_two_complex_factors_is_conjugated(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if not (one.is_complex() and other.is_complex()):
+            return None
+        hit()
+        return below(one.detach().conj().resolve_conj(), other.detach())
+
+    with _multiplying(wrong):
+        yield
