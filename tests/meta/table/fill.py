@@ -22,8 +22,15 @@ from .draws import Arguments, Tests
 from .runs import Cell
 from .store import BY_SMOKE, BY_STANDARD, Row, Table
 
-ONLY_AGAINST_ITS_OWN = ("fits.cubic.long-run",)
-"""Rules that take seconds; against all engines they would take longer than all others together."""
+ONLY_AGAINST_ITS_OWN = (
+    "fits.broadcast-line.long-run",
+    "fits.cubic.long-run",
+    "fits.cubic.loss-falls",
+    "fits.cubic.report",
+    "fits.line-by-hand.long-run",
+    "fits.line-module.long-run",
+)
+"""Long loops: against every engine these few would take longer than all other rules together."""
 
 LETTER_OF = {
     runs.UNREACHED: ".",
@@ -132,7 +139,8 @@ def _row(todo: Todo) -> tuple[Row, list[str]]:
         return told.cells
 
     short = [rule for rule in todo.rules if rule in tests and rule not in ONLY_AGAINST_ITS_OWN]
-    letters.update((rule, _letter(cell, BY_SMOKE)) for rule, cell in run(short, "smoke").items())
+    quickly = run([rule for rule in todo.rules if rule in short or rule in own], "smoke")
+    letters.update((rule, _letter(cell, BY_SMOKE)) for rule, cell in quickly.items())
     thoroughly = run(own, "standard", every_draw=True)
     if not {BY_SMOKE, BY_STANDARD}.intersection(letters.values()):
         thoroughly.update(run([rule for rule in short if rule not in own], "standard"))
