@@ -43,5 +43,5 @@ def integral() -> st.SearchStrategy[str]:
 
 
 def number_suffix(dtype: str) -> str:
-    """What follows an integer so that it reads as a number of that dtype."""
-    return "" if dtype in INTEGRAL else "."
+    """What follows an integer so that it reads as a number of that dtype; "j" if it takes an imaginary part, too."""
+    return "" if dtype in INTEGRAL else "j" if dtype in COMPLEX else "."

@@ -28,9 +28,17 @@ def integers(count: int) -> st.SearchStrategy[list[int]]:
 
 
 def nested(values: list[int], shape: tuple[int, ...], suffix: str) -> str:
-    """The nested list display of `values` in row-major order; each number is written with `suffix` ("." for floats)."""
+    """The nested list display of `values` in row-major order.
+
+    Each number is written with `suffix`: "." for floats; with "j" it is given an imaginary part, another such integer.
+    """
     if not shape:
-        return f"{values[0]}{suffix}"
+        return f"{values[0]}{_imaginary(values[0]):+}j" if suffix == "j" else f"{values[0]}{suffix}"
     stride = len(values) // shape[0] if shape[0] else 0
     rows = [nested(values[row * stride : (row + 1) * stride], shape[1:], suffix) for row in range(shape[0])]
     return f"[{', '.join(rows)}]"
+
+
+def _imaginary(value: int) -> int:
+    """An integer in [-3, 3] for each integer in [-3, 3], none of them twice."""
+    return (2 * value + 1 + LARGEST) % (2 * LARGEST + 1) - LARGEST
