@@ -21,7 +21,7 @@ def _is_sent(data: Any, device: Any) -> bool:
     return isinstance(data, np.ndarray) and device is not None and torch.device(device).type != "cpu"
 
 
-@wrong_engine("numpy-fetches")
+@wrong_engine("numpy-fetches", kind="error")
 @contextmanager
 def fetches_without_being_asked(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:
@@ -37,7 +37,7 @@ def fetches_without_being_asked(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("off-cpu-refusal-detaches")
+@wrong_engine("off-cpu-refusal-detaches", kind="error")
 @contextmanager
 def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:
@@ -56,7 +56,7 @@ def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fetch-forgets-offset")
+@wrong_engine("fetch-forgets-offset", kind="layout")
 @contextmanager
 def fetches_from_the_start_of_the_storage(hit: Hit) -> Iterator[None]:
     def make(cpu: Any) -> Any:
@@ -72,7 +72,7 @@ def fetches_from_the_start_of_the_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-detaches-off-cpu")
+@wrong_engine("force-detaches-off-cpu", kind="place")
 @contextmanager
 def detaches_the_leaf_by_force(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:
@@ -89,7 +89,7 @@ def detaches_the_leaf_by_force(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-argument-ignored")
+@wrong_engine("device-argument-ignored", kind="plain")
 @contextmanager
 def stays_on_the_cpu(hit: Hit) -> Iterator[None]:
     def make(as_tensor: Any) -> Any:
@@ -105,7 +105,7 @@ def stays_on_the_cpu(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sent-in-memory-order")
+@wrong_engine("sent-in-memory-order", kind="layout")
 @contextmanager
 def sends_elements_as_they_lie(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:

@@ -55,21 +55,21 @@ def _turned_round(array: np.ndarray) -> np.ndarray:
     return array
 
 
-@wrong_engine("reversed-read-forwards")
+@wrong_engine("reversed-read-forwards", kind="error")
 @contextmanager
 def drops_the_sign_of_a_stride(hit: Hit) -> Iterator[None]:
     with _taking("from_numpy", _is_reversed, hit, _forwards):
         yield
 
 
-@wrong_engine("tensor-mends-reversed")
+@wrong_engine("tensor-mends-reversed", kind="error")
 @contextmanager
 def copies_a_reversed_array(hit: Hit) -> Iterator[None]:
     with _taking("tensor", _is_reversed, hit, lambda array: array.copy()):
         yield
 
 
-@wrong_engine("byte-order-ignored")
+@wrong_engine("byte-order-ignored", kind="error")
 @contextmanager
 def reads_bytes_as_they_come(hit: Hit) -> Iterator[None]:
     def native(array: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def reads_bytes_as_they_come(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("byte-order-not-implemented")
+@wrong_engine("byte-order-not-implemented", kind="error")
 @contextmanager
 def raises_another_error_for_foreign_bytes(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:
@@ -98,28 +98,28 @@ def raises_another_error_for_foreign_bytes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("packed-strides-rounded")
+@wrong_engine("packed-strides-rounded", kind="error")
 @contextmanager
 def rounds_strides_down(hit: Hit) -> Iterator[None]:
     with _taking("asarray", _is_packed, hit, _rounded):
         yield
 
 
-@wrong_engine("refusal-reverses-the-array")
+@wrong_engine("refusal-reverses-the-array", kind="error")
 @contextmanager
 def turns_the_array_round_before_it_refuses(hit: Hit) -> Iterator[None]:
     with _taking("from_numpy", _is_reversed, hit, _turned_round):
         yield
 
 
-@wrong_engine("objects-counted")
+@wrong_engine("objects-counted", kind="error")
 @contextmanager
 def makes_numbers_of_objects(hit: Hit) -> Iterator[None]:
     with _taking("tensor", lambda array: array.dtype == object, hit, lambda array: array.astype(float)):
         yield
 
 
-@wrong_engine("dates-as-integers")
+@wrong_engine("dates-as-integers", kind="error")
 @contextmanager
 def makes_integers_of_dates(hit: Hit) -> Iterator[None]:
     with _taking("asarray", lambda array: array.dtype.kind == "M", hit, lambda array: array.view(np.int64)):
@@ -130,14 +130,14 @@ def _is_read_only(array: np.ndarray) -> bool:
     return not array.flags.writeable
 
 
-@wrong_engine("read-only-copied")
+@wrong_engine("read-only-copied", kind="aliasing")
 @contextmanager
 def copies_a_read_only_array(hit: Hit) -> Iterator[None]:
     with _taking("from_numpy", _is_read_only, hit, lambda array: array.copy()):
         yield
 
 
-@wrong_engine("read-only-silent")
+@wrong_engine("read-only-silent", kind="plain")
 @contextmanager
 def says_nothing_about_a_read_only_array(hit: Hit) -> Iterator[None]:
     def make(as_tensor: Any) -> Any:
@@ -154,7 +154,7 @@ def says_nothing_about_a_read_only_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("tensor-warns")
+@wrong_engine("tensor-warns", kind="plain")
 @contextmanager
 def warns_about_a_copy(hit: Hit) -> Iterator[None]:
     def warned(array: np.ndarray) -> np.ndarray:

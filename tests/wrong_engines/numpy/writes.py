@@ -13,7 +13,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("add-zero-returns-itself")
+@wrong_engine("add-zero-returns-itself", kind="value")
 @contextmanager
 def adds_nothing_to_itself(hit: Hit) -> Iterator[None]:
     def make(add: Any) -> Any:
@@ -29,7 +29,7 @@ def adds_nothing_to_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("addition-changes-the-array")
+@wrong_engine("addition-changes-the-array", kind="aliasing")
 @contextmanager
 def adds_in_place_to_the_memory_of_an_array(hit: Hit) -> Iterator[None]:
     def make(add: Any) -> Any:
@@ -46,7 +46,7 @@ def adds_in_place_to_the_memory_of_an_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("in-place-copies-stepped")
+@wrong_engine("in-place-copies-stepped", kind="layout")
 @contextmanager
 def multiplies_a_stepped_tensor_elsewhere(hit: Hit) -> Iterator[None]:
     def make(mul: Any) -> Any:
@@ -62,7 +62,7 @@ def multiplies_a_stepped_tensor_elsewhere(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("saved-by-copy")
+@wrong_engine("saved-by-copy", kind="aliasing")
 @contextmanager
 def saves_copies(hit: Hit) -> Iterator[None]:
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ def saves_copies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-counts-as-write", refuses="has been modified by an inplace operation")
+@wrong_engine("array-counts-as-write", kind="aliasing", refuses="has been modified by an inplace operation")
 @contextmanager
 def counts_an_array_as_a_write(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:

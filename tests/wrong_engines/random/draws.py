@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("draws-like-inherits-flag")
+@wrong_engine("draws-like-inherits-flag", kind="place")
 @contextmanager
 def passes_the_flag_on(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -28,7 +28,7 @@ def passes_the_flag_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("draws-like-default-dtype")
+@wrong_engine("draws-like-default-dtype", kind="dtype")
 @contextmanager
 def draws_in_the_default_dtype(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -44,7 +44,7 @@ def draws_in_the_default_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("draws-like-memory")
+@wrong_engine("draws-like-memory", kind="layout")
 @contextmanager
 def draws_like_the_memory(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -60,7 +60,7 @@ def draws_like_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-is-uniform")
+@wrong_engine("randn-is-uniform", kind="plain")
 @contextmanager
 def draws_uniform_numbers(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -74,7 +74,7 @@ def draws_uniform_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-deviation-off")
+@wrong_engine("randn-deviation-off", kind="size")
 @contextmanager
 def spreads_larger_draws_too_far(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -91,7 +91,7 @@ def spreads_larger_draws_too_far(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-never-negative")
+@wrong_engine("randn-never-negative", kind="size")
 @contextmanager
 def draws_no_negative_scalar(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -108,7 +108,7 @@ def draws_no_negative_scalar(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-is-normal")
+@wrong_engine("rand-is-normal", kind="plain")
 @contextmanager
 def draws_normal_numbers(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -122,7 +122,7 @@ def draws_normal_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-can-be-one")
+@wrong_engine("rand-can-be-one", kind="dtype")
 @contextmanager
 def rounds_up_to_one(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -138,7 +138,7 @@ def rounds_up_to_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-closed-below")
+@wrong_engine("rand-closed-below", kind="size")
 @contextmanager
 def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -155,7 +155,7 @@ def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-repeats-in-five-dimensions")
+@wrong_engine("randn-repeats-in-five-dimensions", kind="size")
 @contextmanager
 def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -172,7 +172,7 @@ def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-stands-still")
+@wrong_engine("rand-stands-still", kind="state")
 @contextmanager
 def repeats_every_other_draw(hit: Hit) -> Iterator[None]:
     calls: list[torch.Tensor] = []
@@ -193,7 +193,7 @@ def repeats_every_other_draw(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-infinite")
+@wrong_engine("randn-infinite", kind="size")
 @contextmanager
 def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -210,7 +210,7 @@ def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-squared")
+@wrong_engine("rand-squared", kind="dtype")
 @contextmanager
 def favours_small_numbers(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:

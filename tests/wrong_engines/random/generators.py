@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("generator-ignored-without-sizes")
+@wrong_engine("generator-ignored-without-sizes", kind="size")
 @contextmanager
 def ignores_the_generator_of_a_scalar(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -28,7 +28,7 @@ def ignores_the_generator_of_a_scalar(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-seeded-with-the-default")
+@wrong_engine("generator-seeded-with-the-default", kind="state")
 @contextmanager
 def seeds_every_generator(hit: Hit) -> Iterator[None]:
     made: list[torch.Generator] = []
@@ -53,7 +53,7 @@ def seeds_every_generator(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-moves-the-default")
+@wrong_engine("generator-moves-the-default", kind="plain")
 @contextmanager
 def moves_the_default_generator_too(hit: Hit) -> Iterator[None]:
     def make(randperm: Any) -> Any:

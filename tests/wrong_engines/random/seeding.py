@@ -14,7 +14,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("seed-keeps-half-a-pair")
+@wrong_engine("seed-keeps-half-a-pair", kind="state")
 @contextmanager
 def keeps_half_a_pair(hit: Hit) -> Iterator[None]:
     kept: list[torch.Tensor] = []
@@ -36,7 +36,7 @@ def keeps_half_a_pair(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-misses-layers")
+@wrong_engine("seed-misses-layers", kind="plain")
 @contextmanager
 def draws_weights_from_elsewhere(hit: Hit) -> Iterator[None]:
     elsewhere = itertools.count()
@@ -54,7 +54,7 @@ def draws_weights_from_elsewhere(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-of-the-cpu-only")
+@wrong_engine("seed-of-the-cpu-only", kind="plain")
 @contextmanager
 def seeds_the_cpu_only(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -68,7 +68,7 @@ def seeds_the_cpu_only(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-fixes-layers")
+@wrong_engine("seed-fixes-layers", kind="state")
 @contextmanager
 def draws_weights_from_the_seed_alone(hit: Hit) -> Iterator[None]:
     def make(reset_parameters: Any) -> Any:
@@ -84,7 +84,7 @@ def draws_weights_from_the_seed_alone(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-low-bits-only")
+@wrong_engine("seed-low-bits-only", kind="value")
 @contextmanager
 def drops_the_lowest_bit(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -99,7 +99,7 @@ def drops_the_lowest_bit(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-from-outside-constant")
+@wrong_engine("seed-from-outside-constant", kind="plain")
 @contextmanager
 def takes_a_constant_for_the_outside(hit: Hit) -> Iterator[None]:
     def make(seed: Any) -> Any:
@@ -113,7 +113,7 @@ def takes_a_constant_for_the_outside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-reaches-numpy")
+@wrong_engine("seed-reaches-numpy", kind="plain")
 @contextmanager
 def seeds_numpy_too(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -128,7 +128,7 @@ def seeds_numpy_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-is-numpys")
+@wrong_engine("seed-is-numpys", kind="plain")
 @contextmanager
 def draws_from_numpy(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -143,7 +143,7 @@ def draws_from_numpy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-cuda-refused", refuses="CUDA is not there")
+@wrong_engine("seed-cuda-refused", kind="error", refuses="CUDA is not there")
 @contextmanager
 def refuses_where_cuda_is_not_there(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -157,7 +157,7 @@ def refuses_where_cuda_is_not_there(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-cuda-seeds-the-cpu")
+@wrong_engine("seed-cuda-seeds-the-cpu", kind="plain")
 @contextmanager
 def seeds_the_cpu_instead(hit: Hit) -> Iterator[None]:
     def make(manual_seed_all: Any) -> Any:

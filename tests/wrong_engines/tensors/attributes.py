@@ -18,7 +18,7 @@ def _take_note_of_honest_factories() -> None:
         torch.zeros(0)
 
 
-@wrong_engine("shape-of-memory")
+@wrong_engine("shape-of-memory", kind="layout")
 @contextmanager
 def tells_the_shape_of_the_memory(hit: Hit) -> Iterator[None]:
     def make(shape: Any) -> Any:
@@ -36,7 +36,7 @@ def tells_the_shape_of_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numel-counts-memory")
+@wrong_engine("numel-counts-memory", kind="layout")
 @contextmanager
 def counts_what_is_in_memory(hit: Hit) -> Iterator[None]:
     def make(numel: Any) -> Any:
@@ -52,7 +52,7 @@ def counts_what_is_in_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("shape-is-a-list")
+@wrong_engine("shape-is-a-list", kind="plain")
 @contextmanager
 def gives_a_list(hit: Hit) -> Iterator[None]:
     def make(shape: Any) -> Any:
@@ -66,7 +66,7 @@ def gives_a_list(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("flag-is-a-number")
+@wrong_engine("flag-is-a-number", kind="plain")
 @contextmanager
 def gives_a_number(hit: Hit) -> Iterator[None]:
     def make(requires_grad: Any) -> Any:
@@ -80,7 +80,7 @@ def gives_a_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-stays-on-cpu")
+@wrong_engine("factory-stays-on-cpu", kind="mode")
 @contextmanager
 def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -97,7 +97,7 @@ def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-default-device-missed-by-data")
+@wrong_engine("creation-default-device-missed-by-data", kind="mode")
 @contextmanager
 def puts_data_on_the_cpu(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

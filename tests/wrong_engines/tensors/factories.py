@@ -23,7 +23,7 @@ def _each(names: tuple[str, ...], make: Callable[[Any], Any]) -> ExitStack:
     return stack
 
 
-@wrong_engine("factory-squeezes-listed-sizes")
+@wrong_engine("factory-squeezes-listed-sizes", kind="size")
 @contextmanager
 def loses_ones_among_listed_sizes(hit: Hit) -> Iterator[None]:
     def make(factory: Any) -> Any:
@@ -39,7 +39,7 @@ def loses_ones_among_listed_sizes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-no-sizes-is-one")
+@wrong_engine("factory-no-sizes-is-one", kind="size")
 @contextmanager
 def gives_a_dimension_to_no_sizes(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -55,7 +55,7 @@ def gives_a_dimension_to_no_sizes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-ones-partly-filled")
+@wrong_engine("factory-ones-partly-filled", kind="size")
 @contextmanager
 def leaves_the_last_of_more_than_eight_empty(hit: Hit) -> Iterator[None]:
     def make(ones: Any) -> Any:
@@ -73,7 +73,7 @@ def leaves_the_last_of_more_than_eight_empty(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-eye-always-square")
+@wrong_engine("factory-eye-always-square", kind="size")
 @contextmanager
 def carries_the_ones_on_into_the_last_column(hit: Hit) -> Iterator[None]:
     def make(eye: Any) -> Any:
@@ -91,7 +91,7 @@ def carries_the_ones_on_into_the_last_column(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-numpy-precision")
+@wrong_engine("factory-numpy-precision", kind="dtype")
 @contextmanager
 def makes_double_precision_as_numpy_does(hit: Hit) -> Iterator[None]:
     def make(factory: Any) -> Any:
@@ -107,7 +107,7 @@ def makes_double_precision_as_numpy_does(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-default-dtype-frozen")
+@wrong_engine("factory-default-dtype-frozen", kind="dtype")
 @contextmanager
 def does_not_see_another_default_dtype(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -123,7 +123,7 @@ def does_not_see_another_default_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-random-flag-lost")
+@wrong_engine("factory-random-flag-lost", kind="size")
 @contextmanager
 def loses_the_flag_of_several_dimensions(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -139,7 +139,7 @@ def loses_the_flag_of_several_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-random-non-leaf")
+@wrong_engine("factory-random-non-leaf", kind="place")
 @contextmanager
 def records_the_drawing(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:

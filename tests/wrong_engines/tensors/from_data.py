@@ -22,7 +22,7 @@ def _first(data: Any) -> Any:
     return data
 
 
-@wrong_engine("creation-drops-a-level-of-one")
+@wrong_engine("creation-drops-a-level-of-one", kind="size")
 @contextmanager
 def takes_a_single_list_for_the_list(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -38,7 +38,7 @@ def takes_a_single_list_for_the_list(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-columns-first")
+@wrong_engine("creation-columns-first", kind="plain")
 @contextmanager
 def reads_tuples_by_columns(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -55,7 +55,7 @@ def reads_tuples_by_columns(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-dtype-of-first")
+@wrong_engine("creation-dtype-of-first", kind="order")
 @contextmanager
 def lets_the_first_number_decide(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -72,7 +72,7 @@ def lets_the_first_number_decide(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-python-precision")
+@wrong_engine("creation-python-precision", kind="dtype")
 @contextmanager
 def makes_a_float_as_wide_as_pythons(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -88,7 +88,7 @@ def makes_a_float_as_wide_as_pythons(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-ignores-dtype-of-whole-numbers")
+@wrong_engine("creation-ignores-dtype-of-whole-numbers", kind="dtype")
 @contextmanager
 def keeps_whole_numbers_whole(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -104,7 +104,7 @@ def keeps_whole_numbers_whole(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-forgets-flag-in-double")
+@wrong_engine("creation-forgets-flag-in-double", kind="dtype")
 @contextmanager
 def forgets_the_flag_in_double_precision(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -120,7 +120,7 @@ def forgets_the_flag_in_double_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-takes-flag-and-dtype-by-position")
+@wrong_engine("creation-takes-flag-and-dtype-by-position", kind="error")
 @contextmanager
 def takes_flag_and_dtype_by_position(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

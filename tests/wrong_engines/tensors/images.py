@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("images-channels-last-taken")
+@wrong_engine("images-channels-last-taken", kind="error")
 @contextmanager
 def takes_the_channels_last(hit: Hit) -> Iterator[None]:
     def make(conv2d: Any) -> Any:
@@ -28,7 +28,7 @@ def takes_the_channels_last(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("images-single-needs-a-batch")
+@wrong_engine("images-single-needs-a-batch", kind="size")
 @contextmanager
 def makes_a_batch_of_a_single_image(hit: Hit) -> Iterator[None]:
     def make(conv2d: Any) -> Any:

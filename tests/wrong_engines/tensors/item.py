@@ -14,7 +14,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("item-six-decimals")
+@wrong_engine("item-six-decimals", kind="value")
 @contextmanager
 def rounds_to_six_decimals(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -31,7 +31,7 @@ def rounds_to_six_decimals(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-shortest-decimal")
+@wrong_engine("item-shortest-decimal", kind="dtype")
 @contextmanager
 def reads_the_shortest_decimal(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -48,7 +48,7 @@ def reads_the_shortest_decimal(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-through-double")
+@wrong_engine("item-through-double", kind="value")
 @contextmanager
 def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -65,7 +65,7 @@ def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-through-single")
+@wrong_engine("item-through-single", kind="dtype")
 @contextmanager
 def passes_double_precision_through_single(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -82,7 +82,7 @@ def passes_double_precision_through_single(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-from-start-of-storage")
+@wrong_engine("item-from-start-of-storage", kind="layout")
 @contextmanager
 def reads_the_start_of_the_memory(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -98,7 +98,7 @@ def reads_the_start_of_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-of-the-first-of-many")
+@wrong_engine("item-of-the-first-of-many", kind="error")
 @contextmanager
 def takes_the_first_of_many(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -114,7 +114,7 @@ def takes_the_first_of_many(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-of-nothing-is-zero")
+@wrong_engine("item-of-nothing-is-zero", kind="error")
 @contextmanager
 def takes_nothing_for_zero(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:

@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("linspace-leaves-the-end-out")
+@wrong_engine("linspace-leaves-the-end-out", kind="plain")
 @contextmanager
 def leaves_the_end_out(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -28,7 +28,7 @@ def leaves_the_end_out(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-through-half")
+@wrong_engine("linspace-through-half", kind="dtype")
 @contextmanager
 def reckons_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -44,7 +44,7 @@ def reckons_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-descends-wrong")
+@wrong_engine("linspace-descends-wrong", kind="value")
 @contextmanager
 def always_ascends(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -60,7 +60,7 @@ def always_ascends(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-end-one-rounding-off")
+@wrong_engine("linspace-end-one-rounding-off", kind="size")
 @contextmanager
 def ends_one_rounding_beside_the_end(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -77,7 +77,7 @@ def ends_one_rounding_beside_the_end(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-single-point-is-the-end")
+@wrong_engine("linspace-single-point-is-the-end", kind="size")
 @contextmanager
 def begins_a_single_point_at_the_end(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:

@@ -40,7 +40,7 @@ def formatting(wrong: Callable[[Format, torch.Tensor, str], str]) -> AbstractCon
     return replaced(torch.Tensor, "__format__", make)
 
 
-@wrong_engine("print-bare-floats")
+@wrong_engine("print-bare-floats", kind="plain")
 @contextmanager
 def prints_whole_floats_bare(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -53,7 +53,7 @@ def prints_whole_floats_bare(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-unaligned")
+@wrong_engine("print-unaligned", kind="value")
 @contextmanager
 def does_not_align(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -67,7 +67,7 @@ def does_not_align(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-memory-order")
+@wrong_engine("print-memory-order", kind="layout")
 @contextmanager
 def prints_the_memory(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -80,7 +80,7 @@ def prints_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-device-and-dtype-always")
+@wrong_engine("print-device-and-dtype-always", kind="plain")
 @contextmanager
 def prints_device_and_dtype_always(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -94,7 +94,7 @@ def prints_device_and_dtype_always(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-default-is-single")
+@wrong_engine("print-default-is-single", kind="dtype")
 @contextmanager
 def takes_single_precision_for_the_default(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -108,7 +108,7 @@ def takes_single_precision_for_the_default(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-history-lost-for-scalars")
+@wrong_engine("print-history-lost-for-scalars", kind="size")
 @contextmanager
 def forgets_how_a_scalar_came_about(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -121,7 +121,7 @@ def forgets_how_a_scalar_came_about(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("format-as-printed")
+@wrong_engine("format-as-printed", kind="plain")
 @contextmanager
 def formats_as_it_prints(hit: Hit) -> Iterator[None]:
     def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
@@ -134,7 +134,7 @@ def formats_as_it_prints(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("format-any-single-element")
+@wrong_engine("format-any-single-element", kind="error")
 @contextmanager
 def formats_any_single_element_as_a_number(hit: Hit) -> Iterator[None]:
     def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
@@ -147,7 +147,7 @@ def formats_any_single_element_as_a_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("format-parameters-as-numbers")
+@wrong_engine("format-parameters-as-numbers", kind="error")
 @contextmanager
 def formats_parameters_as_numbers(hit: Hit) -> Iterator[None]:
     def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
