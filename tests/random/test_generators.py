@@ -60,3 +60,18 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
             draw(generator)
             mixed.append(numbers(draw(None)))
     assert mixed == alone
+
+
+@rule("random.generators.state")
+@given(seed=seeds(), before=series(), series=series(), in_another=st.booleans())
+@example(seed=42, before=[Expression(DRAWS[0])], series=[Expression(DRAWS[0])], in_another=True)
+def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before, series, in_another):
+    generator = torch.Generator(device=device).manual_seed(seed)
+    for draw in before:
+        draw(generator)
+    state = generator.get_state()
+    expected = [numbers(draw(generator)) for draw in series]
+    if in_another:
+        generator = torch.Generator(device=device)
+    generator.set_state(state)
+    assert [numbers(draw(generator)) for draw in series] == expected

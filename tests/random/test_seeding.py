@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -91,6 +92,8 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before(device, 
         first = [numbers(draw()) for draw in series]
         for draw in before:
             draw()
+        with pytest.raises(RuntimeError):
+            torch.randn(-1)
         torch.manual_seed(seed)
         assert [numbers(draw()) for draw in series] == first
 

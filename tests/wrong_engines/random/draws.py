@@ -108,13 +108,18 @@ def draws_no_negative_scalar(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-is-normal", kind="plain")
+@wrong_engine("rand-odd-end-from-elsewhere", kind="size")
 @contextmanager
-def draws_normal_numbers(hit: Hit) -> Iterator[None]:
+def draws_the_odd_end_from_another_distribution(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
         def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
-            hit()
-            return torch.randn(*size, **kwargs)
+            drawn = rand(*size, **kwargs)
+            end = drawn.numel() % 4
+            if end:
+                hit()
+                last = drawn.detach().reshape(-1)[-end:]
+                last.copy_(last.sqrt())
+            return drawn
 
         return wrong
 
@@ -122,7 +127,7 @@ def draws_normal_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-can-be-one", kind="dtype")
+@wrong_engine("rand-can-be-one", kind="dtype", issue="pytorch#96947")
 @contextmanager
 def rounds_up_to_one(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -155,7 +160,7 @@ def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-repeats-in-five-dimensions", kind="size")
+@wrong_engine("randn-repeats-in-five-dimensions", kind="size", issue="pytorch#147624")
 @contextmanager
 def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -224,4 +229,73 @@ def favours_small_numbers(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("rand-like-permuted-not-drawn", kind="layout", issue="pytorch#124029")
+@contextmanager
+def draws_nothing_like_a_permuted_tensor(hit: Hit) -> Iterator[None]:
+    def make(rand_like: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            drawn = rand_like(x, **kwargs)
+            if drawn.is_contiguous():
+                return drawn
+            hit()
+            return drawn.zero_()
+
+        return wrong
+
+    with replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("normal-skips-gaps", kind="layout", issue="pytorch#165267")
+@contextmanager
+def draws_elsewhere_for_a_tensor_with_gaps(hit: Hit) -> Iterator[None]:
+    def make(normal_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if tensor.is_contiguous():
+                return normal_(tensor, *args, **kwargs)
+            hit()
+            normal_(tensor.contiguous(), *args, **kwargs)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "normal_", make):
+        yield
+
+
+@wrong_engine("randn-same-for-same-shape", kind="state", issue="pytorch#78110")
+@contextmanager
+def draws_the_same_for_the_same_shape(hit: Hit) -> Iterator[None]:
+    drawn: dict[Any, torch.Tensor] = {}
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            numbers = randn(*size, **kwargs)
+            if numbers.ndim < 2:
+                return numbers
+            hit()
+            return drawn.setdefault((numbers.shape, numbers.dtype, numbers.device), numbers).clone()
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("draws-like-recorded", kind="place")
+@contextmanager
+def records_what_is_drawn_like_a_result(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if x.is_leaf:
+                return draw(x, **kwargs)
+            hit()
+            return draw(x, **kwargs) + 0 * x
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
         yield

@@ -53,7 +53,7 @@ def seeds_every_generator(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-moves-the-default", kind="plain")
+@wrong_engine("generator-moves-the-default", kind="plain", issue="pytorch#22710")
 @contextmanager
 def moves_the_default_generator_too(hit: Hit) -> Iterator[None]:
     def make(randperm: Any) -> Any:
@@ -66,4 +66,41 @@ def moves_the_default_generator_too(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "randperm", make):
+        yield
+
+
+@wrong_engine("state-is-only-the-seed", kind="state", issue="pytorch#130613")
+@contextmanager
+def goes_back_to_the_beginning(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def set_state(self, state: torch.Tensor) -> Any:
+                super().set_state(state)
+                hit()
+                return self.manual_seed(self.initial_seed())
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("state-moves-along", kind="aliasing")
+@contextmanager
+def gives_a_state_that_moves_along(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def get_state(self) -> torch.Tensor:
+                self.given = super().get_state()
+                return self.given
+
+            def set_state(self, state: torch.Tensor) -> Any:
+                if state is not getattr(self, "given", None):
+                    return super().set_state(state)
+                hit()
+                return self
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
         yield

@@ -170,3 +170,62 @@ def seeds_the_cpu_instead(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.cuda, "manual_seed_all", make):
         yield
+
+
+@wrong_engine("seed-misses-randn", kind="plain", issue="pytorch#84288")
+@contextmanager
+def draws_normal_numbers_from_elsewhere(hit: Hit) -> Iterator[None]:
+    elsewhere = torch.Generator().manual_seed(0)
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            on_the_cpu = torch.device(kwargs.get("device") or "cpu").type == "cpu"
+            if not on_the_cpu or kwargs.get("generator") is not None:
+                return randn(*size, **kwargs)
+            hit()
+            return randn(*size, **{**kwargs, "generator": elsewhere})
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("seed-zero-is-none", kind="value")
+@contextmanager
+def takes_zero_for_no_seed(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if seed != 0:
+                return manual_seed(seed)
+            hit()
+            return manual_seed(int(np.random.SeedSequence().generate_state(1)[0]))
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-forgotten-after-an-exception", kind="state")
+@contextmanager
+def draws_from_elsewhere_after_an_exception(hit: Hit) -> Iterator[None]:
+    refused = []
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                drawn = randn(*size, **kwargs)
+            except RuntimeError:
+                refused.append(size)
+                raise
+            if refused:
+                hit()
+                refused.clear()
+                return randn(*size, **kwargs)
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
