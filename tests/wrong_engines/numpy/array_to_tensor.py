@@ -234,3 +234,113 @@ def never_releases_an_array(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "numpy", make):
         yield
+
+
+def _has_gaps(array: np.ndarray) -> bool:
+    return array.ndim > 1 and bool(array.size) and not array.flags.c_contiguous and not array.flags.f_contiguous
+
+
+@wrong_engine("from-numpy-first-row-only", kind="layout", issue="pytorch#484")
+@contextmanager
+def takes_the_first_row_only(hit: Hit) -> Iterator[None]:
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            right = from_numpy(array)
+            if not _has_gaps(array) or 0 in array.strides:
+                return right
+            hit()
+            garbage = torch.empty_strided(right.shape, right.stride(), dtype=right.dtype).zero_()
+            garbage[0] = right[0]
+            return garbage
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+NO_SCALARS = "can't convert np.ndarray of type numpy.object_"
+
+
+@wrong_engine("asarray-refuses-no-dimensions", kind="size", issue="pytorch#97021", refuses=NO_SCALARS)
+@contextmanager
+def refuses_an_array_of_no_dimensions(hit: Hit) -> Iterator[None]:
+    def make(asarray: Any) -> Any:
+        def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
+            if _is_array(data) and data.ndim == 0:
+                hit()
+                raise TypeError(NO_SCALARS)
+            return asarray(data, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "asarray", make):
+        yield
+
+
+@wrong_engine("new-axis-never-released", kind="place", issue="pytorch#3498")
+@contextmanager
+def never_releases_a_view_with_a_new_axis(hit: Hit) -> Iterator[None]:
+    held = []
+
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            if array.base is not None and array.shape[:1] == (1,):
+                hit()
+                held.append(array)
+            return from_numpy(array)
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("from-numpy-flattens-empty", kind="size")
+@contextmanager
+def forgets_the_shape_of_no_elements(hit: Hit) -> Iterator[None]:
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            if array.size or array.ndim < 2:
+                return from_numpy(array)
+            hit()
+            return from_numpy(array).reshape(0)
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("conversion-clamps-infinity", kind="value")
+@contextmanager
+def clamps_infinities_in_a_narrower_dtype(hit: Hit) -> Iterator[None]:
+    def make(as_tensor: Any) -> Any:
+        def wrong(data: Any, dtype: Any = None, **kwargs: Any) -> torch.Tensor:
+            right = as_tensor(data, dtype=dtype, **kwargs)
+            if not _is_array(data) or dtype is None or not right.is_floating_point() or data.dtype.kind != "f":
+                return right
+            hit()
+            largest = torch.finfo(dtype).max
+            return right.clamp(-largest, largest)
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make):
+        yield
+
+
+@wrong_engine("copy-through-double", kind="value")
+@contextmanager
+def copies_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
+            if not _is_array(data) or data.dtype != np.int64 or kwargs.get("dtype") is not None:
+                return tensor(data, **kwargs)
+            hit()
+            return tensor(data, dtype=torch.float64).to(torch.int64)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

@@ -163,3 +163,63 @@ def warns_about_a_copy(hit: Hit) -> Iterator[None]:
 
     with _taking("tensor", _is_read_only, hit, warned):
         yield
+
+
+@wrong_engine("refused-array-kept", kind="error", issue="pytorch#121156")
+@contextmanager
+def keeps_what_it_refused(hit: Hit) -> Iterator[None]:
+    kept = []
+
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            try:
+                return from_numpy(array)
+            except TypeError:
+                hit()
+                kept.append(array)
+                raise
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("refused-dtype-unnamed", kind="error")
+@contextmanager
+def does_not_name_the_dtype(hit: Hit) -> Iterator[None]:
+    def make(as_tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return as_tensor(data, *args, **kwargs)
+            except TypeError:
+                if data.dtype.kind not in "US":
+                    raise
+                hit()
+                raise TypeError("can't convert np.ndarray of this type") from None
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make):
+        yield
+
+
+@wrong_engine("read-only-warned-once", kind="state")
+@contextmanager
+def warns_of_the_first_read_only_array(hit: Hit) -> Iterator[None]:
+    warned = []
+
+    def make(asarray: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            with warnings.catch_warnings():
+                if isinstance(data, np.ndarray) and _is_read_only(data):
+                    if warned:
+                        hit()
+                        warnings.simplefilter("ignore")
+                    warned.append(True)
+                return asarray(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "asarray", make):
+        yield

@@ -163,10 +163,13 @@ def makes_a_sparse_tensor_dense(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-always-copies", kind="aliasing")
+@wrong_engine("force-copies-non-leaves", kind="place")
 @contextmanager
-def copies_by_force(hit: Hit) -> Iterator[None]:
-    with _numpy(_is_forced, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
+def copies_what_is_no_leaf_by_force(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return _is_forced(tensor, force) and not tensor.is_leaf
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
         yield
 
 
@@ -184,4 +187,57 @@ def drops_the_negative_bit_by_force(hit: Hit) -> Iterator[None]:
 @contextmanager
 def detaches_the_leaf_by_force(hit: Hit) -> Iterator[None]:
     with _numpy(lambda tensor, force: _is_forced(tensor, force) and tensor.is_leaf, hit, _then_detached):
+        yield
+
+
+@wrong_engine("refused-once-copied-ever-after", kind="state")
+@contextmanager
+def copies_the_memory_that_it_once_refused(hit: Hit) -> Iterator[None]:
+    refused = set()
+
+    def make(numpy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            try:
+                array = numpy(tensor, force=force)
+            except RuntimeError:
+                refused.add(tensor.data_ptr())
+                raise
+            if tensor.data_ptr() not in refused:
+                return array
+            hit()
+            return array.copy()
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+@wrong_engine("refusal-forgets-inner-mode", kind="mode")
+@contextmanager
+def takes_the_mode_of_the_outer_block(hit: Hit) -> Iterator[None]:
+    outer: list[bool] = []
+
+    def enter(honest: Any) -> Any:
+        def wrong(block: Any) -> Any:
+            outer.append(torch.is_grad_enabled())
+            return honest(block)
+
+        return wrong
+
+    def leave(honest: Any) -> Any:
+        def wrong(block: Any, *error: Any) -> Any:
+            outer.pop()
+            return honest(block, *error)
+
+        return wrong
+
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return _is_recorded(tensor, force) and bool(outer) and not outer[-1]
+
+    with (
+        replaced(torch.enable_grad, "__enter__", enter),
+        replaced(torch.enable_grad, "__exit__", leave),
+        _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach())),
+    ):
         yield

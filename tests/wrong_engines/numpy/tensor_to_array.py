@@ -126,3 +126,29 @@ def ignores_the_dtype_of_the_protocol(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__array__", make):
         yield
+
+
+@wrong_engine("numpy-copies-above-sixteen", kind="size")
+@contextmanager
+def copies_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.numel() <= 16:
+            return array
+        hit()
+        return array.copy()
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("numpy-copies-after-a-write", kind="state")
+@contextmanager
+def copies_what_has_been_written_to(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.is_inference() or not tensor._version:
+            return array
+        hit()
+        return array.copy()
+
+    with _arrays_changed(change):
+        yield
