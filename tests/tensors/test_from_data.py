@@ -89,12 +89,17 @@ def arguments_behind_the_data():
 @example(nested=(3.5, (), [3.5]))
 @example(nested=([2.0], (1,), [2]))
 @example(nested=([[1, 2]], (1, 2), [1, 2]))
+@example(nested=([2**53 + 1, 2**63 - 1], (2,), [2**53 + 1, 2**63 - 1]))
+@example(nested=(list(range(1, 19)), (18,), list(range(1, 19))))
 def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
     data, shape, values = nested
     x = torch.tensor(data, device=device)
     assert x.shape == shape
     assert x.is_contiguous()
     assert numbers(x) == values
+    another = torch.tensor(data, device=device)
+    x.zero_()
+    assert numbers(another) == values
 
 
 @rule("tensors.from-data.inferred-dtype")

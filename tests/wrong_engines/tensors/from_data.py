@@ -135,3 +135,59 @@ def takes_flag_and_dtype_by_position(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("creation-shares-equal-numbers", kind="aliasing")
+@contextmanager
+def gives_equal_numbers_the_same_memory(hit: Hit) -> Iterator[None]:
+    made: dict[Any, torch.Tensor] = {}
+
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            if right.ndim or right.requires_grad:
+                return right
+            shared = made.setdefault((data, right.dtype, right.device), right)
+            if shared is not right:
+                hit()
+            return shared.detach()
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-loses-the-end", kind="size")
+@contextmanager
+def reads_whole_blocks_of_four(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            end = right.numel() % 4
+            if right.numel() > 16 and end:
+                hit()
+                right.detach().view(-1)[-end:] = 0
+            return right
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-through-double", kind="value")
+@contextmanager
+def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            if right.dtype != torch.int64:
+                return right
+            hit()
+            return right.double().long()
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

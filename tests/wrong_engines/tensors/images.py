@@ -43,3 +43,40 @@ def makes_a_batch_of_a_single_image(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.nn.functional, "conv2d", make):
         yield
+
+
+MISMATCH = "Source and weight input channels mismatch"
+
+
+@wrong_engine("images-permuted-refused", kind="layout", issue="pytorch#84206", refuses=MISMATCH)
+@contextmanager
+def refuses_permuted_images(hit: Hit) -> Iterator[None]:
+    def make(conv2d: Any) -> Any:
+        def wrong(images: torch.Tensor, weight: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if not images.is_contiguous() and images.shape[-3] == weight.shape[1]:
+                hit()
+                raise RuntimeError(MISMATCH)
+            return conv2d(images, weight, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.nn.functional, "conv2d", make):
+        yield
+
+
+@wrong_engine("images-refusal-names-the-height", kind="error")
+@contextmanager
+def names_what_it_got_as_what_it_wants(hit: Hit) -> Iterator[None]:
+    def make(conv2d: Any) -> Any:
+        def wrong(images: torch.Tensor, weight: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            got, wanted = images.shape[-3], weight.shape[1]
+            try:
+                return conv2d(images, weight, *args, **kwargs)
+            except RuntimeError:
+                hit()
+                raise RuntimeError(f"expected input to have {got} channels, but got {wanted} instead") from None
+
+        return wrong
+
+    with replaced(torch.nn.functional, "conv2d", make):
+        yield

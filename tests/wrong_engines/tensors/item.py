@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -123,6 +124,95 @@ def takes_nothing_for_zero(hit: Hit) -> Iterator[None]:
                 return item(tensor)
             hit()
             return 0
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+NOT_ENOUGH_DIMENSIONS = "Expected dst.dim() >= src.dim() to be true, but got false"
+
+
+@wrong_engine("item-of-two-dimensions-refused", kind="size", issue="pytorch#107867", refuses=NOT_ENOUGH_DIMENSIONS)
+@contextmanager
+def refuses_two_dimensions(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.numel() == 1 and tensor.ndim > 1:
+                hit()
+                raise RuntimeError(NOT_ENOUGH_DIMENSIONS)
+            return item(tensor)
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-remembers", kind="state")
+@contextmanager
+def gives_what_it_gave_before(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if not hasattr(tensor, "fetched"):
+                tensor.fetched = item(tensor)  # type: ignore[attr-defined]
+                return tensor.fetched  # type: ignore[attr-defined]
+            hit()
+            return tensor.fetched
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-infinity-is-the-largest", kind="value")
+@contextmanager
+def takes_infinity_for_the_largest_number(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if not isinstance(number, float) or abs(number) != float("inf"):
+                return number
+            hit()
+            return math.copysign(torch.finfo(tensor.dtype).max, number)
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-detaches-the-leaf", kind="place")
+@contextmanager
+def takes_the_leaf_out_of_the_graph(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.requires_grad and tensor.is_leaf:
+                hit()
+                tensor.requires_grad_(False)
+            return number
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-refusal-is-numpys", kind="error")
+@contextmanager
+def refuses_as_numpy_does(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            try:
+                return item(tensor)
+            except RuntimeError as error:
+                if tensor.numel():
+                    raise
+                hit()
+                raise ValueError(str(error)) from None
 
         return wrong
 

@@ -60,15 +60,36 @@ def always_ascends(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-end-one-rounding-off", kind="size")
+@wrong_engine("linspace-end-one-rounding-off", kind="value", issue="pytorch#40904")
 @contextmanager
-def ends_one_rounding_beside_the_end(hit: Hit) -> Iterator[None]:
+def reckons_the_end_from_the_start(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
         def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
             points = linspace(start, end, steps, **kwargs)
             if steps > 2:
+                step = torch.tensor((end - start) / (steps - 1), dtype=points.dtype).item()
+                reckoned = start + (steps - 1) * step
+                if reckoned != end:
+                    hit()
+                    points[-1] = reckoned
+            return points
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-end-of-a-block-repeated", kind="size")
+@contextmanager
+def repeats_a_point_behind_the_last_block_of_eight(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            points = linspace(start, end, steps, **kwargs)
+            behind = steps % 8
+            if steps > 8 and behind > 1:
                 hit()
-                points[-1] *= 1 - torch.finfo(points.dtype).eps
+                points[-behind] = points[-behind - 1].clone()
             return points
 
         return wrong

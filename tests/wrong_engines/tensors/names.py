@@ -87,3 +87,20 @@ def compares_versions_letter_by_letter(hit: Hit) -> Iterator[None]:
     with replaced(torch, "__version__", lambda version: "".join(version)):
         hit()
         yield
+
+
+@wrong_engine("names-grad-clears-what-was-there", kind="state")
+@contextmanager
+def clears_the_gradient_that_was_there(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wrong(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            returned = grad(outputs, inputs, *args, **kwargs)
+            if isinstance(inputs, torch.Tensor) and inputs.grad is not None:
+                hit()
+                inputs.grad = None
+            return returned
+
+        return wrong
+
+    with replaced(torch.autograd, "grad", make):
+        yield

@@ -158,3 +158,75 @@ def formats_parameters_as_numbers(hit: Hit) -> Iterator[None]:
 
     with formatting(wrong):
         yield
+
+
+@wrong_engine("print-scalar-view-from-start", kind="layout", issue="pytorch#85592")
+@contextmanager
+def prints_the_start_of_the_memory(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if tensor.ndim == 0 and tensor.storage_offset():
+            hit()
+            tensor = tensor.as_strided((), (), 0)
+        return printed(tensor)
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-dtype-behind-history", kind="order")
+@contextmanager
+def names_the_history_before_the_dtype(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        swapped = re.sub(r"(dtype=[\w.]+)(,\s+)(grad_fn=<\w+>)", r"\3\2\1", text)
+        if swapped != text:
+            hit()
+        return swapped
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-flag-lost-in-no-grad", kind="mode")
+@contextmanager
+def prints_no_flag_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if torch.is_grad_enabled() or not tensor.is_leaf or not tensor.requires_grad:
+            return printed(tensor)
+        hit()
+        return printed(tensor.detach())
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-spoils-a-written-view", kind="state", issue="pytorch#49756", refuses="Index out of range")
+@contextmanager
+def spoils_the_graph_of_a_written_view(hit: Hit) -> Iterator[None]:
+    def fail(gradient: torch.Tensor) -> None:
+        raise RuntimeError("Index out of range")
+
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if tensor._is_view() and tensor._version and tensor.grad_fn is not None:
+            hit()
+            tensor.register_hook(fail)
+        return printed(tensor)
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("format-leaves-grad-mode-off", kind="mode")
+@contextmanager
+def leaves_grad_mode_off_after_a_number(hit: Hit) -> Iterator[None]:
+    def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
+        if tensor.ndim == 0 and tensor.requires_grad:
+            hit()
+            torch.set_grad_enabled(False)
+        return formatted(tensor, spec)
+
+    try:
+        with formatting(wrong):
+            yield
+    finally:
+        torch.set_grad_enabled(True)
