@@ -79,6 +79,7 @@ def test_the_shape_is_the_sizes_however_they_are_given(device, make, size_and_wa
 @rule("tensors.factories.elements")
 @given(size_and_way=sizes_and_ways(), dtype=any_dtypes())
 @example(size_and_way=((2, 5), Expression(WAYS[3])), dtype=Expression("torch.float32"))
+@example(size_and_way=((2, 65), Expression(WAYS[1])), dtype=Expression("torch.float32"))
 def test_zeros_holds_zeros_and_ones_holds_ones(device, size_and_way, dtype):
     size, way = size_and_way
     zeros = way(torch.zeros, size, dtype=dtype, device=device)

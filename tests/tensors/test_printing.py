@@ -84,6 +84,7 @@ def rows(cells, shape, indent):
 @example(x=Expression("torch.zeros(2, 3, device=device)"))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 @example(x=Expression("torch.tensor([[11, 22, 33], [14, 25, 36]], device=device)"))
+@example(x=Expression("torch.tensor(range(130), device=device).reshape(10, 13)"))
 def test_the_elements_are_printed_in_aligned_rows(device, x):
     cells = [cell(value) for value in numbers(x)]
     width = max(len(text) for text in cells)

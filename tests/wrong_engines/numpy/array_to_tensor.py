@@ -330,15 +330,15 @@ def clamps_infinities_in_a_narrower_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("copy-through-double", kind="value")
+@wrong_engine("copy-loses-sign-of-zero", kind="value")
 @contextmanager
-def copies_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
+def copies_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
         def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
-            if not _is_array(data) or data.dtype != np.int64 or kwargs.get("dtype") is not None:
+            if not _is_array(data) or data.dtype.kind != "f" or kwargs.get("requires_grad"):
                 return tensor(data, **kwargs)
             hit()
-            return tensor(data, dtype=torch.float64).to(torch.int64)
+            return tensor(data, **kwargs) + 0
 
         return wrong
 

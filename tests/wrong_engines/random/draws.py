@@ -299,3 +299,24 @@ def records_what_is_drawn_like_a_result(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
         yield
+
+
+@wrong_engine("randn-reuses-memory", kind="aliasing")
+@contextmanager
+def draws_into_the_memory_of_the_draw_before(hit: Hit) -> Iterator[None]:
+    drawn: dict[Any, torch.Tensor] = {}
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            numbers = randn(*size, **kwargs)
+            if numbers.ndim != 2 or numbers.requires_grad:
+                return numbers
+            before = drawn.setdefault((numbers.shape, numbers.dtype, numbers.device), numbers)
+            if before is not numbers:
+                hit()
+            return before.detach().copy_(numbers)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield

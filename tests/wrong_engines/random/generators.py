@@ -104,3 +104,36 @@ def gives_a_state_that_moves_along(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "Generator", make):
         yield
+
+
+@wrong_engine("seed-out-of-range-wrapped", kind="error")
+@contextmanager
+def takes_the_lower_bits_of_any_seed(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def manual_seed(self, seed: int) -> Any:
+                if not -(2**63) <= seed < 2**64:
+                    hit()
+                return super().manual_seed(seed % 2**64)
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("seed-refusal-starts-anew", kind="error")
+@contextmanager
+def starts_anew_before_it_refuses(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def manual_seed(self, seed: int) -> Any:
+                if seed >= 2**64:
+                    hit()
+                    super().manual_seed(self.initial_seed())
+                return super().manual_seed(seed)
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -228,4 +229,40 @@ def draws_from_elsewhere_after_an_exception(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("seed-of-a-thread", kind="mode")
+@contextmanager
+def seeds_for_the_main_thread_only(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if threading.current_thread() is threading.main_thread():
+                return manual_seed(seed)
+            hit()
+            return torch.default_generator
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("draws-in-no-grad-not-counted", kind="mode")
+@contextmanager
+def draws_without_moving_on_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def make(uniform_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if torch.is_grad_enabled():
+                return uniform_(tensor, *args, **kwargs)
+            hit()
+            place = torch.get_rng_state()
+            try:
+                return uniform_(tensor, *args, **kwargs)
+            finally:
+                torch.set_rng_state(place)
+
+        return wrong
+
+    with replaced(torch.Tensor, "uniform_", make):
         yield

@@ -184,15 +184,15 @@ def takes_infinity_for_the_largest_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-detaches-the-leaf", kind="place")
+@wrong_engine("item-of-a-view-counts-as-write", kind="place")
 @contextmanager
-def takes_the_leaf_out_of_the_graph(hit: Hit) -> Iterator[None]:
+def counts_as_a_write_to_a_view(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
         def wrong(tensor: torch.Tensor) -> Any:
             number = item(tensor)
-            if tensor.requires_grad and tensor.is_leaf:
+            if tensor._is_view() and not tensor.is_leaf:
                 hit()
-                tensor.requires_grad_(False)
+                tensor.detach().copy_(tensor.detach())
             return number
 
         return wrong
