@@ -35,7 +35,14 @@ UNEXPLAINED, DIED, HUNG = "unexplained", "died", "hung"
 SECONDS = 120
 """After so long a rule hangs. The slowest takes two on a quiet machine."""
 
-PLACES = (torch, torch.Tensor, torch.autograd, torch.autograd.grad_mode, torch.autograd.graph, torch.nn.Module)
+PLACES: tuple[Any, ...] = (
+    torch,
+    torch.Tensor,
+    torch.autograd,
+    torch.autograd.grad_mode,
+    torch.autograd.graph,
+    torch.nn.Module,
+)
 """Where engines put defects in by replacing attributes; after an engine they have to be as they were."""
 
 
