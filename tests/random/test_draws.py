@@ -14,7 +14,7 @@ from tests.oracles import numbers, state
 
 LIKE = ("torch.randn_like", "torch.rand_like")
 
-SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 1024), ((), 512))
+SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 512), ((), 512))
 """A shape, and how many tensors of it are drawn: below some size a device takes another way."""
 
 
