@@ -32,6 +32,7 @@ without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementati
 def test_every_array_is_the_memory_of_the_tensor(device, x):
     for array in (x.numpy(), x.numpy()):
         assert str(x.dtype) == f"torch.{array.dtype.name}"
+        assert array.flags.writeable
         assert aliases(x, array)
     assert aliases(x, x.numpy())
 

@@ -115,6 +115,7 @@ def test_one_seed_is_enough_for_all_devices(device, seed, series):
 @rule("random.seeding.handed-on")
 @given(seed=st.integers(0, 2**64 - 1))
 @example(seed=42)
+@example(seed=2**64 - 1)
 def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
     handed_on = []
     seed_cuda = torch.cuda.manual_seed_all

@@ -106,6 +106,8 @@ def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
 @given(mixture=mixtures())
 @example(mixture=(Expression("[[1, 2], [3, 4]]"), Expression("torch.float32"), Expression("torch.int64")))
 @example(mixture=(Expression("[1.0, 2.0, 3.0]"), Expression("torch.float32"), Expression("torch.float32")))
+@example(mixture=(Expression("[2, True]"), Expression("torch.float32"), Expression("torch.int64")))
+@example(mixture=(Expression("[0.5, 2, True]"), Expression("torch.float32"), Expression("torch.float32")))
 @example(mixture=(Expression("3.14"), Expression("torch.float32"), Expression("torch.float32")))
 def test_the_dtype_is_that_of_the_widest_kind_of_number(device, mixture):
     data, default, inferred = mixture

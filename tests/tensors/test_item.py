@@ -74,6 +74,13 @@ def single_elements(draw):
 @example(x_and_text=(Expression("torch.tensor(0.9962908625602722, device=device)"), "0.9962908625602722"))
 @example(x_and_text=(Expression("torch.tensor(0.1, device=device)"), "0.10000000149011612"))
 @example(x_and_text=(Expression("torch.tensor([9007199254740993], device=device)"), "9007199254740993"))
+@example(x_and_text=(Expression("torch.tensor([-0.0], device=device)"), "-0.0"))
+@example(
+    x_and_text=(
+        Expression("torch.tensor(0.1, dtype=torch.float16, device=device)", dtypes=frozenset({"torch.float16"})),
+        "0.0999755859375",
+    )
+)
 @example(
     x_and_text=(
         Expression("torch.tensor(0.1, dtype=torch.float64, device=device)", dtypes=frozenset({"torch.float64"})),

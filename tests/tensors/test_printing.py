@@ -85,6 +85,7 @@ def rows(cells, shape, indent):
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 @example(x=Expression("torch.tensor([[11, 22, 33], [14, 25, 36]], device=device)"))
 @example(x=Expression("torch.tensor(range(130), device=device).reshape(10, 13)"))
+@example(x=Expression("torch.tensor(range(24), device=device).reshape(4, 3, 2)"))
 def test_the_elements_are_printed_in_aligned_rows(device, x):
     cells = [cell(value) for value in numbers(x)]
     width = max(len(text) for text in cells)
@@ -97,6 +98,11 @@ def test_the_elements_are_printed_in_aligned_rows(device, x):
 @given(x=with_or_without_history(), default=default_dtypes(), recording=st.booleans())
 @example(
     x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"),
+    default=Expression("torch.float32"),
+    recording=True,
+)
+@example(
+    x=Expression("torch.tensor([1, 2, 3], dtype=torch.int8, device=device)"),
     default=Expression("torch.float32"),
     recording=True,
 )

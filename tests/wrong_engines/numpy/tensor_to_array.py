@@ -152,3 +152,17 @@ def copies_what_has_been_written_to(hit: Hit) -> Iterator[None]:
 
     with _arrays_changed(change):
         yield
+
+
+@wrong_engine("numpy-read-only-expanded", kind="layout")
+@contextmanager
+def makes_an_overlapping_array_read_only(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if 0 not in tensor.stride():
+            return array
+        hit()
+        array.flags.writeable = False
+        return array
+
+    with _arrays_changed(change):
+        yield

@@ -266,3 +266,18 @@ def draws_without_moving_on_where_nothing_is_recorded(hit: Hit) -> Iterator[None
 
     with replaced(torch.Tensor, "uniform_", make):
         yield
+
+
+@wrong_engine("seed-highest-bit-lost", kind="value")
+@contextmanager
+def drops_the_highest_bit(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if seed >= 2**63:
+                hit()
+            return manual_seed(seed % 2**63)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield

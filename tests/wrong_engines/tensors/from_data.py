@@ -191,3 +191,19 @@ def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("creation-dtype-of-last-truth", kind="order")
+@contextmanager
+def lets_a_last_truth_value_decide(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if not isinstance(data, list) or not data or data[-1] is not True:
+                return tensor(data, *args, **kwargs)
+            hit()
+            return tensor(data, *args, **{"dtype": torch.bool, **kwargs})
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

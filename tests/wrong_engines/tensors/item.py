@@ -218,3 +218,37 @@ def refuses_as_numpy_does(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "item", make):
         yield
+
+
+@wrong_engine("item-half-rounded", kind="dtype")
+@contextmanager
+def rounds_half_precision_to_its_digits(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.dtype != torch.float16:
+                return number
+            hit()
+            return round(number, 3) or number
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-loses-sign-of-zero", kind="value")
+@contextmanager
+def gives_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if repr(number) != "-0.0":
+                return number
+            hit()
+            return 0.0
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield

@@ -230,3 +230,30 @@ def leaves_grad_mode_off_after_a_number(hit: Hit) -> Iterator[None]:
             yield
     finally:
         torch.set_grad_enabled(True)
+
+
+@wrong_engine("print-small-integers-unnamed", kind="dtype")
+@contextmanager
+def does_not_name_small_integers(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        if tensor.dtype not in (torch.int8, torch.int16) or not tensor.numel():
+            return text
+        hit()
+        return text.replace(f", dtype={tensor.dtype}", "")
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-repeats-the-first-block", kind="size")
+@contextmanager
+def prints_the_first_block_for_the_last(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if tensor.ndim != 3 or tensor.shape[0] < 4:
+            return printed(tensor)
+        hit()
+        return printed(torch.cat([tensor[:-1], tensor[:1]]))
+
+    with printing(wrong):
+        yield
