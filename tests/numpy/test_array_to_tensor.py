@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -50,6 +50,26 @@ STEPS = (
 )
 
 
+EXTREMES = (
+    *(f"np.array([np.inf, -np.inf, np.nan, -0.0], dtype=np.{name})" for name in ("float64", "float32", "float16")),
+    "np.array([2**63 - 1, -(2**63), 2**53 + 1])",
+    "np.array([2**31 - 1, -(2**31)], dtype=np.int32)",
+    "np.array([0, 255], dtype=np.uint8)",
+    "np.array(2**53 + 1)",
+    "np.array([[complex(np.inf, -0.0), complex(np.nan, 1)]])",
+)
+FLOATS = ("torch.float64", "torch.float32", "torch.float16")
+
+
+def extremes():
+    """Arrays of the largest integers of a dtype, or of the numbers that are none."""
+    return st.sampled_from(EXTREMES).map(Expression)
+
+
+def floats():
+    return st.sampled_from(FLOATS).map(Expression)
+
+
 def arrays_and_another_dtype(shapes=None):
     return arrays(shapes, tuple(ANOTHER_DTYPE)).map(
         lambda array: (array, Expression(ANOTHER_DTYPE[array.facts["dtype"]]))
@@ -58,6 +78,7 @@ def arrays_and_another_dtype(shapes=None):
 
 @rule("numpy.array-to-tensor.same-memory")
 @given(a=arrays(telling_shapes(min_dims=1)))
+@example(a=Expression("np.arange(68.).reshape(2, 34)[:, ::2]"))
 def test_the_tensor_is_the_memory_of_the_array(device, a):
     for share in SHARING:
         x = share(a)
@@ -124,6 +145,21 @@ def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(devi
     assert torch.asarray(a, dtype=to, copy=True).tolist() == before
 
 
+@rule("numpy.array-to-tensor.copies")
+@given(a=extremes())
+@example(a=Expression(EXTREMES[3]))
+def test_a_copy_has_the_largest_and_the_strangest_numbers(device, a):
+    for copy in (*SHARING, *COPYING):
+        assert repr(copy(a).tolist()) == repr(a.tolist())
+
+
+@rule("numpy.array-to-tensor.copies")
+@given(a=st.sampled_from(EXTREMES[:3]).map(Expression), to=floats())
+def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device, a, to):
+    for convert in CONVERTING:
+        assert repr(convert(a, to).tolist()) == repr(a.tolist())
+
+
 @rule("numpy.array-to-tensor.not-resizable")
 @given(a=arrays(telling_shapes(min_dims=1)), more=st.integers(1, 40))
 def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
@@ -142,6 +178,7 @@ def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
     a=arrays(shapes(min_dims=1), FLOATING + SIGNED, (c_order,)),
     steps=st.lists(st.sampled_from(STEPS).map(Expression), min_size=1, max_size=4),
 )
+@example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[2]), Expression(STEPS[0])])
 def test_memory_lives_as_long_as_its_last_name_and_no_longer(device, a, steps):
     owner = a.copy()
     owned = weakref.ref(owner)

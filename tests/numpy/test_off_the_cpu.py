@@ -40,7 +40,9 @@ def sent(array):
     return Expression(array.source, dtypes=frozenset({array.facts["dtype"].replace("np.", "torch.")}))
 
 
-ON_THE_DEVICE = tensors(telling_shapes(), st.sampled_from(DTYPES)) | leaves(telling_shapes(), st.just("torch.float32"))
+ON_THE_DEVICE = tensors(telling_shapes(), st.sampled_from(DTYPES)) | leaves(
+    telling_shapes(), st.just("torch.float32"), earlier_grad=True
+)
 
 
 @rule("numpy.off-the-cpu.refused")

@@ -1,10 +1,11 @@
 """spec/numpy/refused-arrays.md"""
 
 import warnings
+import weakref
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -67,6 +68,13 @@ def swapped_arrays():
     )
 
 
+def strange_arrays():
+    """An array of a dtype that torch lacks."""
+    return st.builds(
+        lambda shape, dtype: Expression(f"np.zeros({shape}, dtype={dtype})"), shapes(), st.sampled_from(STRANGE_DTYPES)
+    )
+
+
 @rule("numpy.refused-arrays.layouts")
 @given(case=reversed_arrays() | packed_arrays() | swapped_arrays())
 def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_not(device, case):
@@ -81,11 +89,7 @@ def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_no
 
 
 @rule("numpy.refused-arrays.dtypes")
-@given(
-    a=st.builds(
-        lambda shape, dtype: Expression(f"np.zeros({shape}, dtype={dtype})"), shapes(), st.sampled_from(STRANGE_DTYPES)
-    )
-)
+@given(a=strange_arrays())
 def test_a_dtype_that_torch_lacks_is_refused_by_name(device, a):
     for convert in CONVERSIONS:
         with pytest.raises(
@@ -93,6 +97,19 @@ def test_a_dtype_that_torch_lacks_is_refused_by_name(device, a):
         ) as refusal:
             convert(a)
         assert refusal.type is TypeError
+
+
+@rule("numpy.refused-arrays.released")
+@given(a=strange_arrays() | (reversed_arrays() | packed_arrays() | swapped_arrays()).map(lambda case: case[0]))
+@example(a=Expression("np.zeros(2, dtype=object)"))
+def test_a_refused_array_lives_no_longer_than_its_names(device, a):
+    for convert in CONVERSIONS:
+        refused = a[...]
+        owned = weakref.ref(refused)
+        with pytest.raises((TypeError, ValueError)):
+            convert(refused)
+        del refused
+        assert owned() is None
 
 
 @rule("numpy.refused-arrays.read-only")

@@ -28,10 +28,13 @@ without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementati
 @rule("numpy.tensor-to-array.same-memory")
 @given(x=tensors_of_numpy_dtypes())
 @example(x=Expression("torch.tensor([1., 2.], dtype=torch.float16)"))
+@example(x=Expression("torch.arange(68.).reshape(2, 34)[:, ::2]"))
 def test_every_array_is_the_memory_of_the_tensor(device, x):
     for array in (x.numpy(), x.numpy()):
         assert str(x.dtype) == f"torch.{array.dtype.name}"
+        assert array.flags.writeable
         assert aliases(x, array)
+    assert aliases(x, x.numpy())
 
 
 @rule("numpy.tensor-to-array.array-protocol")

@@ -14,7 +14,7 @@ from tests.oracles import numbers, state
 
 LIKE = ("torch.randn_like", "torch.rand_like")
 
-SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 128), ((), 512))
+SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 512), ((), 512))
 """A shape, and how many tensors of it are drawn: below some size a device takes another way."""
 
 
@@ -25,6 +25,10 @@ FRESH = (
     "lambda shape: torch.rand_like(torch.zeros(shape, device=device))",
     "lambda shape: torch.empty(shape, device=device).normal_()",
     "lambda shape: torch.empty(shape, device=device).uniform_()",
+    "lambda shape: torch.randn_like(torch.zeros(shape, device=device).transpose(1, -1)).transpose(1, -1)",
+    "lambda shape: torch.rand_like(torch.zeros((*shape, 2), device=device).movedim(-1, 0))[0]",
+    "lambda shape: torch.zeros((*shape, 2), device=device)[..., 0].normal_()",
+    "lambda shape: torch.zeros((*shape, 2), device=device).movedim(-1, 0)[1].uniform_()",
 )
 SLICED = (
     (2, 16),
@@ -43,8 +47,10 @@ def likes():
     return st.sampled_from(LIKE).map(Expression)
 
 
-def tensors_or_leaves():
-    return tensors() | leaves()
+def tensors_of_any_history():
+    """A tensor, a leaf, or the result of an operation on one."""
+    results = leaves().map(lambda leaf: Expression(f"({leaf.source} * 2)", dtypes=leaf.dtypes))
+    return tensors() | leaves() | results
 
 
 def seeds():
@@ -96,7 +102,7 @@ def uniform(point):
 
 
 @rule("random.draws.like")
-@given(draw=likes(), x=tensors_or_leaves())
+@given(draw=likes(), x=tensors_of_any_history())
 @example(draw=Expression("torch.randn_like"), x=Expression("torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)"))
 def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_else(device, draw, x):
     before = state(x)
@@ -157,6 +163,10 @@ def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_co
 
 @rule("random.draws.fresh")
 @given(draw=st.sampled_from(FRESH).map(Expression), shape=st.sampled_from(SLICED))
+@example(draw=Expression(FRESH[6]), shape=(5, 4, 4))
+@example(draw=Expression(FRESH[7]), shape=(3, 17))
+@example(draw=Expression(FRESH[8]), shape=(3, 17))
+@example(draw=Expression(FRESH[9]), shape=(2, 16))
 def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, draw, shape):
     with torch.random.fork_rng(devices=[]):
         slices = [numbers(drawn) for drawn in (*draw(shape).unbind(), *draw(shape).unbind())]

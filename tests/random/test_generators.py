@@ -1,5 +1,6 @@
 """spec/random/generators.md"""
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -60,3 +61,34 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
             draw(generator)
             mixed.append(numbers(draw(None)))
     assert mixed == alone
+
+
+@rule("random.generators.state")
+@given(seed=seeds(), before=series(), series=series(), in_another=st.booleans())
+@example(seed=42, before=[Expression(DRAWS[0])], series=[Expression(DRAWS[0])], in_another=True)
+def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before, series, in_another):
+    generator = torch.Generator(device=device).manual_seed(seed)
+    for draw in before:
+        draw(generator)
+    state = generator.get_state()
+    expected = [numbers(draw(generator)) for draw in series]
+    if in_another:
+        generator = torch.Generator(device=device)
+    generator.set_state(state)
+    assert [numbers(draw(generator)) for draw in series] == expected
+
+
+@rule("random.generators.out-of-range")
+@given(seed=seeds(), bad=st.sampled_from((2**64, -(2**63) - 1, 2**70, -(2**64))), before=series(), series=series())
+def test_a_seed_of_too_many_bits_is_refused_and_changes_nothing(device, seed, bad, before, series):
+    generator = torch.Generator(device=device).manual_seed(seed)
+    for draw in before:
+        draw(generator)
+    state = generator.get_state()
+    expected = [numbers(draw(generator)) for draw in series]
+    generator.set_state(state)
+    with pytest.raises(Exception, match="Overflow when unpacking") as refusal:
+        generator.manual_seed(bad)
+    assert refusal.type in (RuntimeError, ValueError)
+    assert generator.initial_seed() == seed
+    assert [numbers(draw(generator)) for draw in series] == expected

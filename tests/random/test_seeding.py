@@ -1,8 +1,10 @@
 """spec/random/seeding.md"""
 
 import random
+import threading
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -91,7 +93,11 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before(device, 
         first = [numbers(draw()) for draw in series]
         for draw in before:
             draw()
-        torch.manual_seed(seed)
+        with pytest.raises(RuntimeError):
+            torch.randn(-1)
+        seeding = threading.Thread(target=lambda: torch.manual_seed(seed))
+        seeding.start()
+        seeding.join()
         assert [numbers(draw()) for draw in series] == first
 
 
@@ -109,6 +115,7 @@ def test_one_seed_is_enough_for_all_devices(device, seed, series):
 @rule("random.seeding.handed-on")
 @given(seed=st.integers(0, 2**64 - 1))
 @example(seed=42)
+@example(seed=2**64 - 1)
 def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
     handed_on = []
     seed_cuda = torch.cuda.manual_seed_all
@@ -140,6 +147,7 @@ def test_another_seed_gives_other_numbers(device, seeds, draw, earlier):
 @example(
     seed=42, draw=Expression("lambda: torch.nn.Linear(4, 4).weight"), earlier=Expression("lambda: torch.randn(100, 1)")
 )
+@example(seed=42, draw=Expression(SIXTEEN_NUMBERS[0]), earlier=Expression(EARLIER[4]))
 def test_a_draw_put_in_before_gives_other_numbers(device, seed, draw, earlier):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -11,6 +11,7 @@ from tests.inputs import Expression, dtypes, leaves, tensors
 
 FACTORIES = (
     "lambda: torch.tensor([1.0, 2.0])",
+    "lambda: torch.tensor(3.14)",
     "lambda: torch.zeros(2, 3)",
     "lambda: torch.ones(2)",
     "lambda: torch.linspace(0, 1, 3)",
@@ -42,6 +43,7 @@ def default_devices():
 @rule("tensors.attributes.sizes")
 @given(x_and_shape=tensors_and_shapes())
 @example(x_and_shape=(Expression("torch.zeros(3, 4, 5, device=device)"), (3, 4, 5)))
+@example(x_and_shape=(Expression("torch.zeros(0, 3, device=device)"), (0, 3)))
 @example(x_and_shape=(Expression("torch.zeros(8, 8, 3, device=device)"), (8, 8, 3)))
 @example(x_and_shape=(Expression("torch.zeros(2, 8, 8, 3, device=device)"), (2, 8, 8, 3)))
 def test_shape_size_ndim_and_numel_tell_the_same(device, x_and_shape):

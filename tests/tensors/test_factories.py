@@ -79,12 +79,15 @@ def test_the_shape_is_the_sizes_however_they_are_given(device, make, size_and_wa
 @rule("tensors.factories.elements")
 @given(size_and_way=sizes_and_ways(), dtype=any_dtypes())
 @example(size_and_way=((2, 5), Expression(WAYS[3])), dtype=Expression("torch.float32"))
+@example(size_and_way=((2, 65), Expression(WAYS[1])), dtype=Expression("torch.float32"))
 def test_zeros_holds_zeros_and_ones_holds_ones(device, size_and_way, dtype):
     size, way = size_and_way
     zeros = way(torch.zeros, size, dtype=dtype, device=device)
     ones = way(torch.ones, size, dtype=dtype, device=device)
     assert numbers(zeros) == [0] * zeros.numel()
     assert numbers(ones) == [1] * ones.numel()
+    zeros.copy_(ones)
+    assert numbers(way(torch.zeros, size, dtype=dtype, device=device)) == [0] * zeros.numel()
 
 
 @rule("tensors.factories.elements")
@@ -121,12 +124,17 @@ def test_the_default_dtype_is_single_precision_where_nobody_has_set_another(devi
 
 
 @rule("tensors.factories.asked-for")
-@given(make=factories(), asked=dtypes_and_flags())
-@example(make=Expression(FACTORIES[6]), asked=(Expression("torch.float32"), True))
-@example(make=Expression("lambda **asked: torch.randn(3, **asked)"), asked=(Expression("torch.float32"), True))
-def test_a_factory_makes_a_leaf_of_the_dtype_device_and_flag_that_it_is_asked_for(device, make, asked):
+@given(make=factories(), asked=dtypes_and_flags(), recording=st.booleans())
+@example(make=Expression(FACTORIES[6]), asked=(Expression("torch.float32"), True), recording=True)
+@example(
+    make=Expression("lambda **asked: torch.randn(3, **asked)"),
+    asked=(Expression("torch.float32"), True),
+    recording=True,
+)
+@example(make=Expression(FACTORIES[0]), asked=(Expression("torch.float32"), True), recording=False)
+def test_a_factory_makes_a_leaf_of_the_dtype_device_and_flag_that_it_is_asked_for(device, make, asked, recording):
     dtype, flag = asked
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(recording):
         x = make(requires_grad=flag, device=device, dtype=dtype)
     assert x.dtype == dtype
     assert x.device.type == torch.device(device).type

@@ -89,18 +89,25 @@ def arguments_behind_the_data():
 @example(nested=(3.5, (), [3.5]))
 @example(nested=([2.0], (1,), [2]))
 @example(nested=([[1, 2]], (1, 2), [1, 2]))
+@example(nested=([2**53 + 1, 2**63 - 1], (2,), [2**53 + 1, 2**63 - 1]))
+@example(nested=(list(range(1, 19)), (18,), list(range(1, 19))))
 def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
     data, shape, values = nested
     x = torch.tensor(data, device=device)
     assert x.shape == shape
     assert x.is_contiguous()
     assert numbers(x) == values
+    another = torch.tensor(data, device=device)
+    x.zero_()
+    assert numbers(another) == values
 
 
 @rule("tensors.from-data.inferred-dtype")
 @given(mixture=mixtures())
 @example(mixture=(Expression("[[1, 2], [3, 4]]"), Expression("torch.float32"), Expression("torch.int64")))
 @example(mixture=(Expression("[1.0, 2.0, 3.0]"), Expression("torch.float32"), Expression("torch.float32")))
+@example(mixture=(Expression("[2, True]"), Expression("torch.float32"), Expression("torch.int64")))
+@example(mixture=(Expression("[0.5, 2, True]"), Expression("torch.float32"), Expression("torch.float32")))
 @example(mixture=(Expression("3.14"), Expression("torch.float32"), Expression("torch.float32")))
 def test_the_dtype_is_that_of_the_widest_kind_of_number(device, mixture):
     data, default, inferred = mixture

@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
+from tests.inputs import Expression
 
 
 def sides():
@@ -31,12 +32,25 @@ def kernels():
     return st.tuples(st.integers(1, 2), st.integers(1, 2))
 
 
+def placements():
+    """Ways to lay out images in memory, none of which changes their shape."""
+    return st.sampled_from(
+        (
+            "lambda images: images",
+            "lambda images: images.movedim(-3, -1).contiguous().movedim(-1, -3)",
+            "lambda images: images.transpose(-2, -1).contiguous().transpose(-2, -1)",
+        )
+    ).map(Expression)
+
+
 @rule("tensors.images.channels-first")
-@given(batch=batches(), channels=channels(), filters=channels(), sides=sides(), kernel=kernels())
-@example(batch=(), channels=3, filters=4, sides=(8, 8), kernel=(3, 3))
-@example(batch=(2,), channels=3, filters=4, sides=(8, 8), kernel=(3, 3))
-def test_a_convolution_takes_images_with_the_channels_first(device, batch, channels, filters, sides, kernel):
-    images = torch.zeros(*batch, channels, *sides, device=device)
+@given(
+    batch=batches(), channels=channels(), filters=channels(), sides=sides(), kernel=kernels(), placement=placements()
+)
+@example(batch=(), channels=3, filters=4, sides=(8, 8), kernel=(3, 3), placement=Expression("lambda images: images"))
+@example(batch=(2,), channels=3, filters=4, sides=(8, 8), kernel=(3, 3), placement=Expression("lambda images: images"))
+def test_a_convolution_takes_images_with_the_channels_first(device, batch, channels, filters, sides, kernel, placement):
+    images = placement(torch.zeros(*batch, channels, *sides, device=device))
     weight = torch.zeros(filters, channels, *kernel, device=device)
     expected = (*batch, filters, sides[0] - kernel[0] + 1, sides[1] - kernel[1] + 1)
     assert torch.nn.functional.conv2d(images, weight).shape == expected

@@ -1,6 +1,9 @@
 """spec/tensors/item.md"""
 
+import math
+
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -30,7 +33,8 @@ WIDTHS = {"torch.float64": 64, "torch.float32": 32, "torch.float16": 16}
 
 def reals(width):
     """Numbers that a float of this width holds exactly. Some devices treat the subnormal ones as zero."""
-    return st.floats(width=width, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+    finite = st.floats(width=width, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+    return finite | st.sampled_from((math.inf, -math.inf, -0.0))
 
 
 def coarse():
@@ -48,27 +52,50 @@ VALUES = {
 }
 
 
+def written(value):
+    """The source of a number; that of a complex one keeps the sign of a zero."""
+    if isinstance(value, complex):
+        return f"complex({written(value.real)}, {written(value.imag)})"
+    return repr(value) if math.isfinite(value) else f"float('{value}')"
+
+
 @st.composite
 def single_elements(draw):
-    """(x, value): a tensor of one element, and that element as a Python number."""
+    """(x, text): a tensor of one element, and how Python writes that element."""
     dtype = draw(st.sampled_from(tuple(VALUES)))
     value = draw(VALUES[dtype])
-    x = draw(st.sampled_from(PLACES)).format(value=value, dtype=dtype)
+    x = draw(st.sampled_from(PLACES)).format(value=written(value), dtype=dtype)
     record = draw(st.sampled_from(RECORDS if dtype in dtypes.FLOATING + dtypes.COMPLEX else RECORDS[:1]))
-    return Expression(record.format(x=x), dtypes=frozenset({dtype})), value
+    return Expression(record.format(x=x), dtypes=frozenset({dtype})), repr(value)
 
 
 @rule("tensors.item.exact")
-@given(x_and_value=single_elements())
-@example(x_and_value=(Expression("torch.tensor(0.9962908625602722, device=device)"), 0.9962908625602722))
-@example(x_and_value=(Expression("torch.tensor(0.1, device=device)"), 0.10000000149011612))
-@example(x_and_value=(Expression("torch.tensor([9007199254740993], device=device)"), 2**53 + 1))
-def test_item_is_exactly_the_element_as_a_python_number(device, x_and_value):
-    x, value = x_and_value
+@given(x_and_text=single_elements())
+@example(x_and_text=(Expression("torch.tensor(0.9962908625602722, device=device)"), "0.9962908625602722"))
+@example(x_and_text=(Expression("torch.tensor(0.1, device=device)"), "0.10000000149011612"))
+@example(x_and_text=(Expression("torch.tensor([9007199254740993], device=device)"), "9007199254740993"))
+@example(x_and_text=(Expression("torch.tensor([-0.0], device=device)"), "-0.0"))
+@example(
+    x_and_text=(
+        Expression("torch.tensor(0.1, dtype=torch.float16, device=device)", dtypes=frozenset({"torch.float16"})),
+        "0.0999755859375",
+    )
+)
+@example(
+    x_and_text=(
+        Expression("torch.tensor(0.1, dtype=torch.float64, device=device)", dtypes=frozenset({"torch.float64"})),
+        "0.1",
+    )
+)
+@example(x_and_text=(Expression("torch.tensor([[math.inf]], device=device, requires_grad=True)"), "inf"))
+def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
+    x, text = x_and_text
     before = state(x)
-    assert type(x.item()) is type(value)
-    assert x.item() == value
+    assert repr(x.item()) == text
     assert state(x) == before
+    with torch.no_grad():
+        x.zero_()
+    assert x.item() == 0
 
 
 @rule("tensors.item.other-sizes")

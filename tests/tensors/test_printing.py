@@ -6,8 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, leaves, shapes, tensors
-from tests.oracles import numbers
+from tests.inputs import Expression, dtypes, leaves, places, shapes, tensors
+from tests.inputs.layouts import contiguous
+from tests.oracles import numbers, state
 
 RESULTS = ("({x} * 2)", "{x}.sum()", "{x}.view_as({x})", "{x}.detach()", "{x}.clone()")
 
@@ -56,6 +57,11 @@ def specs():
     return st.sampled_from(SPECS)
 
 
+def shows():
+    """Functions that make a text of a tensor."""
+    return st.sampled_from(("str", "repr", "'{}'.format")).map(Expression)
+
+
 def cell(value):
     return f"{value:.0f}." if isinstance(value, float) else str(value)
 
@@ -78,6 +84,8 @@ def rows(cells, shape, indent):
 @example(x=Expression("torch.zeros(2, 3, device=device)"))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 @example(x=Expression("torch.tensor([[11, 22, 33], [14, 25, 36]], device=device)"))
+@example(x=Expression("torch.tensor(range(130), device=device).reshape(10, 13)"))
+@example(x=Expression("torch.tensor(range(24), device=device).reshape(4, 3, 2)"))
 def test_the_elements_are_printed_in_aligned_rows(device, x):
     cells = [cell(value) for value in numbers(x)]
     width = max(len(text) for text in cells)
@@ -87,15 +95,23 @@ def test_the_elements_are_printed_in_aligned_rows(device, x):
 
 
 @rule("tensors.printing.suffixes")
-@given(x=with_or_without_history(), default=default_dtypes())
+@given(x=with_or_without_history(), default=default_dtypes(), recording=st.booleans())
 @example(
-    x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"), default=Expression("torch.float32")
+    x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"),
+    default=Expression("torch.float32"),
+    recording=True,
 )
-def test_the_text_says_what_is_not_the_default(device, x, default):
+@example(
+    x=Expression("torch.tensor([1, 2, 3], dtype=torch.int8, device=device)"),
+    default=Expression("torch.float32"),
+    recording=True,
+)
+def test_the_text_says_what_is_not_the_default(device, x, default, recording):
     before = torch.get_default_dtype()
     torch.set_default_dtype(default)
     try:
-        text = " ".join(str(x).split())
+        with torch.set_grad_enabled(recording):
+            text = " ".join(str(x).split())
         unsaid = (torch.tensor(1.0).dtype, torch.tensor(1j).dtype, torch.int64, torch.bool)
     finally:
         torch.set_default_dtype(before)
@@ -129,3 +145,28 @@ def test_any_other_tensor_is_formatted_as_it_prints_and_takes_no_format(device, 
     with pytest.raises(TypeError, match="unsupported format string") as refusal:
         spec.format(x)
     assert refusal.type is TypeError
+
+
+@rule("tensors.printing.harmless")
+@given(leaf=leaves(full_shapes(), among=(contiguous,), earlier_grad=True), place=places(), show=shows())
+@example(
+    leaf=Expression("torch.ones(3, 1, device=device, requires_grad=True)"),
+    place=Expression("lambda x: x.view_as(x)"),
+    show=Expression("str"),
+)
+@example(
+    leaf=Expression("torch.tensor(2.0, device=device, requires_grad=True)"),
+    place=Expression("lambda x: x.clone()"),
+    show=Expression("'{}'.format"),
+)
+def test_printing_does_not_touch_the_graph(device, leaf, place, show):
+    x = place(leaf)
+    with torch.no_grad():
+        leaf.add_(1)
+    before = state(leaf)
+    show(x)
+    assert torch.is_grad_enabled()
+    assert state(leaf) == before
+    leaf.grad = None
+    x.backward(torch.full_like(x, 3))
+    assert numbers(leaf.grad) == [3] * leaf.numel()

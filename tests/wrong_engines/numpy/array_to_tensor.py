@@ -18,7 +18,7 @@ def _is_array(data: Any) -> bool:
     return isinstance(data, np.ndarray)
 
 
-@wrong_engine("from-numpy-copies-fortran")
+@wrong_engine("from-numpy-copies-fortran", kind="layout")
 @contextmanager
 def copies_what_is_not_in_c_order(hit: Hit) -> Iterator[None]:
     def make(from_numpy: Any) -> Any:
@@ -34,7 +34,7 @@ def copies_what_is_not_in_c_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("from-numpy-default-dtype")
+@wrong_engine("from-numpy-default-dtype", kind="dtype")
 @contextmanager
 def takes_the_default_dtype(hit: Hit) -> Iterator[None]:
     def make(from_numpy: Any) -> Any:
@@ -51,7 +51,7 @@ def takes_the_default_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-tensor-copies-one-element")
+@wrong_engine("as-tensor-copies-one-element", kind="size")
 @contextmanager
 def copies_a_single_number(hit: Hit) -> Iterator[None]:
     def make(as_tensor: Any) -> Any:
@@ -67,7 +67,7 @@ def copies_a_single_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("asarray-copies-overlapping")
+@wrong_engine("asarray-copies-overlapping", kind="layout")
 @contextmanager
 def copies_what_overlaps(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:
@@ -83,7 +83,7 @@ def copies_what_overlaps(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("asarray-records")
+@wrong_engine("asarray-records", kind="plain")
 @contextmanager
 def records_what_comes_from_asarray(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:
@@ -100,7 +100,7 @@ def records_what_comes_from_asarray(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("tensor-shares-contiguous")
+@wrong_engine("tensor-shares-contiguous", kind="aliasing")
 @contextmanager
 def shares_a_contiguous_array(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -116,7 +116,7 @@ def shares_a_contiguous_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("asarray-ignores-copy-of-views")
+@wrong_engine("asarray-ignores-copy-of-views", kind="aliasing")
 @contextmanager
 def shares_a_view_in_spite_of_copy(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:
@@ -132,7 +132,7 @@ def shares_a_view_in_spite_of_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-tensor-reinterprets")
+@wrong_engine("as-tensor-reinterprets", kind="dtype")
 @contextmanager
 def reads_bytes_as_another_dtype(hit: Hit) -> Iterator[None]:
     def make(as_tensor: Any) -> Any:
@@ -150,7 +150,7 @@ def reads_bytes_as_another_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("asarray-converts-without-copy")
+@wrong_engine("asarray-converts-without-copy", kind="error")
 @contextmanager
 def copies_in_spite_of_copy_false(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:
@@ -170,7 +170,7 @@ def _outgrows(tensor: torch.Tensor, size: int) -> bool:
     return size * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
-@wrong_engine("resize-moves-out")
+@wrong_engine("resize-moves-out", kind="error")
 @contextmanager
 def resizes_into_new_memory(hit: Hit) -> Iterator[None]:
     def make(resize: Any) -> Any:
@@ -186,7 +186,7 @@ def resizes_into_new_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("resize-zeroes-the-array")
+@wrong_engine("resize-zeroes-the-array", kind="error")
 @contextmanager
 def clears_before_it_refuses(hit: Hit) -> Iterator[None]:
     def make(resize: Any) -> Any:
@@ -202,7 +202,7 @@ def clears_before_it_refuses(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-not-held")
+@wrong_engine("array-not-held", kind="aliasing")
 @contextmanager
 def does_not_hold_the_array(hit: Hit) -> Iterator[None]:
     def make(from_numpy: Any) -> Any:
@@ -219,7 +219,7 @@ def does_not_hold_the_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-never-released")
+@wrong_engine("array-never-released", kind="aliasing")
 @contextmanager
 def never_releases_an_array(hit: Hit) -> Iterator[None]:
     held = []
@@ -233,4 +233,114 @@ def never_releases_an_array(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+def _has_gaps(array: np.ndarray) -> bool:
+    return array.ndim > 1 and bool(array.size) and not array.flags.c_contiguous and not array.flags.f_contiguous
+
+
+@wrong_engine("from-numpy-first-row-only", kind="layout", issue="pytorch#484")
+@contextmanager
+def takes_the_first_row_only(hit: Hit) -> Iterator[None]:
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            right = from_numpy(array)
+            if not _has_gaps(array) or 0 in array.strides:
+                return right
+            hit()
+            garbage = torch.empty_strided(right.shape, right.stride(), dtype=right.dtype).zero_()
+            garbage[0] = right[0]
+            return garbage
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+NO_SCALARS = "can't convert np.ndarray of type numpy.object_"
+
+
+@wrong_engine("asarray-refuses-no-dimensions", kind="size", issue="pytorch#97021", refuses=NO_SCALARS)
+@contextmanager
+def refuses_an_array_of_no_dimensions(hit: Hit) -> Iterator[None]:
+    def make(asarray: Any) -> Any:
+        def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
+            if _is_array(data) and data.ndim == 0:
+                hit()
+                raise TypeError(NO_SCALARS)
+            return asarray(data, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "asarray", make):
+        yield
+
+
+@wrong_engine("new-axis-never-released", kind="place", issue="pytorch#3498")
+@contextmanager
+def never_releases_a_view_with_a_new_axis(hit: Hit) -> Iterator[None]:
+    held = []
+
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            if array.base is not None and array.shape[:1] == (1,):
+                hit()
+                held.append(array)
+            return from_numpy(array)
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("from-numpy-flattens-empty", kind="size")
+@contextmanager
+def forgets_the_shape_of_no_elements(hit: Hit) -> Iterator[None]:
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            if array.size or array.ndim < 2:
+                return from_numpy(array)
+            hit()
+            return from_numpy(array).reshape(0)
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("conversion-clamps-infinity", kind="value")
+@contextmanager
+def clamps_infinities_in_a_narrower_dtype(hit: Hit) -> Iterator[None]:
+    def make(as_tensor: Any) -> Any:
+        def wrong(data: Any, dtype: Any = None, **kwargs: Any) -> torch.Tensor:
+            right = as_tensor(data, dtype=dtype, **kwargs)
+            if not _is_array(data) or dtype is None or not right.is_floating_point() or data.dtype.kind != "f":
+                return right
+            hit()
+            largest = torch.finfo(dtype).max
+            return right.clamp(-largest, largest)
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make):
+        yield
+
+
+@wrong_engine("copy-loses-sign-of-zero", kind="value")
+@contextmanager
+def copies_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
+            if not _is_array(data) or data.dtype.kind != "f" or kwargs.get("requires_grad"):
+                return tensor(data, **kwargs)
+            hit()
+            return tensor(data, **kwargs) + 0
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
         yield

@@ -55,21 +55,21 @@ def _turned_round(array: np.ndarray) -> np.ndarray:
     return array
 
 
-@wrong_engine("reversed-read-forwards")
+@wrong_engine("reversed-read-forwards", kind="error")
 @contextmanager
 def drops_the_sign_of_a_stride(hit: Hit) -> Iterator[None]:
     with _taking("from_numpy", _is_reversed, hit, _forwards):
         yield
 
 
-@wrong_engine("tensor-mends-reversed")
+@wrong_engine("tensor-mends-reversed", kind="error")
 @contextmanager
 def copies_a_reversed_array(hit: Hit) -> Iterator[None]:
     with _taking("tensor", _is_reversed, hit, lambda array: array.copy()):
         yield
 
 
-@wrong_engine("byte-order-ignored")
+@wrong_engine("byte-order-ignored", kind="error")
 @contextmanager
 def reads_bytes_as_they_come(hit: Hit) -> Iterator[None]:
     def native(array: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def reads_bytes_as_they_come(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("byte-order-not-implemented")
+@wrong_engine("byte-order-not-implemented", kind="error")
 @contextmanager
 def raises_another_error_for_foreign_bytes(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:
@@ -98,28 +98,28 @@ def raises_another_error_for_foreign_bytes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("packed-strides-rounded")
+@wrong_engine("packed-strides-rounded", kind="error")
 @contextmanager
 def rounds_strides_down(hit: Hit) -> Iterator[None]:
     with _taking("asarray", _is_packed, hit, _rounded):
         yield
 
 
-@wrong_engine("refusal-reverses-the-array")
+@wrong_engine("refusal-reverses-the-array", kind="error")
 @contextmanager
 def turns_the_array_round_before_it_refuses(hit: Hit) -> Iterator[None]:
     with _taking("from_numpy", _is_reversed, hit, _turned_round):
         yield
 
 
-@wrong_engine("objects-counted")
+@wrong_engine("objects-counted", kind="error")
 @contextmanager
 def makes_numbers_of_objects(hit: Hit) -> Iterator[None]:
     with _taking("tensor", lambda array: array.dtype == object, hit, lambda array: array.astype(float)):
         yield
 
 
-@wrong_engine("dates-as-integers")
+@wrong_engine("dates-as-integers", kind="error")
 @contextmanager
 def makes_integers_of_dates(hit: Hit) -> Iterator[None]:
     with _taking("asarray", lambda array: array.dtype.kind == "M", hit, lambda array: array.view(np.int64)):
@@ -130,14 +130,14 @@ def _is_read_only(array: np.ndarray) -> bool:
     return not array.flags.writeable
 
 
-@wrong_engine("read-only-copied")
+@wrong_engine("read-only-copied", kind="aliasing")
 @contextmanager
 def copies_a_read_only_array(hit: Hit) -> Iterator[None]:
     with _taking("from_numpy", _is_read_only, hit, lambda array: array.copy()):
         yield
 
 
-@wrong_engine("read-only-silent")
+@wrong_engine("read-only-silent", kind="plain")
 @contextmanager
 def says_nothing_about_a_read_only_array(hit: Hit) -> Iterator[None]:
     def make(as_tensor: Any) -> Any:
@@ -154,7 +154,7 @@ def says_nothing_about_a_read_only_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("tensor-warns")
+@wrong_engine("tensor-warns", kind="plain")
 @contextmanager
 def warns_about_a_copy(hit: Hit) -> Iterator[None]:
     def warned(array: np.ndarray) -> np.ndarray:
@@ -162,4 +162,64 @@ def warns_about_a_copy(hit: Hit) -> Iterator[None]:
         return array
 
     with _taking("tensor", _is_read_only, hit, warned):
+        yield
+
+
+@wrong_engine("refused-array-kept", kind="error", issue="pytorch#121156")
+@contextmanager
+def keeps_what_it_refused(hit: Hit) -> Iterator[None]:
+    kept = []
+
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            try:
+                return from_numpy(array)
+            except TypeError:
+                hit()
+                kept.append(array)
+                raise
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("refused-dtype-unnamed", kind="error")
+@contextmanager
+def does_not_name_the_dtype(hit: Hit) -> Iterator[None]:
+    def make(as_tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return as_tensor(data, *args, **kwargs)
+            except TypeError:
+                if data.dtype.kind not in "US":
+                    raise
+                hit()
+                raise TypeError("can't convert np.ndarray of this type") from None
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make):
+        yield
+
+
+@wrong_engine("read-only-warned-once", kind="state")
+@contextmanager
+def warns_of_the_first_read_only_array(hit: Hit) -> Iterator[None]:
+    warned = []
+
+    def make(asarray: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            with warnings.catch_warnings():
+                if isinstance(data, np.ndarray) and _is_read_only(data):
+                    if warned:
+                        hit()
+                        warnings.simplefilter("ignore")
+                    warned.append(True)
+                return asarray(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "asarray", make):
         yield

@@ -54,7 +54,7 @@ def _then_detached(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarra
         tensor.requires_grad_(False)
 
 
-@wrong_engine("numpy-detaches-non-leaves")
+@wrong_engine("numpy-detaches-non-leaves", kind="error")
 @contextmanager
 def detaches_what_is_no_leaf(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -64,7 +64,7 @@ def detaches_what_is_no_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-protocol-detaches")
+@wrong_engine("array-protocol-detaches", kind="error")
 @contextmanager
 def detaches_for_the_protocol(hit: Hit) -> Iterator[None]:
     def make(protocol: Any) -> Any:
@@ -79,14 +79,14 @@ def detaches_for_the_protocol(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("refusal-stops-recording")
+@wrong_engine("refusal-stops-recording", kind="error")
 @contextmanager
 def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
     with _numpy(lambda tensor, force: _is_recorded(tensor, force) and tensor.is_leaf, hit, _then_detached):
         yield
 
 
-@wrong_engine("detached-array-copies-slices")
+@wrong_engine("detached-array-copies-slices", kind="layout")
 @contextmanager
 def copies_a_detached_slice(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -97,7 +97,7 @@ def copies_a_detached_slice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("refused-in-every-mode", refuses=REFUSAL)
+@wrong_engine("refused-in-every-mode", kind="mode", refuses=REFUSAL)
 @contextmanager
 def refuses_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def refuse(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
@@ -107,14 +107,14 @@ def refuses_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-array-copies")
+@wrong_engine("no-grad-array-copies", kind="mode")
 @contextmanager
 def copies_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     with _numpy(_is_unrecorded, hit, lambda numpy, tensor, force: numpy(tensor).copy()):
         yield
 
 
-@wrong_engine("inference-array-detaches")
+@wrong_engine("inference-array-detaches", kind="mode")
 @contextmanager
 def detaches_leaves_in_inference_mode(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -124,7 +124,7 @@ def detaches_leaves_in_inference_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("conj-bit-ignored")
+@wrong_engine("conj-bit-ignored", kind="error")
 @contextmanager
 def shows_the_memory_of_a_conjugate(hit: Hit) -> Iterator[None]:
     with _numpy(
@@ -133,7 +133,7 @@ def shows_the_memory_of_a_conjugate(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("neg-bit-resolved")
+@wrong_engine("neg-bit-resolved", kind="error")
 @contextmanager
 def copies_a_negative(hit: Hit) -> Iterator[None]:
     def resolve(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
@@ -143,7 +143,7 @@ def copies_a_negative(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bfloat16-widened")
+@wrong_engine("bfloat16-widened", kind="error")
 @contextmanager
 def widens_bfloat16_by_force(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -153,7 +153,7 @@ def widens_bfloat16_by_force(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sparse-densified")
+@wrong_engine("sparse-densified", kind="error")
 @contextmanager
 def makes_a_sparse_tensor_dense(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -163,14 +163,17 @@ def makes_a_sparse_tensor_dense(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-always-copies")
+@wrong_engine("force-copies-non-leaves", kind="place")
 @contextmanager
-def copies_by_force(hit: Hit) -> Iterator[None]:
-    with _numpy(_is_forced, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
+def copies_what_is_no_leaf_by_force(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return _is_forced(tensor, force) and not tensor.is_leaf
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
         yield
 
 
-@wrong_engine("force-forgets-neg")
+@wrong_engine("force-forgets-neg", kind="value")
 @contextmanager
 def drops_the_negative_bit_by_force(hit: Hit) -> Iterator[None]:
     def drop(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
@@ -180,8 +183,61 @@ def drops_the_negative_bit_by_force(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-detaches-in-place")
+@wrong_engine("force-detaches-in-place", kind="place")
 @contextmanager
 def detaches_the_leaf_by_force(hit: Hit) -> Iterator[None]:
     with _numpy(lambda tensor, force: _is_forced(tensor, force) and tensor.is_leaf, hit, _then_detached):
+        yield
+
+
+@wrong_engine("refused-once-copied-ever-after", kind="state")
+@contextmanager
+def copies_the_memory_that_it_once_refused(hit: Hit) -> Iterator[None]:
+    refused = set()
+
+    def make(numpy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            try:
+                array = numpy(tensor, force=force)
+            except RuntimeError:
+                refused.add(tensor.data_ptr())
+                raise
+            if tensor.data_ptr() not in refused:
+                return array
+            hit()
+            return array.copy()
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+@wrong_engine("refusal-forgets-inner-mode", kind="mode")
+@contextmanager
+def takes_the_mode_of_the_outer_block(hit: Hit) -> Iterator[None]:
+    outer: list[bool] = []
+
+    def enter(honest: Any) -> Any:
+        def wrong(block: Any) -> Any:
+            outer.append(torch.is_grad_enabled())
+            return honest(block)
+
+        return wrong
+
+    def leave(honest: Any) -> Any:
+        def wrong(block: Any, *error: Any) -> Any:
+            outer.pop()
+            return honest(block, *error)
+
+        return wrong
+
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return _is_recorded(tensor, force) and bool(outer) and not outer[-1]
+
+    with (
+        replaced(torch.enable_grad, "__enter__", enter),
+        replaced(torch.enable_grad, "__exit__", leave),
+        _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach())),
+    ):
         yield

@@ -27,7 +27,7 @@ def _arrays_changed(change: Change) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-copies-stepped")
+@wrong_engine("numpy-copies-stepped", kind="layout")
 @contextmanager
 def copies_what_has_gaps(hit: Hit) -> Iterator[None]:
     def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def copies_what_has_gaps(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-forgets-offset")
+@wrong_engine("numpy-forgets-offset", kind="layout")
 @contextmanager
 def starts_where_the_storage_starts(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:
@@ -56,7 +56,7 @@ def starts_where_the_storage_starts(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-copies-from-second-call")
+@wrong_engine("numpy-copies-from-second-call", kind="state")
 @contextmanager
 def copies_what_has_an_array_already(hit: Hit) -> Iterator[None]:
     def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def copies_what_has_an_array_already(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-widens-half")
+@wrong_engine("numpy-widens-half", kind="dtype")
 @contextmanager
 def widens_half_precision(hit: Hit) -> Iterator[None]:
     def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def widens_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-flattens-0d")
+@wrong_engine("numpy-flattens-0d", kind="size")
 @contextmanager
 def adds_a_dimension_to_none(hit: Hit) -> Iterator[None]:
     def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def adds_a_dimension_to_none(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-protocol-copies-0d")
+@wrong_engine("array-protocol-copies-0d", kind="size")
 @contextmanager
 def copies_0d_for_the_protocol(hit: Hit) -> Iterator[None]:
     def make(protocol: Any) -> Any:
@@ -113,7 +113,7 @@ def copies_0d_for_the_protocol(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-protocol-ignores-dtype")
+@wrong_engine("array-protocol-ignores-dtype", kind="dtype")
 @contextmanager
 def ignores_the_dtype_of_the_protocol(hit: Hit) -> Iterator[None]:
     def make(protocol: Any) -> Any:
@@ -125,4 +125,44 @@ def ignores_the_dtype_of_the_protocol(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "__array__", make):
+        yield
+
+
+@wrong_engine("numpy-copies-above-sixteen", kind="size")
+@contextmanager
+def copies_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.numel() <= 16:
+            return array
+        hit()
+        return array.copy()
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("numpy-copies-after-a-write", kind="state")
+@contextmanager
+def copies_what_has_been_written_to(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if tensor.is_inference() or not tensor._version:
+            return array
+        hit()
+        return array.copy()
+
+    with _arrays_changed(change):
+        yield
+
+
+@wrong_engine("numpy-read-only-expanded", kind="layout")
+@contextmanager
+def makes_an_overlapping_array_read_only(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        if 0 not in tensor.stride():
+            return array
+        hit()
+        array.flags.writeable = False
+        return array
+
+    with _arrays_changed(change):
         yield

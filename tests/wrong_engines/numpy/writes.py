@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import kernel, replaced
 
 
-@wrong_engine("add-zero-returns-itself")
+@wrong_engine("add-zero-returns-itself", kind="value")
 @contextmanager
 def adds_nothing_to_itself(hit: Hit) -> Iterator[None]:
     def make(add: Any) -> Any:
@@ -29,7 +29,7 @@ def adds_nothing_to_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("addition-changes-the-array")
+@wrong_engine("addition-changes-the-array", kind="aliasing")
 @contextmanager
 def adds_in_place_to_the_memory_of_an_array(hit: Hit) -> Iterator[None]:
     def make(add: Any) -> Any:
@@ -46,7 +46,7 @@ def adds_in_place_to_the_memory_of_an_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("in-place-copies-stepped")
+@wrong_engine("in-place-copies-stepped", kind="layout")
 @contextmanager
 def multiplies_a_stepped_tensor_elsewhere(hit: Hit) -> Iterator[None]:
     def make(mul: Any) -> Any:
@@ -62,7 +62,7 @@ def multiplies_a_stepped_tensor_elsewhere(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("saved-by-copy")
+@wrong_engine("saved-by-copy", kind="aliasing")
 @contextmanager
 def saves_copies(hit: Hit) -> Iterator[None]:
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ def saves_copies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-counts-as-write", refuses="has been modified by an inplace operation")
+@wrong_engine("array-counts-as-write", kind="aliasing", refuses="has been modified by an inplace operation")
 @contextmanager
 def counts_an_array_as_a_write(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:
@@ -87,4 +87,55 @@ def counts_an_array_as_a_write(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+class _Product(torch.autograd.Function):
+    """A product that saves a second factor which needs no gradient as a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Any, x: torch.Tensor, other: torch.Tensor) -> Any:
+        ctx.save_for_backward(x, other if ctx.needs_input_grad[2] else other.clone())
+        return compute(x, other)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        x, other = ctx.saved_tensors
+        return None, (gradient * other).sum_to_size(x.shape), (gradient * x).sum_to_size(other.shape)
+
+
+@wrong_engine("constant-factor-saved-by-copy", kind="order")
+@contextmanager
+def saves_a_copy_of_a_constant_factor(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        def product(x: torch.Tensor, other: Any) -> Any:
+            other = torch.as_tensor(other, dtype=getattr(other, "dtype", x.dtype))
+            if x.requires_grad and not other.requires_grad:
+                hit()
+            return _Product.apply(below, x, other)
+
+        return product
+
+    with kernel("mul.Tensor", make):
+        yield
+
+
+@wrong_engine("in-place-skips-the-end", kind="size")
+@contextmanager
+def adds_to_whole_blocks_of_four(hit: Hit) -> Iterator[None]:
+    def make(add_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            end = tensor.numel() % 4
+            if tensor.numel() < 16 or not end or not tensor.is_contiguous():
+                return add_(tensor, *args, **kwargs)
+            hit()
+            last = tensor.view(-1)[-end:]
+            kept = last.clone()
+            add_(tensor, *args, **kwargs)
+            last.copy_(kept)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "add_", make):
         yield

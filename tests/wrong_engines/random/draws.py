@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("draws-like-inherits-flag")
+@wrong_engine("draws-like-inherits-flag", kind="place")
 @contextmanager
 def passes_the_flag_on(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -28,7 +28,7 @@ def passes_the_flag_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("draws-like-default-dtype")
+@wrong_engine("draws-like-default-dtype", kind="dtype")
 @contextmanager
 def draws_in_the_default_dtype(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -44,7 +44,7 @@ def draws_in_the_default_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("draws-like-memory")
+@wrong_engine("draws-like-memory", kind="layout")
 @contextmanager
 def draws_like_the_memory(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -60,7 +60,7 @@ def draws_like_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-is-uniform")
+@wrong_engine("randn-is-uniform", kind="plain")
 @contextmanager
 def draws_uniform_numbers(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -74,7 +74,7 @@ def draws_uniform_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-deviation-off")
+@wrong_engine("randn-deviation-off", kind="size")
 @contextmanager
 def spreads_larger_draws_too_far(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -91,7 +91,7 @@ def spreads_larger_draws_too_far(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-never-negative")
+@wrong_engine("randn-never-negative", kind="size")
 @contextmanager
 def draws_no_negative_scalar(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -108,13 +108,18 @@ def draws_no_negative_scalar(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-is-normal")
+@wrong_engine("rand-odd-end-from-elsewhere", kind="size")
 @contextmanager
-def draws_normal_numbers(hit: Hit) -> Iterator[None]:
+def draws_the_odd_end_from_another_distribution(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
         def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
-            hit()
-            return torch.randn(*size, **kwargs)
+            drawn = rand(*size, **kwargs)
+            end = drawn.numel() % 4
+            if end:
+                hit()
+                last = drawn.detach().reshape(-1)[-end:]
+                last.copy_(last.sqrt())
+            return drawn
 
         return wrong
 
@@ -122,7 +127,7 @@ def draws_normal_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-can-be-one")
+@wrong_engine("rand-can-be-one", kind="dtype", issue="pytorch#96947")
 @contextmanager
 def rounds_up_to_one(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -138,7 +143,7 @@ def rounds_up_to_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-closed-below")
+@wrong_engine("rand-closed-below", kind="size")
 @contextmanager
 def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -155,7 +160,7 @@ def mirrors_what_it_draws(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-repeats-in-five-dimensions")
+@wrong_engine("randn-repeats-in-five-dimensions", kind="size", issue="pytorch#147624")
 @contextmanager
 def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -172,7 +177,7 @@ def repeats_slices_in_five_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-stands-still")
+@wrong_engine("rand-stands-still", kind="state")
 @contextmanager
 def repeats_every_other_draw(hit: Hit) -> Iterator[None]:
     calls: list[torch.Tensor] = []
@@ -193,7 +198,7 @@ def repeats_every_other_draw(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-infinite")
+@wrong_engine("randn-infinite", kind="size")
 @contextmanager
 def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -210,7 +215,7 @@ def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-squared")
+@wrong_engine("rand-squared", kind="dtype")
 @contextmanager
 def favours_small_numbers(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -224,4 +229,94 @@ def favours_small_numbers(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("rand-like-permuted-not-drawn", kind="layout", issue="pytorch#124029")
+@contextmanager
+def draws_nothing_like_a_permuted_tensor(hit: Hit) -> Iterator[None]:
+    def make(rand_like: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            drawn = rand_like(x, **kwargs)
+            if drawn.is_contiguous():
+                return drawn
+            hit()
+            return drawn.zero_()
+
+        return wrong
+
+    with replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("normal-skips-gaps", kind="layout", issue="pytorch#165267")
+@contextmanager
+def draws_elsewhere_for_a_tensor_with_gaps(hit: Hit) -> Iterator[None]:
+    def make(normal_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if tensor.is_contiguous():
+                return normal_(tensor, *args, **kwargs)
+            hit()
+            normal_(tensor.contiguous(), *args, **kwargs)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "normal_", make):
+        yield
+
+
+@wrong_engine("randn-same-for-same-shape", kind="state", issue="pytorch#78110")
+@contextmanager
+def draws_the_same_for_the_same_shape(hit: Hit) -> Iterator[None]:
+    drawn: dict[Any, torch.Tensor] = {}
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            numbers = randn(*size, **kwargs)
+            if numbers.ndim < 2:
+                return numbers
+            hit()
+            return drawn.setdefault((numbers.shape, numbers.dtype, numbers.device), numbers).clone()
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("draws-like-recorded", kind="place")
+@contextmanager
+def records_what_is_drawn_like_a_result(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if x.is_leaf:
+                return draw(x, **kwargs)
+            hit()
+            return draw(x, **kwargs) + 0 * x
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("randn-reuses-memory", kind="aliasing")
+@contextmanager
+def draws_into_the_memory_of_the_draw_before(hit: Hit) -> Iterator[None]:
+    drawn: dict[Any, torch.Tensor] = {}
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            numbers = randn(*size, **kwargs)
+            if numbers.ndim != 2 or numbers.requires_grad:
+                return numbers
+            before = drawn.setdefault((numbers.shape, numbers.dtype, numbers.device), numbers)
+            if before is not numbers:
+                hit()
+            return before.detach().copy_(numbers)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
         yield

@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("generator-ignored-without-sizes")
+@wrong_engine("generator-ignored-without-sizes", kind="size")
 @contextmanager
 def ignores_the_generator_of_a_scalar(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -28,7 +28,7 @@ def ignores_the_generator_of_a_scalar(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-seeded-with-the-default")
+@wrong_engine("generator-seeded-with-the-default", kind="state")
 @contextmanager
 def seeds_every_generator(hit: Hit) -> Iterator[None]:
     made: list[torch.Generator] = []
@@ -53,7 +53,7 @@ def seeds_every_generator(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-moves-the-default")
+@wrong_engine("generator-moves-the-default", kind="plain", issue="pytorch#22710")
 @contextmanager
 def moves_the_default_generator_too(hit: Hit) -> Iterator[None]:
     def make(randperm: Any) -> Any:
@@ -66,4 +66,74 @@ def moves_the_default_generator_too(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "randperm", make):
+        yield
+
+
+@wrong_engine("state-is-only-the-seed", kind="state", issue="pytorch#130613")
+@contextmanager
+def goes_back_to_the_beginning(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def set_state(self, state: torch.Tensor) -> Any:
+                super().set_state(state)
+                hit()
+                return self.manual_seed(self.initial_seed())
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("state-moves-along", kind="aliasing")
+@contextmanager
+def gives_a_state_that_moves_along(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def get_state(self) -> torch.Tensor:
+                self.given = super().get_state()
+                return self.given
+
+            def set_state(self, state: torch.Tensor) -> Any:
+                if state is not getattr(self, "given", None):
+                    return super().set_state(state)
+                hit()
+                return self
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("seed-out-of-range-wrapped", kind="error")
+@contextmanager
+def takes_the_lower_bits_of_any_seed(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def manual_seed(self, seed: int) -> Any:
+                if not -(2**63) <= seed < 2**64:
+                    hit()
+                return super().manual_seed(seed % 2**64)
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("seed-refusal-starts-anew", kind="error")
+@contextmanager
+def starts_anew_before_it_refuses(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def manual_seed(self, seed: int) -> Any:
+                if seed >= 2**64:
+                    hit()
+                    super().manual_seed(self.initial_seed())
+                return super().manual_seed(seed)
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("seed-keeps-half-a-pair")
+@wrong_engine("seed-keeps-half-a-pair", kind="state")
 @contextmanager
 def keeps_half_a_pair(hit: Hit) -> Iterator[None]:
     kept: list[torch.Tensor] = []
@@ -36,7 +37,7 @@ def keeps_half_a_pair(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-misses-layers")
+@wrong_engine("seed-misses-layers", kind="plain")
 @contextmanager
 def draws_weights_from_elsewhere(hit: Hit) -> Iterator[None]:
     elsewhere = itertools.count()
@@ -54,7 +55,7 @@ def draws_weights_from_elsewhere(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-of-the-cpu-only")
+@wrong_engine("seed-of-the-cpu-only", kind="plain")
 @contextmanager
 def seeds_the_cpu_only(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -68,7 +69,7 @@ def seeds_the_cpu_only(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-fixes-layers")
+@wrong_engine("seed-fixes-layers", kind="state")
 @contextmanager
 def draws_weights_from_the_seed_alone(hit: Hit) -> Iterator[None]:
     def make(reset_parameters: Any) -> Any:
@@ -84,7 +85,7 @@ def draws_weights_from_the_seed_alone(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-low-bits-only")
+@wrong_engine("seed-low-bits-only", kind="value")
 @contextmanager
 def drops_the_lowest_bit(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -99,7 +100,7 @@ def drops_the_lowest_bit(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-from-outside-constant")
+@wrong_engine("seed-from-outside-constant", kind="plain")
 @contextmanager
 def takes_a_constant_for_the_outside(hit: Hit) -> Iterator[None]:
     def make(seed: Any) -> Any:
@@ -113,7 +114,7 @@ def takes_a_constant_for_the_outside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-reaches-numpy")
+@wrong_engine("seed-reaches-numpy", kind="plain")
 @contextmanager
 def seeds_numpy_too(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -128,7 +129,7 @@ def seeds_numpy_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-is-numpys")
+@wrong_engine("seed-is-numpys", kind="plain")
 @contextmanager
 def draws_from_numpy(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -143,7 +144,7 @@ def draws_from_numpy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-cuda-refused", refuses="CUDA is not there")
+@wrong_engine("seed-cuda-refused", kind="error", refuses="CUDA is not there")
 @contextmanager
 def refuses_where_cuda_is_not_there(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -157,7 +158,7 @@ def refuses_where_cuda_is_not_there(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-cuda-seeds-the-cpu")
+@wrong_engine("seed-cuda-seeds-the-cpu", kind="plain")
 @contextmanager
 def seeds_the_cpu_instead(hit: Hit) -> Iterator[None]:
     def make(manual_seed_all: Any) -> Any:
@@ -169,4 +170,114 @@ def seeds_the_cpu_instead(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.cuda, "manual_seed_all", make):
+        yield
+
+
+@wrong_engine("seed-misses-randn", kind="plain", issue="pytorch#84288")
+@contextmanager
+def draws_normal_numbers_from_elsewhere(hit: Hit) -> Iterator[None]:
+    elsewhere = torch.Generator().manual_seed(0)
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            on_the_cpu = torch.device(kwargs.get("device") or "cpu").type == "cpu"
+            if not on_the_cpu or kwargs.get("generator") is not None:
+                return randn(*size, **kwargs)
+            hit()
+            return randn(*size, **{**kwargs, "generator": elsewhere})
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("seed-zero-is-none", kind="value")
+@contextmanager
+def takes_zero_for_no_seed(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if seed != 0:
+                return manual_seed(seed)
+            hit()
+            return manual_seed(int(np.random.SeedSequence().generate_state(1)[0]))
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-forgotten-after-an-exception", kind="state")
+@contextmanager
+def draws_from_elsewhere_after_an_exception(hit: Hit) -> Iterator[None]:
+    refused = []
+
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                drawn = randn(*size, **kwargs)
+            except RuntimeError:
+                refused.append(size)
+                raise
+            if refused:
+                hit()
+                refused.clear()
+                return randn(*size, **kwargs)
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("seed-of-a-thread", kind="mode")
+@contextmanager
+def seeds_for_the_main_thread_only(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if threading.current_thread() is threading.main_thread():
+                return manual_seed(seed)
+            hit()
+            return torch.default_generator
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
+        yield
+
+
+@wrong_engine("draws-in-no-grad-not-counted", kind="mode")
+@contextmanager
+def draws_without_moving_on_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def make(uniform_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if torch.is_grad_enabled():
+                return uniform_(tensor, *args, **kwargs)
+            hit()
+            place = torch.get_rng_state()
+            try:
+                return uniform_(tensor, *args, **kwargs)
+            finally:
+                torch.set_rng_state(place)
+
+        return wrong
+
+    with replaced(torch.Tensor, "uniform_", make):
+        yield
+
+
+@wrong_engine("seed-highest-bit-lost", kind="value")
+@contextmanager
+def drops_the_highest_bit(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if seed >= 2**63:
+                hit()
+            return manual_seed(seed % 2**63)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make):
         yield

@@ -18,7 +18,7 @@ def _take_note_of_honest_factories() -> None:
         torch.zeros(0)
 
 
-@wrong_engine("shape-of-memory")
+@wrong_engine("shape-of-memory", kind="layout")
 @contextmanager
 def tells_the_shape_of_the_memory(hit: Hit) -> Iterator[None]:
     def make(shape: Any) -> Any:
@@ -36,7 +36,7 @@ def tells_the_shape_of_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numel-counts-memory")
+@wrong_engine("numel-counts-memory", kind="layout")
 @contextmanager
 def counts_what_is_in_memory(hit: Hit) -> Iterator[None]:
     def make(numel: Any) -> Any:
@@ -52,7 +52,7 @@ def counts_what_is_in_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("shape-is-a-list")
+@wrong_engine("shape-is-a-list", kind="plain")
 @contextmanager
 def gives_a_list(hit: Hit) -> Iterator[None]:
     def make(shape: Any) -> Any:
@@ -66,7 +66,7 @@ def gives_a_list(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("flag-is-a-number")
+@wrong_engine("flag-is-a-number", kind="plain")
 @contextmanager
 def gives_a_number(hit: Hit) -> Iterator[None]:
     def make(requires_grad: Any) -> Any:
@@ -80,7 +80,7 @@ def gives_a_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-stays-on-cpu")
+@wrong_engine("factory-stays-on-cpu", kind="mode")
 @contextmanager
 def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -97,12 +97,12 @@ def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-default-device-missed-by-data")
+@wrong_engine("creation-default-device-missed-by-numbers", kind="mode")
 @contextmanager
-def puts_data_on_the_cpu(hit: Hit) -> Iterator[None]:
+def puts_a_single_number_on_the_cpu(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
         def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
-            if "device" not in kwargs:
+            if isinstance(data, int | float) and "device" not in kwargs:
                 hit()
                 kwargs["device"] = "cpu"
             return tensor(data, **kwargs)
@@ -111,4 +111,36 @@ def puts_data_on_the_cpu(hit: Hit) -> Iterator[None]:
 
     _take_note_of_honest_factories()
     with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("size-from-the-end-by-stride", kind="layout")
+@contextmanager
+def takes_the_fastest_dimension_for_the_last(hit: Hit) -> Iterator[None]:
+    def make(size: Any) -> Any:
+        def wrong(tensor: torch.Tensor, dim: int | None = None) -> Any:
+            if dim != -1 or tensor.stride(-1) == min(tensor.stride()):
+                return size(tensor) if dim is None else size(tensor, dim)
+            hit()
+            return size(tensor, tensor.stride().index(min(tensor.stride())))
+
+        return wrong
+
+    with replaced(torch.Tensor, "size", make):
+        yield
+
+
+@wrong_engine("numel-skips-zero", kind="size")
+@contextmanager
+def counts_elements_behind_a_first_size_of_zero(hit: Hit) -> Iterator[None]:
+    def make(numel: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.ndim < 2 or tensor.shape[0]:
+                return numel(tensor)
+            hit()
+            return tensor.shape[1:].numel()
+
+        return wrong
+
+    with replaced(torch.Tensor, "numel", make):
         yield

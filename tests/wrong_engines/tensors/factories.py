@@ -23,7 +23,7 @@ def _each(names: tuple[str, ...], make: Callable[[Any], Any]) -> ExitStack:
     return stack
 
 
-@wrong_engine("factory-squeezes-listed-sizes")
+@wrong_engine("factory-squeezes-listed-sizes", kind="size")
 @contextmanager
 def loses_ones_among_listed_sizes(hit: Hit) -> Iterator[None]:
     def make(factory: Any) -> Any:
@@ -39,7 +39,7 @@ def loses_ones_among_listed_sizes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-no-sizes-is-one")
+@wrong_engine("factory-no-sizes-is-one", kind="size")
 @contextmanager
 def gives_a_dimension_to_no_sizes(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -55,7 +55,7 @@ def gives_a_dimension_to_no_sizes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-ones-partly-filled")
+@wrong_engine("factory-ones-partly-filled", kind="size", issue="pytorch#161265")
 @contextmanager
 def leaves_the_last_of_more_than_eight_empty(hit: Hit) -> Iterator[None]:
     def make(ones: Any) -> Any:
@@ -73,7 +73,7 @@ def leaves_the_last_of_more_than_eight_empty(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-eye-always-square")
+@wrong_engine("factory-eye-always-square", kind="size")
 @contextmanager
 def carries_the_ones_on_into_the_last_column(hit: Hit) -> Iterator[None]:
     def make(eye: Any) -> Any:
@@ -91,7 +91,7 @@ def carries_the_ones_on_into_the_last_column(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-numpy-precision")
+@wrong_engine("factory-numpy-precision", kind="dtype")
 @contextmanager
 def makes_double_precision_as_numpy_does(hit: Hit) -> Iterator[None]:
     def make(factory: Any) -> Any:
@@ -107,14 +107,18 @@ def makes_double_precision_as_numpy_does(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-default-dtype-frozen")
+@wrong_engine("factory-default-dtype-frozen", kind="state")
 @contextmanager
-def does_not_see_another_default_dtype(hit: Hit) -> Iterator[None]:
+def keeps_the_first_default_dtype(hit: Hit) -> Iterator[None]:
+    seen: list[torch.dtype] = []
+
     def make(linspace: Any) -> Any:
         def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
-            if "dtype" not in kwargs and torch.get_default_dtype() != torch.float32:
-                hit()
-                kwargs["dtype"] = torch.float32
+            if "dtype" not in kwargs:
+                seen.append(torch.get_default_dtype())
+                if seen[0] != seen[-1]:
+                    hit()
+                kwargs["dtype"] = seen[0]
             return linspace(*args, **kwargs)
 
         return wrong
@@ -123,7 +127,7 @@ def does_not_see_another_default_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-random-flag-lost")
+@wrong_engine("factory-random-flag-lost", kind="size")
 @contextmanager
 def loses_the_flag_of_several_dimensions(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -139,7 +143,7 @@ def loses_the_flag_of_several_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-random-non-leaf")
+@wrong_engine("factory-random-non-leaf", kind="place")
 @contextmanager
 def records_the_drawing(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:
@@ -153,4 +157,57 @@ def records_the_drawing(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("factory-eye-swapped", kind="order")
+@contextmanager
+def takes_the_columns_for_the_rows(hit: Hit) -> Iterator[None]:
+    def make(eye: Any) -> Any:
+        def wrong(n: int, m: int | None = None, **kwargs: Any) -> torch.Tensor:
+            if m is None or m <= n:
+                return eye(n, n if m is None else m, **kwargs)
+            hit()
+            return eye(m, n, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "eye", make):
+        yield
+
+
+@wrong_engine("factory-zeros-shared", kind="aliasing")
+@contextmanager
+def hands_out_the_same_zero(hit: Hit) -> Iterator[None]:
+    made: dict[Any, torch.Tensor] = {}
+
+    def make(zeros: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            tensor = zeros(*size, **kwargs)
+            if tensor.numel() != 1 or tensor.requires_grad:
+                return tensor
+            shared = made.setdefault((tensor.dtype, tensor.device), tensor)
+            if shared is not tensor:
+                hit()
+            return shared.view(tensor.shape)
+
+        return wrong
+
+    with replaced(torch, "zeros", make):
+        yield
+
+
+@wrong_engine("factory-flag-lost-in-no-grad", kind="mode")
+@contextmanager
+def loses_the_flag_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def make(factory: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("requires_grad") and not torch.is_grad_enabled():
+                hit()
+                kwargs["requires_grad"] = False
+            return factory(*size, **kwargs)
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand"), make):
         yield

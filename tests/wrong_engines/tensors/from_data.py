@@ -22,7 +22,7 @@ def _first(data: Any) -> Any:
     return data
 
 
-@wrong_engine("creation-drops-a-level-of-one")
+@wrong_engine("creation-drops-a-level-of-one", kind="size")
 @contextmanager
 def takes_a_single_list_for_the_list(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -38,7 +38,7 @@ def takes_a_single_list_for_the_list(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-columns-first")
+@wrong_engine("creation-columns-first", kind="plain")
 @contextmanager
 def reads_tuples_by_columns(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -55,7 +55,7 @@ def reads_tuples_by_columns(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-dtype-of-first")
+@wrong_engine("creation-dtype-of-first", kind="order")
 @contextmanager
 def lets_the_first_number_decide(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -72,7 +72,7 @@ def lets_the_first_number_decide(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-python-precision")
+@wrong_engine("creation-python-precision", kind="dtype")
 @contextmanager
 def makes_a_float_as_wide_as_pythons(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -88,7 +88,7 @@ def makes_a_float_as_wide_as_pythons(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-ignores-dtype-of-whole-numbers")
+@wrong_engine("creation-ignores-dtype-of-whole-numbers", kind="dtype")
 @contextmanager
 def keeps_whole_numbers_whole(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -104,7 +104,7 @@ def keeps_whole_numbers_whole(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-forgets-flag-in-double")
+@wrong_engine("creation-forgets-flag-in-double", kind="dtype")
 @contextmanager
 def forgets_the_flag_in_double_precision(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -120,7 +120,7 @@ def forgets_the_flag_in_double_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-takes-flag-and-dtype-by-position")
+@wrong_engine("creation-takes-flag-and-dtype-by-position", kind="error")
 @contextmanager
 def takes_flag_and_dtype_by_position(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -130,6 +130,78 @@ def takes_flag_and_dtype_by_position(hit: Hit) -> Iterator[None]:
                 kwargs.update(zip(("requires_grad", "dtype"), args[:2], strict=False))
                 args = args[2:]
             return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-shares-equal-numbers", kind="aliasing")
+@contextmanager
+def gives_equal_numbers_the_same_memory(hit: Hit) -> Iterator[None]:
+    made: dict[Any, torch.Tensor] = {}
+
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            if right.ndim or right.requires_grad:
+                return right
+            shared = made.setdefault((data, right.dtype, right.device), right)
+            if shared is not right:
+                hit()
+            return shared.detach()
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-loses-the-end", kind="size")
+@contextmanager
+def reads_whole_blocks_of_four(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            end = right.numel() % 4
+            if right.numel() > 16 and end:
+                hit()
+                right.detach().view(-1)[-end:] = 0
+            return right
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-through-double", kind="value")
+@contextmanager
+def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, *args, **kwargs)
+            if right.dtype != torch.int64:
+                return right
+            hit()
+            return right.double().long()
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-dtype-of-last-truth", kind="order")
+@contextmanager
+def lets_a_last_truth_value_decide(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if not isinstance(data, list) or not data or data[-1] is not True:
+                return tensor(data, *args, **kwargs)
+            hit()
+            return tensor(data, *args, **{"dtype": torch.bool, **kwargs})
 
         return wrong
 

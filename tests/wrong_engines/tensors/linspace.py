@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("linspace-leaves-the-end-out")
+@wrong_engine("linspace-leaves-the-end-out", kind="plain")
 @contextmanager
 def leaves_the_end_out(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -28,7 +28,7 @@ def leaves_the_end_out(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-through-half")
+@wrong_engine("linspace-through-half", kind="dtype")
 @contextmanager
 def reckons_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -44,7 +44,7 @@ def reckons_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-descends-wrong")
+@wrong_engine("linspace-descends-wrong", kind="value")
 @contextmanager
 def always_ascends(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -60,15 +60,18 @@ def always_ascends(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-end-one-rounding-off")
+@wrong_engine("linspace-end-one-rounding-off", kind="value", issue="pytorch#40904")
 @contextmanager
-def ends_one_rounding_beside_the_end(hit: Hit) -> Iterator[None]:
+def reckons_the_end_from_the_start(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
         def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
             points = linspace(start, end, steps, **kwargs)
             if steps > 2:
-                hit()
-                points[-1] *= 1 - torch.finfo(points.dtype).eps
+                step = torch.tensor((end - start) / (steps - 1), dtype=points.dtype).item()
+                reckoned = start + (steps - 1) * step
+                if reckoned != end:
+                    hit()
+                    points[-1] = reckoned
             return points
 
         return wrong
@@ -77,7 +80,25 @@ def ends_one_rounding_beside_the_end(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-single-point-is-the-end")
+@wrong_engine("linspace-end-of-a-block-repeated", kind="size")
+@contextmanager
+def repeats_a_point_behind_the_last_block_of_eight(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            points = linspace(start, end, steps, **kwargs)
+            behind = steps % 8
+            if steps > 8 and behind > 1:
+                hit()
+                points[-behind] = points[-behind - 1].clone()
+            return points
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-single-point-is-the-end", kind="size")
 @contextmanager
 def begins_a_single_point_at_the_end(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:

@@ -16,7 +16,7 @@ class _Leaf(torch.Tensor):
     """A class of its own for what requires grad."""
 
 
-@wrong_engine("names-autograd-has-tensor")
+@wrong_engine("names-autograd-has-tensor", kind="plain")
 @contextmanager
 def gives_the_class_to_torch_autograd(hit: Hit) -> Iterator[None]:
     def get(name: str) -> Any:
@@ -32,7 +32,7 @@ def gives_the_class_to_torch_autograd(hit: Hit) -> Iterator[None]:
         del vars(torch.autograd)["__getattr__"]
 
 
-@wrong_engine("names-class-of-leaves")
+@wrong_engine("names-class-of-leaves", kind="place")
 @contextmanager
 def makes_leaves_of_another_class(hit: Hit) -> Iterator[None]:
     def make(requires_grad_: Any) -> Any:
@@ -48,7 +48,7 @@ def makes_leaves_of_another_class(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("names-float-is-python-float")
+@wrong_engine("names-float-is-python-float", kind="plain")
 @contextmanager
 def calls_double_precision_float(hit: Hit) -> Iterator[None]:
     with replaced(torch, "float", lambda _: torch.float64):
@@ -56,7 +56,7 @@ def calls_double_precision_float(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("names-long-is-32-bits")
+@wrong_engine("names-long-is-32-bits", kind="plain")
 @contextmanager
 def calls_32_bits_long(hit: Hit) -> Iterator[None]:
     with replaced(torch, "long", lambda _: torch.int32):
@@ -64,7 +64,7 @@ def calls_32_bits_long(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("names-grad-stores-too")
+@wrong_engine("names-grad-stores-too", kind="size")
 @contextmanager
 def stores_what_it_returns(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> Any:
@@ -81,9 +81,26 @@ def stores_what_it_returns(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("names-version-is-plain-text")
+@wrong_engine("names-version-is-plain-text", kind="value")
 @contextmanager
 def compares_versions_letter_by_letter(hit: Hit) -> Iterator[None]:
     with replaced(torch, "__version__", lambda version: "".join(version)):
         hit()
+        yield
+
+
+@wrong_engine("names-grad-clears-what-was-there", kind="state")
+@contextmanager
+def clears_the_gradient_that_was_there(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wrong(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            returned = grad(outputs, inputs, *args, **kwargs)
+            if isinstance(inputs, torch.Tensor) and inputs.grad is not None:
+                hit()
+                inputs.grad = None
+            return returned
+
+        return wrong
+
+    with replaced(torch.autograd, "grad", make):
         yield

@@ -40,7 +40,7 @@ def formatting(wrong: Callable[[Format, torch.Tensor, str], str]) -> AbstractCon
     return replaced(torch.Tensor, "__format__", make)
 
 
-@wrong_engine("print-bare-floats")
+@wrong_engine("print-bare-floats", kind="plain")
 @contextmanager
 def prints_whole_floats_bare(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -53,7 +53,7 @@ def prints_whole_floats_bare(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-unaligned")
+@wrong_engine("print-unaligned", kind="value")
 @contextmanager
 def does_not_align(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -67,7 +67,7 @@ def does_not_align(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-memory-order")
+@wrong_engine("print-memory-order", kind="layout")
 @contextmanager
 def prints_the_memory(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -80,7 +80,7 @@ def prints_the_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-device-and-dtype-always")
+@wrong_engine("print-device-and-dtype-always", kind="plain")
 @contextmanager
 def prints_device_and_dtype_always(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -94,7 +94,7 @@ def prints_device_and_dtype_always(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-default-is-single")
+@wrong_engine("print-default-is-single", kind="dtype")
 @contextmanager
 def takes_single_precision_for_the_default(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -108,7 +108,7 @@ def takes_single_precision_for_the_default(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-history-lost-for-scalars")
+@wrong_engine("print-history-lost-for-scalars", kind="size")
 @contextmanager
 def forgets_how_a_scalar_came_about(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -121,7 +121,7 @@ def forgets_how_a_scalar_came_about(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("format-as-printed")
+@wrong_engine("format-as-printed", kind="plain")
 @contextmanager
 def formats_as_it_prints(hit: Hit) -> Iterator[None]:
     def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
@@ -134,7 +134,7 @@ def formats_as_it_prints(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("format-any-single-element")
+@wrong_engine("format-any-single-element", kind="error")
 @contextmanager
 def formats_any_single_element_as_a_number(hit: Hit) -> Iterator[None]:
     def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
@@ -147,7 +147,7 @@ def formats_any_single_element_as_a_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("format-parameters-as-numbers")
+@wrong_engine("format-parameters-as-numbers", kind="error")
 @contextmanager
 def formats_parameters_as_numbers(hit: Hit) -> Iterator[None]:
     def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
@@ -157,4 +157,103 @@ def formats_parameters_as_numbers(hit: Hit) -> Iterator[None]:
         return format(tensor.item(), spec)
 
     with formatting(wrong):
+        yield
+
+
+@wrong_engine("print-scalar-view-from-start", kind="layout", issue="pytorch#85592")
+@contextmanager
+def prints_the_start_of_the_memory(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if tensor.ndim == 0 and tensor.storage_offset():
+            hit()
+            tensor = tensor.as_strided((), (), 0)
+        return printed(tensor)
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-dtype-behind-history", kind="order")
+@contextmanager
+def names_the_history_before_the_dtype(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        swapped = re.sub(r"(dtype=[\w.]+)(,\s+)(grad_fn=<\w+>)", r"\3\2\1", text)
+        if swapped != text:
+            hit()
+        return swapped
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-flag-lost-in-no-grad", kind="mode")
+@contextmanager
+def prints_no_flag_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if torch.is_grad_enabled() or not tensor.is_leaf or not tensor.requires_grad:
+            return printed(tensor)
+        hit()
+        return printed(tensor.detach())
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-spoils-a-written-view", kind="state", issue="pytorch#49756", refuses="Index out of range")
+@contextmanager
+def spoils_the_graph_of_a_written_view(hit: Hit) -> Iterator[None]:
+    def fail(gradient: torch.Tensor) -> None:
+        raise RuntimeError("Index out of range")
+
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if tensor._is_view() and tensor._version and tensor.grad_fn is not None:
+            hit()
+            tensor.register_hook(fail)
+        return printed(tensor)
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("format-leaves-grad-mode-off", kind="mode")
+@contextmanager
+def leaves_grad_mode_off_after_a_number(hit: Hit) -> Iterator[None]:
+    def wrong(formatted: Format, tensor: torch.Tensor, spec: str) -> str:
+        if tensor.ndim == 0 and tensor.requires_grad:
+            hit()
+            torch.set_grad_enabled(False)
+        return formatted(tensor, spec)
+
+    try:
+        with formatting(wrong):
+            yield
+    finally:
+        torch.set_grad_enabled(True)
+
+
+@wrong_engine("print-small-integers-unnamed", kind="dtype")
+@contextmanager
+def does_not_name_small_integers(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        if tensor.dtype not in (torch.int8, torch.int16) or not tensor.numel():
+            return text
+        hit()
+        return text.replace(f", dtype={tensor.dtype}", "")
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-repeats-the-first-block", kind="size")
+@contextmanager
+def prints_the_first_block_for_the_last(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        if tensor.ndim != 3 or tensor.shape[0] < 4:
+            return printed(tensor)
+        hit()
+        return printed(torch.cat([tensor[:-1], tensor[:1]]))
+
+    with printing(wrong):
         yield
