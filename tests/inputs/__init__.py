@@ -5,7 +5,7 @@ from .arrays import arrays, telling_shapes, tensors_of_numpy_dtypes
 from .expression import Expression
 from .functions import elementwise, places, routes
 from .modes import blocks
-from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes
+from .shapes import broadcasting_pairs, shapes, shapes_of_one_element, shapes_of_other_sizes, tails
 from .tensors import leaves, like, on_the_cpu, tensors
 from .updates import updates
 
@@ -25,6 +25,7 @@ __all__ = [
     "shapes",
     "shapes_of_one_element",
     "shapes_of_other_sizes",
+    "tails",
     "telling_shapes",
     "tensors",
     "tensors_of_numpy_dtypes",

@@ -49,6 +49,11 @@ def shapes_for_layouts() -> st.SearchStrategy[Shape]:
     return st.one_of(*map(st.sampled_from, (none, *some, *some, TAILS, TAILS, PICTURES)))
 
 
+def tails() -> st.SearchStrategy[Shape]:
+    """Shapes of 5 to 33 elements that do not fill a whole number of vector registers, or just do."""
+    return st.sampled_from(TAILS)
+
+
 def shapes_of_one_element(*, max_dims: int = 3) -> st.SearchStrategy[Shape]:
     """(), (1,), (1, 1), ..."""
     return st.integers(0, max_dims).map(lambda dims: (1,) * dims)

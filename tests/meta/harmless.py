@@ -161,12 +161,3 @@ def sums_and_products_are_laid_out_row_by_row(hit: Hit) -> Iterator[None]:
         yield
     finally:
         library._destroy()
-
-
-@harmless("saved-tensors-packed")
-def what_is_saved_for_backward_goes_through_hooks(hit: Hit) -> AbstractContextManager[None]:
-    def unpack(saved: torch.Tensor) -> torch.Tensor:
-        hit()
-        return saved
-
-    return torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, unpack)  # type: ignore[return-value]

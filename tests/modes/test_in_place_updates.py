@@ -6,14 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, updates
+from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tails, updates
 from tests.oracles import numbers, state
 
 REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
 MODIFIED = "has been modified by an inplace operation"
-
-LONG = st.sampled_from(((9,), (17,), (5, 7), (33,), (2, 3, 11)))
-"""Shapes whose elements do not fill a whole number of vector registers."""
 
 
 def nodes():
@@ -65,7 +62,7 @@ def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, update
 
 
 @rule("modes.in-place-updates.inside")
-@given(leaf=leaves(LONG, among=layouts.WRITABLE), update=updates())
+@given(leaf=leaves(tails(), among=layouts.WRITABLE), update=updates())
 def test_every_element_of_a_long_leaf_is_updated_inside(device, leaf, update):
     change, value = update
     expected = [value(number) for number in numbers(leaf)]
