@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import elementwise, leaves, like, routes, shapes
-from tests.oracles import numbers
+from tests.inputs import dtypes, elementwise, leaves, like, routes, shapes, tensors
+from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
 
@@ -33,6 +33,25 @@ def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, ope
     assert leaf.grad is not None
     pairs = zip(numbers(leaf), numbers(weight), strict=True)
     assert numbers(leaf.grad) == [derivative(value) * factor for value, factor in pairs]
+
+
+@st.composite
+def matrix_products(draw):
+    """(leaf, matrix) that can be multiplied as `matrix @ leaf`; each size can be 0."""
+    rows, inner, columns = draw(st.tuples(*[st.integers(0, 3)] * 3))
+    dtype = draw(dtypes.floating())
+    matrix = draw(tensors(st.just((rows, inner)), st.just(dtype)))
+    return draw(leaves(st.just((inner, columns)), st.just(dtype))), matrix
+
+
+@rule("backward.reduce-first.sum")
+@given(drawn=matrix_products())
+def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
+    leaf, matrix = drawn
+    (matrix @ leaf).sum().backward()
+    assert leaf.grad is not None
+    weights = array(matrix).sum(axis=0)
+    assert numbers(leaf.grad) == [weight for weight in weights.tolist() for _ in range(leaf.shape[1])]
 
 
 @rule("backward.reduce-first.mean")
