@@ -1,5 +1,6 @@
 """spec/leaves/leaf.md"""
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ COPIES = (
     "lambda x: torch.clone(x)",
     "lambda x: x.contiguous().clone()",
     "lambda x: torch.zeros_like(x).copy_(x)",
+    "lambda x: torch.zeros_like(x)[None].index_put_((torch.zeros(1, dtype=torch.int64, device=device),), x)",
     "lambda x: torch.cat([x[None]])",
     "lambda x: torch.stack([x])",
 )
@@ -50,5 +52,9 @@ def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(d
     copied = copy(leaf)
     assert copied.requires_grad
     assert not copied.is_leaf
+    before = numbers(leaf)
     (copied * 3).sum().backward()
     assert numbers(leaf.grad) == [3] * leaf.numel()
+    with torch.no_grad():
+        copied.fill_(7)
+    assert numbers(leaf) == before
