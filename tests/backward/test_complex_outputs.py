@@ -77,6 +77,7 @@ def pairs(functions):
 @rule("backward.complex-outputs.real-output")
 @given(leaf=complex_leaves(), operation=pairs(REAL_OUTPUTS), route=routes())
 @example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[3])), route=Expression("lambda x: x"))
+@example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[-1])), route=Expression("lambda x: x"))
 def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(device, leaf, operation, route):
     function, ascent = operation
     for times in (1, 2):

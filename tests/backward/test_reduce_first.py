@@ -1,11 +1,11 @@
 """spec/backward/reduce-first.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import dtypes, elementwise, leaves, like, routes, shapes, tensors
+from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tensors
 from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
@@ -56,6 +56,13 @@ def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
 
 @rule("backward.reduce-first.mean")
 @given(leaf=leaves(shapes(min_side=1)), operation=elementwise(linear=True), route=routes())
+@example(
+    leaf=Expression(
+        "torch.ones(2, 8, dtype=torch.bfloat16, device=device).requires_grad_()", dtypes=frozenset({"torch.bfloat16"})
+    ),
+    operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")),
+    route=Expression("lambda x: x"),
+)
 def test_the_mean_divides_by_the_number_of_elements(device, leaf, operation, route):
     function, derivative = operation
     route(function(leaf)).mean().backward()

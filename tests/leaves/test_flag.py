@@ -75,6 +75,7 @@ STRIDED = leaves(shapes(min_dims=2, min_side=2), dtypes.differentiable(), (layou
 @rule("leaves.flag.as-asked")
 @given(tensor_and_flag=made())
 @example(tensor_and_flag=(Expression("torch.tensor([], requires_grad=True)"), True))
+@example(tensor_and_flag=(Expression("torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True))
 def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, tensor_and_flag):
     tensor, asked = tensor_and_flag
     assert tensor.requires_grad is asked

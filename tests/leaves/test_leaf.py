@@ -1,12 +1,14 @@
 """spec/leaves/leaf.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
 from tests.oracles import numbers
+
+BY_INDICES = "lambda x: torch.zeros_like(x)[None].index_put_((torch.zeros(1, dtype=torch.int64, device=device),), x)"
 
 COPIES = (
     "lambda x: x.clone()",
@@ -14,7 +16,7 @@ COPIES = (
     "lambda x: torch.clone(x)",
     "lambda x: x.contiguous().clone()",
     "lambda x: torch.zeros_like(x).copy_(x)",
-    "lambda x: torch.zeros_like(x)[None].index_put_((torch.zeros(1, dtype=torch.int64, device=device),), x)",
+    BY_INDICES,
     "lambda x: torch.cat([x[None]])",
     "lambda x: torch.stack([x])",
 )
@@ -48,6 +50,8 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 @rule("leaves.leaf.copies")
 @given(leaf=leaves(), copy=st.sampled_from(COPIES).map(Expression))
+@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), copy=Expression(COPIES[1]))
+@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), copy=Expression(BY_INDICES))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf, copy):
     copied = copy(leaf)
     assert copied.requires_grad
