@@ -21,6 +21,8 @@ PICTURE = (
 )
 """A leaf of four dimensions that is contiguous, and a gradient for it."""
 
+TRIPLE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
+
 
 @st.composite
 def leaf_and_place(draw):
@@ -46,9 +48,7 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
 
 @rule("accumulation.grad-tensor.strides")
 @given(pair=like(leaves(NOT_EMPTY) | TURNED), operation=elementwise(), route=routes())
-@example(
-    pair=PICTURE, operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")), route=Expression("lambda x: x")
-)
+@example(pair=PICTURE, operation=TRIPLE, route=Expression("lambda x: x"))
 def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
     function, _ = operation
     leaf, gradient = pair
