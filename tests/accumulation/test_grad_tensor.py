@@ -3,7 +3,7 @@
 import warnings
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -11,6 +11,17 @@ from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like,
 from tests.oracles import numbers, share_memory
 
 NOT_EMPTY = shapes(min_side=1) | shapes(min_dims=4, max_dims=4, min_side=1, max_side=2)
+
+TURNED = leaves(shapes(min_dims=2, min_side=2), among=(layouts.transposed, layouts.stepped))
+"""Leaves that are not contiguous, dense ones and ones with gaps."""
+
+PICTURE = (
+    Expression("torch.ones(2, 3, 2, 2, device=device).requires_grad_()"),
+    Expression("torch.ones(2, 3, 2, 2, device=device)"),
+)
+"""A leaf of four dimensions that is contiguous, and a gradient for it."""
+
+TRIPLE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
 
 
 @st.composite
@@ -36,7 +47,8 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
 
 
 @rule("accumulation.grad-tensor.strides")
-@given(pair=like(leaves(NOT_EMPTY)), operation=elementwise(), route=routes())
+@given(pair=like(leaves(NOT_EMPTY) | TURNED), operation=elementwise(), route=routes())
+@example(pair=PICTURE, operation=TRIPLE, route=Expression("lambda x: x"))
 def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
     function, _ = operation
     leaf, gradient = pair

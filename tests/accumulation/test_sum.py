@@ -1,7 +1,9 @@
 """spec/accumulation/sum.md"""
 
+import threading
+
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -12,18 +14,61 @@ from tests.oracles import numbers, state
 UP_TO_THREE = {"min_size": 1, "max_size": 3}
 
 
+LONG = st.sampled_from([(17,), (33,), (5, 7), (3, 3, 3)])
+"""Shapes of more elements than a vectorised kernel takes at once, and no multiple of them."""
+
+TRIPLE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
+SQUARE = (Expression("lambda x: x * x"), Expression("lambda v: 2 * v"))
+
+FLAT = Expression("torch.zeros(2, device=device).requires_grad_()")
+"""A leaf at which the derivative of a square is zero."""
+
+BEYOND_SINGLE = Expression(
+    "torch.ones(2, dtype=torch.float64, device=device).requires_grad_()",
+    then=("{it}.grad = torch.full_like({it}, 2.0**24)",),
+    dtypes=frozenset({"torch.float64"}),
+)
+"""A leaf whose gradient is so large that float32 has no odd numbers there."""
+
+
+CALLS = (
+    "lambda y: y.backward()",
+    "lambda y: y.backward(torch.ones_like(y))",
+    "lambda y: torch.autograd.backward([y], [torch.ones_like(y)])",
+)
+"""Ways to run an output of one element backward."""
+
+
 @rule("accumulation.sum.over-calls")
-@given(leaf=leaves(earlier_grad=True), operations=st.lists(elementwise(), **UP_TO_THREE), recording=st.booleans())
-def test_each_backward_adds_to_what_grad_holds(device, leaf, operations, recording):
+@given(
+    leaf=leaves(earlier_grad=True) | leaves(LONG, earlier_grad=True),
+    operations=st.lists(elementwise(), **UP_TO_THREE),
+    call=st.sampled_from(CALLS).map(Expression),
+    recording=st.booleans(),
+)
+@example(leaf=BEYOND_SINGLE, operations=[TRIPLE], call=Expression(CALLS[0]), recording=True)
+@example(leaf=FLAT, operations=[SQUARE], call=Expression(CALLS[0]), recording=True)
+def test_each_backward_adds_to_what_grad_holds(device, leaf, operations, call, recording):
     expected = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
     for function, derivative in operations:
         output = function(leaf).sum()
         with torch.set_grad_enabled(recording):
-            returned = output.backward()
+            returned = call(output)
         assert returned is None
         assert leaf.grad is not None
         expected = [held + derivative(value) for held, value in zip(expected, numbers(leaf), strict=True)]
         assert numbers(leaf.grad) == expected
+
+
+@rule("accumulation.sum.over-calls")
+@given(leaf=leaves(), first=elementwise(), second=elementwise())
+def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
+    (function, derivative), (later, later_derivative) = first, second
+    function(leaf).sum().backward()
+    thread = threading.Thread(target=later(leaf).sum().backward)
+    thread.start()
+    thread.join()
+    assert numbers(leaf.grad) == [derivative(value) + later_derivative(value) for value in numbers(leaf)]
 
 
 @rule("accumulation.sum.over-uses")
@@ -44,14 +89,39 @@ def broadcast(draw):
     return draw(leaves(st.just(one), st.just(dtype))), draw(tensors(st.just(other), st.just(dtype)))
 
 
+COMBINATIONS = (
+    ("lambda x, y: x + y", 1),
+    ("lambda x, y: y + x", 1),
+    ("lambda x, y: y - x", -1),
+)
+"""A function of two tensors whose derivative by y is 1, and the one by x."""
+
+
+def combinations():
+    """One of these."""
+    return st.sampled_from(COMBINATIONS).map(lambda drawn: (Expression(drawn[0]), drawn[1]))
+
+
 @rule("accumulation.sum.over-uses")
-@given(pair=broadcast())
-def test_a_broadcast_leaf_collects_from_all_its_copies(device, pair):
-    leaf, other = pair
-    output = leaf + other
+@given(pair=broadcast(), combination=combinations(), both=st.booleans())
+def test_a_broadcast_leaf_collects_from_all_its_copies(device, pair, combination, both):
+    (leaf, other), (combine, slope) = pair, combination
+    other.requires_grad_(both)
+    output = combine(leaf, other)
     (output.sum() + leaf.sum()).backward()
-    copies = output.numel() // leaf.numel() if leaf.numel() else 0
-    assert numbers(leaf.grad) == [copies + 1] * leaf.numel()
+    assert leaf.grad.shape == leaf.shape
+    assert numbers(leaf.grad) == [slope * (output.numel() // leaf.numel()) + 1 for _ in numbers(leaf)]
+    if both:
+        assert other.grad.shape == other.shape
+        assert numbers(other.grad) == [output.numel() // other.numel() for _ in numbers(other)]
+
+
+@rule("accumulation.sum.over-uses")
+@given(leaf=leaves(), copies=st.integers(1, 3), operation=elementwise())
+def test_a_row_of_an_expanded_leaf_counts_once(device, leaf, copies, operation):
+    function, derivative = operation
+    function(leaf.expand(copies, *leaf.shape)[copies - 1]).sum().backward()
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
 
 
 def other_dtypes():

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, layouts, leaves, like, tensors
+from tests.inputs import Expression, elementwise, layouts, leaves, like, shapes, tensors
 from tests.oracles import numbers
 
 
@@ -56,6 +56,7 @@ def owners():
     return st.sampled_from(
         (
             Expression("torch.nn.ParameterList"),
+            Expression("lambda parameters: torch.nn.ModuleList([torch.nn.ParameterList(parameters)])"),
             Expression("lambda parameters: torch.optim.SGD(parameters, lr=1)"),
             A_GROUP_EACH,
         )
@@ -63,14 +64,17 @@ def owners():
 
 
 @rule("accumulation.zeroing.zero-grad-to-none")
-@given(data=st.lists(tensors(), min_size=2, max_size=3), owner=owners(), reached=st.integers(1, 3))
-@example(data=[Expression("torch.ones(2, device=device)")] * 2, owner=A_GROUP_EACH, reached=2)
-def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, owner, reached):
+@given(
+    data=st.lists(tensors(), min_size=2, max_size=3), owner=owners(), reached=st.integers(1, 3), frozen=st.booleans()
+)
+@example(data=[Expression("torch.ones(2, device=device)")] * 2, owner=A_GROUP_EACH, reached=2, frozen=False)
+def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, owner, reached, frozen):
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
     outputs = [(3 * parameter).sum() for parameter in parameters]
     for parameter in parameters[:reached]:
         (2 * parameter).sum().backward()
     grads = [parameter.grad for parameter in parameters[:reached]]
+    parameters[1].requires_grad = not frozen
     owner(parameters).zero_grad()
     assert [parameter.grad for parameter in parameters] == [None] * len(parameters)
     assert [numbers(grad) for grad in grads] == [[2] * grad.numel() for grad in grads]
@@ -79,9 +83,13 @@ def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, owner,
     assert [parameter.grad for parameter in parameters[1:]] == [None] * len(parameters[1:])
 
 
+TURNED = tensors(shapes(min_dims=2, min_side=2), among=(layouts.transposed,))
+"""Tensors for whose sake a gradient is not contiguous."""
+
+
 @rule("accumulation.zeroing.zero-grad-to-zeros")
 @given(
-    data=st.lists(tensors(), min_size=2, max_size=3),
+    data=st.lists(tensors() | TURNED, min_size=2, max_size=3),
     owner=owners(),
     reached=st.integers(1, 3),
     create_graph=st.booleans(),

@@ -1,7 +1,7 @@
 """spec/backward/complex-outputs.md"""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -15,6 +15,7 @@ REAL_OUTPUTS = (
     ("lambda z: z.real * z.imag", "lambda v: complex(v.imag, v.real)"),
     ("lambda z: (z * z).imag", "lambda v: complex(2 * v.imag, 2 * v.real)"),
     ("lambda z: (z * z.conj()).real", "lambda v: 2 * v"),
+    ("lambda z: (z.reshape(1, -1).conj() @ z.reshape(-1, 1)).real", "lambda v: 2 * v"),
 )
 """A real function of complex elements, and the derivative by the real part plus i times that by the imaginary part."""
 
@@ -25,6 +26,15 @@ COMPLEX_OUTPUTS = (
     ("lambda z: (z * 1j).view_as(z) * 3", "lambda v, g: g * -3j"),
 )
 """A complex function, and the gradient that a complex element v gets from the gradient g of its output."""
+
+CONJUGATE = Expression(
+    "(torch.ones(2, dtype=torch.complex64, device=device) * (2 - 3j)).conj().detach().requires_grad_()",
+    dtypes=frozenset({"torch.complex64"}),
+)
+"""A leaf whose elements are the conjugates of what lies in its memory."""
+
+# The narrow real dtypes are not everywhere multiplied with complex numbers.
+WIDE = st.sampled_from(["torch.float32", "torch.float64"])
 
 BOTH = "both grad_output and output are required to have the same dtype"
 
@@ -45,8 +55,7 @@ def complex_leaves(shapes=None):
 @st.composite
 def with_a_complex_gradient(draw):
     """A leaf, real or complex, and a complex tensor of its shape that has the dtype of its product with 1j."""
-    # The narrow real dtypes are not everywhere multiplied with complex numbers.
-    leaf = draw(complex_leaves() | leaves(dtypes=st.sampled_from(["torch.float32", "torch.float64"])))
+    leaf = draw(complex_leaves() | leaves(dtypes=WIDE))
     dtype = "torch.complex128" if leaf.facts["dtype"] in ("torch.float64", "torch.complex128") else "torch.complex64"
     return leaf, draw(complex_tensors(st.just(leaf.facts["shape"]), dtype))
 
@@ -67,11 +76,14 @@ def pairs(functions):
 
 @rule("backward.complex-outputs.real-output")
 @given(leaf=complex_leaves(), operation=pairs(REAL_OUTPUTS), route=routes())
+@example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[3])), route=Expression("lambda x: x"))
+@example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[-1])), route=Expression("lambda x: x"))
 def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(device, leaf, operation, route):
     function, ascent = operation
-    function(route(leaf)).sum().backward()
-    assert leaf.grad.dtype == leaf.dtype
-    assert numbers(leaf.grad) == [ascent(value) for value in numbers(leaf)]
+    for times in (1, 2):
+        function(route(leaf)).sum().backward()
+        assert leaf.grad.dtype == leaf.dtype
+        assert numbers(leaf.grad) == [times * ascent(value) for value in numbers(leaf)]
 
 
 @rule("backward.complex-outputs.complex-gradient")
@@ -86,7 +98,10 @@ def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, d
 
 
 @rule("backward.complex-outputs.no-implicit")
-@given(leaf=complex_leaves(shapes_of_one_element()), operation=pairs(COMPLEX_OUTPUTS))
+@given(
+    leaf=complex_leaves(shapes_of_one_element()) | leaves(shapes_of_one_element(), WIDE),
+    operation=pairs(COMPLEX_OUTPUTS),
+)
 def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(device, leaf, operation):
     function, _ = operation
     output = function(leaf)

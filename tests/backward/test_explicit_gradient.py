@@ -2,14 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes, tensors
-from tests.oracles import numbers, state
+from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
     1.0,
@@ -26,6 +27,21 @@ NOT_TENSORS = (
     Expression("np.float32(1)"),
 )
 
+RUNS = (
+    "lambda output, leaf, gradient: output.backward(gradient)",
+    "lambda output, leaf, gradient: torch.autograd.backward(output, gradient)",
+    "lambda output, leaf, gradient: torch.autograd.grad(output, leaf, gradient)",
+)
+"""Ways to run an output with a gradient."""
+
+BEYOND_SINGLE = (
+    Expression(
+        "torch.ones(2, dtype=torch.float64, device=device).requires_grad_()", dtypes=frozenset({"torch.float64"})
+    ),
+    Expression("torch.tensor([2.0**24 + 1, -(2.0**30) - 1], dtype=torch.float64, device=device)"),
+)
+"""A leaf of float64, and a gradient that float32 cannot hold."""
+
 
 def with_a_strided_gradient():
     """A leaf and a tensor of its shape and dtype that is not contiguous."""
@@ -39,6 +55,16 @@ def matrix_products(draw):
     dtype = draw(dtypes.floating())
     matrix = draw(tensors(st.just((rows, columns)), st.just(dtype)))
     return draw(leaves(st.just((columns,)), st.just(dtype))), matrix, draw(tensors(st.just((rows,)), st.just(dtype)))
+
+
+@st.composite
+def batched_products(draw):
+    """(matrices, other, gradient) with `other @ matrices` of the gradient's shape; each size can be 0."""
+    batch, rows, inner, columns = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    dtype = draw(dtypes.floating())
+    other = draw(tensors(st.just((batch, rows, inner)), st.just(dtype)))
+    gradient = draw(tensors(st.just((batch, rows, columns)), st.just(dtype)))
+    return draw(leaves(st.just((batch, inner, columns)), st.just(dtype))), other, gradient
 
 
 @st.composite
@@ -81,6 +107,11 @@ def elsewhere(device):
 
 @rule("backward.explicit-gradient.vector-jacobian")
 @given(drawn=like(leaves()) | with_a_strided_gradient(), operation=elementwise(), route=routes())
+@example(
+    drawn=BEYOND_SINGLE,
+    operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")),
+    route=Expression("lambda x: x"),
+)
 def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device, drawn, operation, route):
     leaf, gradient = drawn
     function, derivative = operation
@@ -104,6 +135,24 @@ def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(devic
     ]
 
 
+@rule("backward.explicit-gradient.vector-jacobian")
+@given(drawn=batched_products())
+def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, drawn):
+    leaf, other, gradient = drawn
+    torch.bmm(other, leaf).backward(gradient)
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == np.einsum("bri,brc->bic", array(other), array(gradient)).reshape(-1).tolist()
+
+
+@rule("backward.explicit-gradient.vector-jacobian")
+@given(drawn=like(leaves()))
+def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
+    leaf, gradient = drawn
+    leaf.backward(gradient)
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == numbers(gradient)
+
+
 @rule("backward.explicit-gradient.linear")
 @given(drawn=with_two_gradients(), a=st.integers(-1, 1), b=st.integers(-2, 2), operation=elementwise())
 def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
@@ -121,14 +170,14 @@ def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
 
 
 @rule("backward.explicit-gradient.same-shape")
-@given(drawn=with_a_misfit(), operation=elementwise())
-def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation):
+@given(drawn=with_a_misfit(), operation=elementwise(), run=st.sampled_from(RUNS).map(Expression))
+def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation, run):
     leaf, gradient = drawn
     function, _ = operation
     output = function(leaf)
     before = state(leaf, output, gradient)
     with pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
-        output.backward(gradient)
+        run(output, leaf, gradient)
     assert refusal.type is RuntimeError
     assert state(leaf, output, gradient) == before
 

@@ -29,6 +29,7 @@ TO_INTEGERS = (
     "lambda x: x == x",
     "lambda x: (x * 2).sum().int()",
     "lambda x: (x != 1).any()",
+    "lambda x: x.sum().float().reshape(1).argmax()",
 )
 """Results of integer or boolean dtype."""
 

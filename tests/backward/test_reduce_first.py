@@ -1,12 +1,12 @@
 """spec/backward/reduce-first.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import elementwise, leaves, like, routes, shapes
-from tests.oracles import numbers
+from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tensors
+from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
 
@@ -35,8 +35,34 @@ def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, ope
     assert numbers(leaf.grad) == [derivative(value) * factor for value, factor in pairs]
 
 
+@st.composite
+def matrix_products(draw):
+    """(leaf, matrix) that can be multiplied as `matrix @ leaf`; each size can be 0."""
+    rows, inner, columns = draw(st.tuples(*[st.integers(0, 3)] * 3))
+    dtype = draw(dtypes.floating())
+    matrix = draw(tensors(st.just((rows, inner)), st.just(dtype)))
+    return draw(leaves(st.just((inner, columns)), st.just(dtype))), matrix
+
+
+@rule("backward.reduce-first.sum")
+@given(drawn=matrix_products())
+def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
+    leaf, matrix = drawn
+    (matrix @ leaf).sum().backward()
+    assert leaf.grad is not None
+    weights = array(matrix).sum(axis=0)
+    assert numbers(leaf.grad) == [weight for weight in weights.tolist() for _ in range(leaf.shape[1])]
+
+
 @rule("backward.reduce-first.mean")
 @given(leaf=leaves(shapes(min_side=1)), operation=elementwise(linear=True), route=routes())
+@example(
+    leaf=Expression(
+        "torch.ones(2, 8, dtype=torch.bfloat16, device=device).requires_grad_()", dtypes=frozenset({"torch.bfloat16"})
+    ),
+    operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")),
+    route=Expression("lambda x: x"),
+)
 def test_the_mean_divides_by_the_number_of_elements(device, leaf, operation, route):
     function, derivative = operation
     route(function(leaf)).mean().backward()

@@ -67,13 +67,17 @@ def with_a_fit_and_a_misfit(draw):
     order=st.permutations(range(3)),
     operation=elementwise(),
     route=routes(),
+    other=WIDE.map(lambda name: Expression(name, dtypes=frozenset({name}))),
     run=st.sampled_from(RUNS).map(Expression),
 )
-def test_outputs_that_are_repeated_or_computed_from_each_other_add_up(device, drawn, order, operation, route, run):
+def test_outputs_that_are_repeated_or_computed_from_each_other_add_up(
+    device, drawn, order, operation, route, other, run
+):
     leaf, gradients = drawn
     function, derivative = operation
     inner = route(function(leaf))
-    outer = inner * 2
+    outer = (inner * 2).to(other)
+    gradients[1] = gradients[1].to(other)
     outputs = [inner, outer, inner]
     result = run([outputs[place] for place in order], [route(gradients[place]) for place in order], leaf)
     assert result.shape == leaf.shape

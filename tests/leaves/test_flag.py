@@ -1,11 +1,12 @@
 """spec/leaves/flag.md"""
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, leaves, tensors
+from tests.inputs import Expression, dtypes, layouts, leaves, shapes, tensors
 from tests.oracles import state
 
 ASKED = (("", False), (", requires_grad=False", False), (", requires_grad=True", True))
@@ -29,10 +30,6 @@ LIKE = (
     "lambda other: other.new_zeros(2{asked})",
     "lambda other: other.new_full((), 2{asked})",
     "lambda other: other.new_tensor([1.0]{asked})",
-)
-PARAMETERS = (
-    ("lambda other: torch.nn.Parameter(other.detach())", True),
-    ("lambda other: torch.nn.Parameter(other.detach(), requires_grad=False)", False),
 )
 
 ASKING = (
@@ -63,15 +60,22 @@ def made(draw):
     return Expression(source, dtypes=tensor.dtypes), requires_grad
 
 
-def makers():
+@st.composite
+def makers(draw):
     """(a function that makes a tensor to match another, the flag that it asks for)."""
-    forms = [(form.format(asked=asked), requires_grad) for form in LIKE for asked, requires_grad in ASKED]
-    return st.sampled_from((*forms, *PARAMETERS)).map(lambda pair: (Expression(pair[0]), pair[1]))
+    form = draw(st.sampled_from(LIKE))
+    # True is what has to be done, False what is done anyway.
+    asked, requires_grad = draw(st.sampled_from(ASKED) | st.just(ASKED[-1]))
+    return Expression(form.format(asked=asked)), requires_grad
+
+
+STRIDED = leaves(shapes(min_dims=2, min_side=2), dtypes.differentiable(), (layouts.transposed, layouts.stepped))
 
 
 @rule("leaves.flag.as-asked")
 @given(tensor_and_flag=made())
 @example(tensor_and_flag=(Expression("torch.tensor([], requires_grad=True)"), True))
+@example(tensor_and_flag=(Expression("torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True))
 def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, tensor_and_flag):
     tensor, asked = tensor_and_flag
     assert tensor.requires_grad is asked
@@ -81,14 +85,24 @@ def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, tensor_and_flag):
 
 
 @rule("leaves.flag.as-asked")
-@given(other=leaves(dtypes=dtypes.differentiable()), maker=makers())
-def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_asked_to(device, other, maker):
+@given(other=leaves(dtypes=dtypes.differentiable()) | STRIDED, maker=makers(), recording=st.booleans())
+def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_asked_to(device, other, maker, recording):
     make, asked = maker
     for like in (other, other * 1):
-        tensor = make(like)
+        with torch.set_grad_enabled(recording):
+            tensor = make(like)
         assert tensor.requires_grad is asked
         assert tensor.is_leaf
         assert tensor.grad_fn is None
+
+
+@rule("leaves.flag.as-asked")
+@given(data=tensors(dtypes=dtypes.differentiable()), recording=st.booleans())
+def test_a_parameter_requires_grad_unless_it_was_asked_not_to(device, data, recording):
+    with torch.set_grad_enabled(recording):
+        parameters = [torch.nn.Parameter(data), torch.nn.Parameter(data, requires_grad=False)]
+    assert [parameter.requires_grad for parameter in parameters] == [True, False]
+    assert all(parameter.is_leaf and parameter.grad_fn is None for parameter in parameters)
 
 
 @rule("leaves.flag.dtypes")
@@ -108,3 +122,13 @@ def test_an_integer_or_boolean_tensor_cannot_be_asked_to_require_grad(device, te
 def test_an_integer_or_boolean_tensor_can_be_asked_not_to_require_grad(device, tensor, refrain):
     assert refrain(tensor).requires_grad is False
     assert tensor.requires_grad is False
+
+
+@rule("leaves.flag.integer-data")
+@given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), data=tensors(dtypes=dtypes.integral()))
+def test_a_leaf_that_requires_grad_takes_no_integers_as_its_data(device, leaf, data):
+    before = state(leaf, data)
+    with pytest.raises(RuntimeError, match="must be floating point or complex") as refusal:
+        leaf.data = data
+    assert refusal.type is RuntimeError
+    assert state(leaf, data) == before

@@ -1,11 +1,14 @@
 """spec/leaves/leaf.md"""
 
-from hypothesis import given
+import torch
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
 from tests.oracles import numbers
+
+BY_INDICES = "lambda x: torch.zeros_like(x)[None].index_put_((torch.zeros(1, dtype=torch.int64, device=device),), x)"
 
 COPIES = (
     "lambda x: x.clone()",
@@ -13,6 +16,7 @@ COPIES = (
     "lambda x: torch.clone(x)",
     "lambda x: x.contiguous().clone()",
     "lambda x: torch.zeros_like(x).copy_(x)",
+    BY_INDICES,
     "lambda x: torch.cat([x[None]])",
     "lambda x: torch.stack([x])",
 )
@@ -46,9 +50,15 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 @rule("leaves.leaf.copies")
 @given(leaf=leaves(), copy=st.sampled_from(COPIES).map(Expression))
+@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), copy=Expression(COPIES[1]))
+@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), copy=Expression(BY_INDICES))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf, copy):
     copied = copy(leaf)
     assert copied.requires_grad
     assert not copied.is_leaf
+    before = numbers(leaf)
     (copied * 3).sum().backward()
     assert numbers(leaf.grad) == [3] * leaf.numel()
+    with torch.no_grad():
+        copied.fill_(7)
+    assert numbers(leaf) == before

@@ -1,6 +1,7 @@
 """spec/leaves/switching.md"""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,17 +21,28 @@ def switches():
     return st.sampled_from(SWITCHES).map(Expression)
 
 
+ORIGINS = ("lambda x: x", "lambda x: x * 1", "lambda x: x.detach()", "lambda x: x.view_as(x)")
+"""Functions that give a leaf as long as nothing is recorded: what they are given, a result or a view."""
+
+
 @rule("leaves.switching.afterwards")
 @given(
-    tensor=tensors(dtypes=dtypes.differentiable()),
+    made=tensors(dtypes=dtypes.differentiable()) | tensors(st.just(())),
+    origin=st.sampled_from(ORIGINS).map(Expression),
     operation=elementwise(),
     switch_on=switches(),
     switch_off=switches(),
+    recording=st.booleans(),
 )
-def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(device, tensor, operation, switch_on, switch_off):
+def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(
+    device, made, origin, operation, switch_on, switch_off, recording
+):
     function, _ = operation
+    with torch.no_grad():
+        tensor = origin(made)
     before = function(tensor)
-    switch_on(tensor, True)
+    with torch.set_grad_enabled(recording):
+        switch_on(tensor, True)
     assert (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn) == (True, True, None)
     during = function(tensor)
     switch_off(tensor, False)
@@ -53,12 +65,26 @@ def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, oper
 
 
 @rule("leaves.switching.off-before-backward")
-@given(pair=like(leaves()), operation=elementwise(), switch=switches())
+@given(pair=like(leaves(earlier_grad=True)), operation=elementwise(), switch=switches())
 def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair, operation, switch):
     (leaf, other), (function, derivative) = pair, operation
     other.requires_grad_()
     output = (3 * leaf + function(other)).sum()
     switch(leaf, False)
+    before = state(leaf)
     output.backward()
-    assert leaf.grad is None
+    assert state(leaf) == before
+    assert other.grad is not None
     assert numbers(other.grad) == [derivative(value) for value in numbers(other)]
+
+
+@rule("leaves.switching.afterwards")
+@given(leaf=leaves(), operation=elementwise(), switch_off=switches(), switch_on=switches())
+def test_a_result_of_a_leaf_that_was_off_in_between_still_leads_to_it(device, leaf, operation, switch_off, switch_on):
+    function, derivative = operation
+    output = function(leaf).sum()
+    switch_off(leaf, False)
+    switch_on(leaf, True)
+    output.backward()
+    assert leaf.grad is not None
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below
 
 
-@wrong_engine("failure-allocates-grad")
+@wrong_engine("failure-allocates-grad", kind="error")
 @contextmanager
 def a_failed_backward_leaves_zeros_where_there_was_none(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ def a_failed_backward_leaves_zeros_where_there_was_none(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("failure-clears-grad")
+@wrong_engine("failure-clears-grad", kind="error")
 @contextmanager
 def a_failed_backward_sets_grad_to_none(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ def a_failed_backward_sets_grad_to_none(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("failure-takes-back-half")
+@wrong_engine("failure-takes-back-half", kind="error")
 @contextmanager
 def a_failed_backward_takes_back_half_of_what_it_added(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ def a_failed_backward_takes_back_half_of_what_it_added(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("failure-keeps-grad-mode")
+@wrong_engine("failure-keeps-grad-mode", kind="mode")
 @contextmanager
 def grad_mode_stays_off_after_a_failed_backward(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ def grad_mode_stays_off_after_a_failed_backward(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("failure-poisons-leaves")
+@wrong_engine("failure-poisons-leaves", kind="state")
 @contextmanager
 def the_first_backward_after_a_failed_one_adds_nothing_to_its_leaves(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -93,6 +93,45 @@ def the_first_backward_after_a_failed_one_adds_nothing_to_its_leaves(hit: Hit) -
         for leaf in poisoned:
             hit()
             leaf.grad.zero_()
+
+    with around_backward(wrong):
+        yield
+
+
+def _recorder(node: Any, contributions: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    """A handle of a hook that writes down what a node gives to leaves."""
+
+    def record(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+        for (following, _), contribution in zip(node.next_functions, inputs, strict=True):
+            if hasattr(following, "variable") and contribution is not None:
+                contributions.append((following.variable, contribution))
+
+    return node.register_hook(record)
+
+
+def _grad_now(leaf: torch.Tensor) -> tuple[int, int]:
+    """Which tensor `.grad` is, and how often that one was written to."""
+    return id(leaf.grad), 0 if leaf.grad is None else leaf.grad._version
+
+
+@wrong_engine("failure-serves-the-other-use", kind="place")
+@contextmanager
+def a_failed_backward_gives_a_leaf_what_has_arrived_for_it(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        contributions: list[tuple[torch.Tensor, torch.Tensor]] = []
+        handles = [_recorder(node, contributions) for node in nodes_below(outputs)]
+        before = {id(leaf): _grad_now(leaf) for leaf in leaves_below(outputs)}
+        try:
+            honest()
+        except Exception:
+            for leaf, contribution in contributions:
+                if _grad_now(leaf) == before[id(leaf)]:
+                    hit()
+                    leaf.grad = contribution.detach() if leaf.grad is None else leaf.grad + contribution
+            raise
+        finally:
+            for handle in handles:
+                handle.remove()
 
     with around_backward(wrong):
         yield

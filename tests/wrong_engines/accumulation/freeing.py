@@ -21,7 +21,7 @@ def _has_run(outputs: list[torch.Tensor]) -> bool:
     return ran
 
 
-@wrong_engine("retain-halves")
+@wrong_engine("retain-halves", kind="size")
 @contextmanager
 def a_later_run_of_a_graph_adds_half_to_a_0d_leaf(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def a_later_run_of_a_graph_adds_half_to_a_0d_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("retain-once", refuses=SECOND_TIME)
+@wrong_engine("retain-once", kind="state", refuses=SECOND_TIME)
 @contextmanager
 def a_retained_graph_lasts_for_one_further_call(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ def a_retained_graph_lasts_for_one_further_call(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("second-run-silent")
+@wrong_engine("second-run-silent", kind="error")
 @contextmanager
 def a_backward_through_a_freed_graph_does_nothing(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def a_backward_through_a_freed_graph_does_nothing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("second-run-zeroes")
+@wrong_engine("second-run-zeroes", kind="error")
 @contextmanager
 def a_refused_second_run_has_already_zeroed_the_gradients(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def a_refused_second_run_has_already_zeroed_the_gradients(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("frees-older-graphs", refuses=SECOND_TIME)
+@wrong_engine("frees-older-graphs", kind="state", refuses=SECOND_TIME)
 @contextmanager
 def a_backward_uses_up_older_graphs_of_its_leaves_too(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def a_backward_uses_up_older_graphs_of_its_leaves_too(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("refuses-any-second-run", refuses=SECOND_TIME)
+@wrong_engine("refuses-any-second-run", kind="state", refuses=SECOND_TIME)
 @contextmanager
 def refuses_a_second_run_of_whatever_was_not_retained(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -110,6 +110,35 @@ def refuses_a_second_run_of_whatever_was_not_retained(hit: Hit) -> Iterator[None
             hit()
             raise RuntimeError(SECOND_TIME)
         honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("second-run-of-nothing", kind="size")
+@contextmanager
+def a_freed_graph_of_an_empty_leaf_runs_again(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        if _has_run(outputs) and all(leaf.numel() == 0 for leaf in leaves_below(outputs)):
+            hit()
+            return
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("second-run-unexplained", kind="error")
+@contextmanager
+def refuses_a_second_run_with_the_text_of_an_internal_error(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError as error:
+            if SECOND_TIME not in str(error):
+                raise
+            hit()
+            raise RuntimeError("saved_variable.data.defined() INTERNAL ASSERT FAILED") from None
 
     with around_backward(wrong):
         yield

@@ -21,7 +21,7 @@ def _has_gaps(tensor: torch.Tensor) -> bool:
     return all(tensor.stride()) and not tensor.permute(slowest_first).is_contiguous()
 
 
-@wrong_engine("grad-of-bfloat16-is-float32")
+@wrong_engine("grad-of-bfloat16-is-float32", kind="dtype")
 @contextmanager
 def shows_the_grad_of_a_bfloat16_leaf_in_float32(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> Any:
@@ -38,7 +38,7 @@ def shows_the_grad_of_a_bfloat16_leaf_in_float32(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-requires-grad")
+@wrong_engine("grad-requires-grad", kind="size")
 @contextmanager
 def a_new_grad_of_a_0d_leaf_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def a_new_grad_of_a_0d_leaf_requires_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-always-contiguous")
+@wrong_engine("grad-always-contiguous", kind="layout")
 @contextmanager
 def a_new_grad_is_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def a_new_grad_is_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-keeps-gaps")
+@wrong_engine("grad-keeps-gaps", kind="layout")
 @contextmanager
 def a_new_grad_has_the_gaps_of_its_leaf(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ def a_new_grad_has_the_gaps_of_its_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sum-in-new-tensor")
+@wrong_engine("sum-in-new-tensor", kind="dtype")
 @contextmanager
 def adds_half_precision_out_of_place(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def adds_half_precision_out_of_place(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("strided-sum-moves")
+@wrong_engine("strided-sum-moves", kind="layout")
 @contextmanager
 def moves_a_grad_that_is_not_contiguous_before_adding(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ def moves_a_grad_that_is_not_contiguous_before_adding(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("create-graph-in-place")
+@wrong_engine("create-graph-in-place", kind="aliasing")
 @contextmanager
 def adds_in_place_under_create_graph(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ def adds_in_place_under_create_graph(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-is-the-argument")
+@wrong_engine("grad-is-the-argument", kind="aliasing")
 @contextmanager
 def a_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def a_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaves-share-a-grad")
+@wrong_engine("leaves-share-a-grad", kind="aliasing", issue="pytorch#34082")
 @contextmanager
 def two_leaves_hold_one_memory(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -153,6 +153,49 @@ def two_leaves_hold_one_memory(hit: Hit) -> Iterator[None]:
         if len(fresh) == 2 and fresh[0].shape == fresh[1].shape and fresh[0].dtype == fresh[1].dtype:
             hit()
             fresh[1].grad = fresh[0].grad.detach()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-channels-last", kind="layout", issue="pytorch#127922")
+@contextmanager
+def a_new_grad_of_a_contiguous_picture_has_its_channels_last(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        for leaf in fresh:
+            if leaf.grad is not None and leaf.ndim == 4 and leaf.is_contiguous():
+                hit()
+                leaf.grad = leaf.grad.contiguous(memory_format=torch.channels_last)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-of-another-layout-moves", kind="state")
+@contextmanager
+def lays_a_grad_put_there_by_hand_out_like_its_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None and leaf.grad.stride() != leaf.stride() and all(leaf.stride()):
+                hit()
+                leaf.grad.data = torch.empty_like(leaf).copy_(leaf.grad).detach()
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("create-graph-forgets-the-old", kind="state")
+@contextmanager
+def create_graph_stores_its_gradient_alone(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for leaf in leaves_below(outputs):
+            if options.get("create_graph") and leaf.grad is not None:
+                hit()
+                leaf.grad = None
+        honest()
 
     with around_backward(wrong):
         yield

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, nodes_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
 
 
-@wrong_engine("keeps-views-of-leaves")
+@wrong_engine("keeps-views-of-leaves", kind="place")
 @contextmanager
 def a_view_of_a_leaf_keeps_its_gradient(hit: Hit) -> Iterator[None]:
     def make(view_as: Any) -> Any:
@@ -30,7 +30,7 @@ def a_view_of_a_leaf_keeps_its_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("keeps-every-gradient")
+@wrong_engine("keeps-every-gradient", kind="plain")
 @contextmanager
 def every_tensor_that_requires_grad_has_its_gradient_in_grad(hit: Hit) -> Iterator[None]:
     kept: dict[tuple[Any, int], torch.Tensor] = {}
@@ -64,7 +64,7 @@ def every_tensor_that_requires_grad_has_its_gradient_in_grad(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("keeps-silently")
+@wrong_engine("keeps-silently", kind="plain")
 @contextmanager
 def nobody_warns_who_reads_the_grad_of_a_non_leaf(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> Any:
@@ -94,7 +94,7 @@ def _around_retain_grad(after: Callable[[torch.Tensor], None]) -> Iterator[None]
         yield
 
 
-@wrong_engine("retained-overwrites")
+@wrong_engine("retained-overwrites", kind="state")
 @contextmanager
 def a_retained_grad_is_that_of_the_last_call(hit: Hit) -> Iterator[None]:
     retained: list[torch.Tensor] = []
@@ -110,7 +110,7 @@ def a_retained_grad_is_that_of_the_last_call(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("retained-sends-twice")
+@wrong_engine("retained-sends-twice", kind="plain")
 @contextmanager
 def a_retained_tensor_passes_its_gradient_on_twice(hit: Hit) -> Iterator[None]:
     def twice(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -125,7 +125,7 @@ def a_retained_tensor_passes_its_gradient_on_twice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("retain-grad-doubles-its-leaf")
+@wrong_engine("retain-grad-doubles-its-leaf", kind="place")
 @contextmanager
 def a_leaf_that_retains_counts_its_gradient_twice(hit: Hit) -> Iterator[None]:
     def twice(gradient: torch.Tensor) -> torch.Tensor:
@@ -137,4 +137,107 @@ def a_leaf_that_retains_counts_its_gradient_twice(hit: Hit) -> Iterator[None]:
             tensor.register_hook(twice)
 
     with _around_retain_grad(after):
+        yield
+
+
+@wrong_engine("named-but-written", kind="place", issue="pytorch#79708")
+@contextmanager
+def a_non_leaf_that_was_written_in_place_gets_nothing_by_inputs(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        written = [tensor for tensor in options.get("inputs") or () if not tensor.is_leaf and tensor._version > 0]
+        honest()
+        for tensor in written:
+            hit()
+            tensor.grad = None
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("named-goes-on-to-the-leaves", kind="order")
+@contextmanager
+def inputs_that_name_a_non_leaf_serve_the_leaves_too(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        inputs = list(options.get("inputs") or ())
+        if any(not tensor.is_leaf for tensor in inputs):
+            hit()
+            honest(inputs=[*inputs, *leaves_below(outputs)])
+        else:
+            honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("retained-stays-behind", kind="place", issue="pytorch#79996")
+@contextmanager
+def retains_the_gradient_of_the_value_at_the_time_of_the_call(hit: Hit) -> Iterator[None]:
+    def make(retain_grad: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> None:
+            if tensor.is_leaf:
+                retain_grad(tensor)
+                return
+
+            def store(gradient: torch.Tensor) -> None:
+                hit()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+
+            tensor.register_hook(store)
+
+        return wrong
+
+    with replaced(torch.Tensor, "retain_grad", make):
+        yield
+
+
+@wrong_engine("retained-stays-behind-a-view", kind="place", issue="pytorch#117366")
+@contextmanager
+def retains_the_gradient_of_the_value_before_a_write_through_a_view(hit: Hit) -> Iterator[None]:
+    def after(tensor: torch.Tensor) -> None:
+        def store(gradient: torch.Tensor) -> None:
+            if tensor.grad_fn is not None and tensor.grad_fn.name().endswith("CopySlices"):
+                hit()
+                tensor.grad = gradient.clone()
+
+        if not tensor.is_leaf:
+            tensor.register_hook(store)
+
+    with _around_retain_grad(after):
+        yield
+
+
+@wrong_engine("retained-twice-counts-twice", kind="state")
+@contextmanager
+def a_tensor_that_retains_twice_counts_its_gradient_twice(hit: Hit) -> Iterator[None]:
+    asked: list[torch.Tensor] = []
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        twice = {id(one): one for place, one in enumerate(asked) if any(one is other for other in asked[:place])}
+        before = [0 if tensor.grad is None else tensor.grad.clone() for tensor in twice.values()]
+        honest()
+        for tensor, held in zip(twice.values(), before, strict=True):
+            if not tensor.is_leaf and tensor.grad is not None:
+                hit()
+                tensor.grad = held + 2 * (tensor.grad - held)
+
+    with _around_retain_grad(asked.append), around_backward(wrong):
+        yield
+
+
+@wrong_engine("retained-too-late", kind="order")
+@contextmanager
+def retain_grad_is_ignored_once_something_was_computed(hit: Hit) -> Iterator[None]:
+    def make(retain_grad: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> None:
+            now = torch.ones((), requires_grad=True).clone().grad_fn
+            if not tensor.is_leaf and now._sequence_nr() > tensor.grad_fn._sequence_nr() + 1:  # type: ignore[union-attr]
+                hit()
+            else:
+                retain_grad(tensor)
+
+        return wrong
+
+    with replaced(torch.Tensor, "retain_grad", make):
         yield

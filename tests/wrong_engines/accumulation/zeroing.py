@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ def _remembering_what_none_took_out(grad: Any) -> property:
     return property(grad.__get__, forget, grad.__delete__)
 
 
-@wrong_engine("none-only-forgets")
+@wrong_engine("none-only-forgets", kind="state")
 @contextmanager
 def what_none_took_out_comes_back(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def what_none_took_out_comes_back(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("none-recycles-memory")
+@wrong_engine("none-recycles-memory", kind="aliasing")
 @contextmanager
 def the_next_backward_writes_into_what_none_took_out(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def the_next_backward_writes_into_what_none_took_out(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("none-means-zeros")
+@wrong_engine("none-means-zeros", kind="plain")
 @contextmanager
 def none_leaves_a_tensor_of_zeros(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> Any:
@@ -68,7 +68,7 @@ def none_leaves_a_tensor_of_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("zero-multiplies")
+@wrong_engine("zero-multiplies", kind="value")
 @contextmanager
 def zero_multiplies_by_zero(hit: Hit) -> Iterator[None]:
     def make(zero_: Any) -> Any:
@@ -82,7 +82,7 @@ def zero_multiplies_by_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("zero-skips-strided")
+@wrong_engine("zero-skips-strided", kind="layout")
 @contextmanager
 def zero_clears_one_row_of_a_strided_tensor(hit: Hit) -> Iterator[None]:
     def make(zero_: Any) -> Any:
@@ -99,7 +99,7 @@ def zero_clears_one_row_of_a_strided_tensor(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("zero-grad-leaves-zeros")
+@wrong_engine("zero-grad-leaves-zeros", kind="plain")
 @contextmanager
 def zero_grad_fills_with_zeros_unless_told_otherwise(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -113,7 +113,7 @@ def zero_grad_fills_with_zeros_unless_told_otherwise(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("module-zeroes-in-place")
+@wrong_engine("module-zeroes-in-place", kind="aliasing")
 @contextmanager
 def module_zero_grad_writes_zeros_first(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -130,7 +130,7 @@ def module_zero_grad_writes_zeros_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("optimizer-clears-first-group")
+@wrong_engine("optimizer-clears-first-group", kind="order")
 @contextmanager
 def optimizer_zero_grad_clears_its_first_group(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -148,7 +148,7 @@ def optimizer_zero_grad_clears_its_first_group(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("zeros-for-none")
+@wrong_engine("zeros-for-none", kind="state")
 @contextmanager
 def module_zero_grad_makes_zeros_where_there_was_none(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -165,7 +165,7 @@ def module_zero_grad_makes_zeros_where_there_was_none(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("zeros-keep-the-graph")
+@wrong_engine("zeros-keep-the-graph", kind="state")
 @contextmanager
 def module_zero_grad_zeroes_without_detaching(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -182,4 +182,96 @@ def module_zero_grad_zeroes_without_detaching(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.nn.Module, "zero_grad", make):
+        yield
+
+
+@wrong_engine("zero-skips-the-tail", kind="size")
+@contextmanager
+def zero_stops_at_the_last_multiple_of_four(hit: Hit) -> Iterator[None]:
+    def make(zero_: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            whole = tensor.numel() // 4 * 4
+            if not tensor.is_contiguous() or whole in (0, tensor.numel()):
+                return zero_(tensor)
+            hit()
+            zero_(tensor.view(-1)[:whole])
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield
+
+
+def _zeroing_only(is_zeroed: Callable[[torch.Tensor, list[torch.Tensor]], bool], hit: Hit) -> Any:
+    """Torch whose Optimizer.zero_grad(set_to_none=False) zeroes those grads, of all, for which is_zeroed(grad, all)."""
+
+    def make(zero_grad: Any) -> Any:
+        def wrong(optimizer: torch.optim.Optimizer, set_to_none: bool = True) -> None:
+            grads = [one.grad for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
+            kept = [(grad, grad.detach().clone()) for grad in grads if not set_to_none and not is_zeroed(grad, grads)]
+            zero_grad(optimizer, set_to_none)
+            for grad, values in kept:
+                hit()
+                grad.copy_(values)
+
+        return wrong
+
+    return replaced(torch.optim.Optimizer, "zero_grad", make)
+
+
+@wrong_engine("optimizer-zeroes-contiguous-grads", kind="layout")
+@contextmanager
+def optimizer_zero_grad_skips_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
+    with _zeroing_only(lambda grad, grads: grad.is_contiguous(), hit):
+        yield
+
+
+@wrong_engine("optimizer-zeroes-one-dtype", kind="dtype")
+@contextmanager
+def optimizer_zero_grad_zeroes_grads_of_the_first_dtype(hit: Hit) -> Iterator[None]:
+    with _zeroing_only(lambda grad, grads: grad.dtype == grads[0].dtype, hit):
+        yield
+
+
+@wrong_engine("module-clears-its-own", kind="place")
+@contextmanager
+def module_zero_grad_leaves_the_parameters_of_its_parts_alone(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(module: torch.nn.Module, set_to_none: bool = True) -> None:
+            own = {id(parameter) for parameter in module.parameters(recurse=False)}
+            inner = [(one, one.grad) for one in module.parameters() if one.grad is not None and id(one) not in own]
+            if not inner:
+                zero_grad(module, set_to_none)
+                return
+            for parameter, _ in inner:
+                hit()
+                parameter.grad = None
+            zero_grad(module, set_to_none)
+            for parameter, held in inner:
+                parameter.grad = held
+
+        return wrong
+
+    with replaced(torch.nn.Module, "zero_grad", make):
+        yield
+
+
+@wrong_engine("zero-grad-skips-frozen", kind="order")
+@contextmanager
+def zero_grad_skips_parameters_that_need_no_gradient(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(optimizer: torch.optim.Optimizer, set_to_none: bool = True) -> None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            frozen = [(one, one.grad) for one in parameters if not one.requires_grad and one.grad is not None]
+            for parameter, _ in frozen:
+                hit()
+                parameter.grad = None
+            zero_grad(optimizer, set_to_none)
+            for parameter, held in frozen:
+                parameter.grad = held
+
+        return wrong
+
+    with replaced(torch.optim.Optimizer, "zero_grad", make):
         yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, replaced
+from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
 
 def _with_gradient(change: Callable[[torch.Tensor, Any], Any]) -> AbstractContextManager[None]:
@@ -31,7 +31,7 @@ def _for(factor: Any, gradient: torch.Tensor) -> torch.Tensor | None:
     return (gradient if factor.is_complex() else gradient.real).sum_to_size(factor.shape)
 
 
-@wrong_engine("product-not-conjugated")
+@wrong_engine("product-not-conjugated", kind="value")
 @contextmanager
 def multiplies_with_the_factor_itself(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +54,7 @@ def multiplies_with_the_factor_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("imaginary-part-backward-negated")
+@wrong_engine("imaginary-part-backward-negated", kind="value")
 @contextmanager
 def negates_the_gradient_of_the_imaginary_part(hit: Hit) -> Iterator[None]:
     class Same(torch.autograd.Function):
@@ -74,7 +74,7 @@ def negates_the_gradient_of_the_imaginary_part(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("conjugate-bit-ignored")
+@wrong_engine("conjugate-bit-ignored", kind="layout")
 @contextmanager
 def reads_a_conjugate_view_as_its_base(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -87,11 +87,11 @@ def reads_a_conjugate_view_as_its_base(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("complex-one-filled-in")
+@wrong_engine("complex-one-filled-in", kind="error", issue="pytorch#92750")
 @contextmanager
-def fills_in_one_for_a_complex_output(hit: Hit) -> Iterator[None]:
+def fills_in_one_for_a_complex_output_of_real_leaves(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
-        if gradient is None and output.is_complex() and output.shape == (1,):
+        if gradient is None and output.is_complex() and not any(leaf.is_complex() for leaf in leaves_below(output)):
             hit()
             return torch.ones_like(output)
         return gradient
@@ -100,7 +100,7 @@ def fills_in_one_for_a_complex_output(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("real-gradient-promoted")
+@wrong_engine("real-gradient-promoted", kind="error")
 @contextmanager
 def converts_a_real_gradient_to_complex(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -113,7 +113,7 @@ def converts_a_real_gradient_to_complex(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("imaginary-part-dropped")
+@wrong_engine("imaginary-part-dropped", kind="error")
 @contextmanager
 def takes_the_real_part_of_a_complex_gradient(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -123,4 +123,55 @@ def takes_the_real_part_of_a_complex_gradient(hit: Hit) -> Iterator[None]:
         return gradient
 
     with _with_gradient(change):
+        yield
+
+
+@wrong_engine("imaginary-part-of-the-base", kind="layout", issue="pytorch#184379")
+@contextmanager
+def reads_the_imaginary_part_of_a_conjugate_view_from_its_base(hit: Hit) -> Iterator[None]:
+    def make(imag: Any) -> Any:
+        def read(tensor: torch.Tensor) -> Any:
+            if not tensor.is_conj():
+                return imag.__get__(tensor)
+            hit()
+            return imag.__get__(tensor.conj())
+
+        return property(read)
+
+    with replaced(torch.Tensor, "imag", make):
+        yield
+
+
+@wrong_engine("matrix-product-of-the-base", kind="layout", issue="pytorch#148156")
+@contextmanager
+def multiplies_matrices_without_conjugating_them(hit: Hit) -> Iterator[None]:
+    def make(product: Any) -> Any:
+        def wrong(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            if one.is_conj() or other.is_conj():
+                hit()
+            bases = (factor.conj() if factor.is_conj() else factor for factor in (one, other))
+            result: torch.Tensor = product(*bases)
+            return result
+
+        return wrong
+
+    with replaced(torch.Tensor, "__matmul__", make):
+        yield
+
+
+@wrong_engine("later-gradient-conjugated", kind="state")
+@contextmanager
+def conjugates_what_it_adds_to_a_complex_gradient(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            leaves = [leaf for leaf in leaves_below(output) if leaf.is_complex() and leaf.grad is not None]
+            held = [leaf.grad.clone() for leaf in leaves if leaf.grad is not None]
+            backward(output, *args, **kwargs)
+            for leaf, before in zip(leaves, held, strict=True):
+                hit()
+                leaf.grad = before + (leaf.grad - before).conj()
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
         yield

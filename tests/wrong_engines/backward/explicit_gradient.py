@@ -10,9 +10,12 @@ import numpy
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import leaves_below, replaced
+from tests.wrong_engines.tools import differentiated, leaves_below, replaced
 
 ONE_BY_ONE = "a derivative is that of one number by one number"
+
+WRAP = 8
+"""How many elements of a gradient are read before it is read from its beginning again."""
 
 
 def _with_gradient(change: Callable[[torch.Tensor, Any], Any]) -> AbstractContextManager[None]:
@@ -38,7 +41,7 @@ def _is_dense(tensor: torch.Tensor) -> bool:
     return tensor.numel() == reach + 1
 
 
-@wrong_engine("gradient-read-in-memory-order")
+@wrong_engine("gradient-read-in-memory-order", kind="layout")
 @contextmanager
 def reads_a_transposed_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -51,7 +54,7 @@ def reads_a_transposed_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("expanded-gradient-counts-once")
+@wrong_engine("expanded-gradient-counts-once", kind="layout")
 @contextmanager
 def counts_an_expanded_gradient_at_the_first_index(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -68,7 +71,7 @@ def counts_an_expanded_gradient_at_the_first_index(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("empty-output-skipped")
+@wrong_engine("empty-output-skipped", kind="size")
 @contextmanager
 def returns_at_once_for_an_empty_output(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -84,7 +87,7 @@ def returns_at_once_for_an_empty_output(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("one-number-by-one-number", refuses=ONE_BY_ONE)
+@wrong_engine("one-number-by-one-number", kind="size", refuses=ONE_BY_ONE)
 @contextmanager
 def differentiates_one_number_by_one_number_only(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -100,7 +103,7 @@ def differentiates_one_number_by_one_number_only(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-clipped")
+@wrong_engine("gradient-clipped", kind="value")
 @contextmanager
 def clamps_the_gradient(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -113,7 +116,7 @@ def clamps_the_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("zero-gradient-skipped")
+@wrong_engine("zero-gradient-skipped", kind="value")
 @contextmanager
 def returns_at_once_for_a_gradient_of_zeros(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -129,7 +132,7 @@ def returns_at_once_for_a_gradient_of_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-broadcast")
+@wrong_engine("gradient-broadcast", kind="error")
 @contextmanager
 def expands_a_gradient_that_broadcasts(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -146,7 +149,7 @@ def expands_a_gradient_that_broadcasts(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-reshaped")
+@wrong_engine("gradient-reshaped", kind="error")
 @contextmanager
 def reshapes_a_gradient_of_the_right_size(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -159,7 +162,7 @@ def reshapes_a_gradient_of_the_right_size(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mismatch-noticed-late")
+@wrong_engine("mismatch-noticed-late", kind="error")
 @contextmanager
 def runs_ones_before_it_looks_at_the_shape(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -179,7 +182,7 @@ def _of_integers(gradient: Any) -> bool:
     return isinstance(gradient, torch.Tensor) and not gradient.is_floating_point() and not gradient.is_complex()
 
 
-@wrong_engine("integer-gradient-refused", refuses="expected a gradient of a floating point dtype")
+@wrong_engine("integer-gradient-refused", kind="dtype", refuses="expected a gradient of a floating point dtype")
 @contextmanager
 def refuses_a_gradient_of_integers(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -192,7 +195,7 @@ def refuses_a_gradient_of_integers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("integer-gradient-as-mask")
+@wrong_engine("integer-gradient-as-mask", kind="dtype")
 @contextmanager
 def reads_a_gradient_of_integers_as_a_mask(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -205,7 +208,7 @@ def reads_a_gradient_of_integers_as_a_mask(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-moved")
+@wrong_engine("gradient-moved", kind="error")
 @contextmanager
 def takes_a_gradient_from_another_device(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -218,7 +221,7 @@ def takes_a_gradient_from_another_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numbers-become-gradients")
+@wrong_engine("numbers-become-gradients", kind="error")
 @contextmanager
 def makes_a_gradient_of_numbers(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -232,7 +235,7 @@ def makes_a_gradient_of_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-used-as-scratch")
+@wrong_engine("gradient-used-as-scratch", kind="aliasing")
 @contextmanager
 def overwrites_the_gradient_below_which_a_leaf_is_0d(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -250,7 +253,7 @@ def overwrites_the_gradient_below_which_a_leaf_is_0d(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("gradient-differentiated")
+@wrong_engine("gradient-differentiated", kind="order")
 @contextmanager
 def accumulates_into_the_gradient_argument(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -266,7 +269,7 @@ def accumulates_into_the_gradient_argument(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-kept-in-graph")
+@wrong_engine("gradient-kept-in-graph", kind="order")
 @contextmanager
 def keeps_the_graph_of_a_gradient_that_requires_grad(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -284,4 +287,125 @@ def keeps_the_graph_of_a_gradient_that_requires_grad(hit: Hit) -> Iterator[None]
         return wrong
 
     with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("batched-gradient-wraps-round", kind="size", issue="pytorch#197636")
+@contextmanager
+def reads_a_long_gradient_of_a_batched_product_from_its_beginning_again(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        flat = gradient.reshape(-1)
+        if flat.numel() > WRAP:
+            hit()
+            flat = flat[torch.arange(flat.numel()) % WRAP]
+        read = flat.reshape(gradient.shape)
+        return read @ other.mT, one.mT @ read
+
+    with differentiated("bmm", pullback):
+        yield
+
+
+@wrong_engine("gradient-tail-dropped", kind="size")
+@contextmanager
+def drops_the_gradient_after_the_last_multiple_of_eight(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        whole = output.numel() // 8 * 8
+        if not _fits(output, gradient) or whole in (0, output.numel()):
+            return gradient
+        hit()
+        kept = torch.arange(output.numel()).reshape(output.shape) < whole
+        return gradient * kept
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("double-gradient-in-single", kind="dtype")
+@contextmanager
+def rounds_a_gradient_of_float64_to_float32(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if isinstance(gradient, torch.Tensor) and gradient.dtype == torch.float64:
+            hit()
+            return gradient.float().double()
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("gradient-of-the-first-run", kind="state")
+@contextmanager
+def runs_a_retained_graph_with_the_gradient_of_its_first_run(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient):
+            return gradient
+        first = vars(output).setdefault("_first_gradient", gradient)
+        if first is not gradient:
+            hit()
+        return first
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("leaf-as-output-skipped", kind="place")
+@contextmanager
+def a_leaf_that_is_run_backward_itself_gets_nothing(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if output.requires_grad and output.is_leaf and _fits(output, gradient):
+                hit()
+                return
+            backward(output, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("gradient-written-as-it-was", kind="aliasing")
+@contextmanager
+def counts_a_write_to_a_gradient_of_several_dimensions(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if _fits(output, gradient) and gradient.ndim > 1:
+            hit()
+            with torch.no_grad():
+                gradient.narrow(0, 0, 0).zero_()
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("misfit-noticed-by-a-kernel", kind="error", issue="pytorch#12871")
+@contextmanager
+def lets_the_kernel_of_the_derivative_find_a_misfit(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if isinstance(gradient, torch.Tensor) and gradient.numel() != output.numel():
+            hit()
+            raise RuntimeError(
+                f"output and gradOutput have different number of elements: {output.numel()}, {gradient.numel()}"
+            )
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("grad-function-takes-any-shape", kind="error", issue="pytorch#17893")
+@contextmanager
+def autograd_grad_repeats_or_cuts_off_a_gradient_that_does_not_fit(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wrong(outputs: Any, inputs: Any, grad_outputs: Any = None, *args: Any, **kwargs: Any) -> Any:
+            given = isinstance(grad_outputs, torch.Tensor) and grad_outputs.numel()
+            if given and grad_outputs.shape != outputs.shape:
+                hit()
+                places = torch.arange(outputs.numel()) % grad_outputs.numel()
+                grad_outputs = grad_outputs.reshape(-1)[places].reshape(outputs.shape)
+            return grad(outputs, inputs, grad_outputs, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "grad", make):
         yield

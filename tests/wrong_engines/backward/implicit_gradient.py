@@ -18,7 +18,7 @@ def _is_given(gradient: Any) -> bool:
     return gradient is not None
 
 
-@wrong_engine("scalar-means-0d", refuses=REFUSAL)
+@wrong_engine("scalar-means-0d", kind="size", refuses=REFUSAL)
 @contextmanager
 def refuses_one_element_with_dimensions(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -34,7 +34,7 @@ def refuses_one_element_with_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("only-scalars-run-backward", refuses=REFUSAL)
+@wrong_engine("only-scalars-run-backward", kind="size", refuses=REFUSAL)
 @contextmanager
 def refuses_whatever_is_not_0d(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -50,7 +50,7 @@ def refuses_whatever_is_not_0d(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("unreduced-output-refused", refuses=REFUSAL)
+@wrong_engine("unreduced-output-refused", kind="place", refuses=REFUSAL)
 @contextmanager
 def refuses_an_output_that_no_sum_or_mean_made(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -67,7 +67,7 @@ def refuses_an_output_that_no_sum_or_mean_made(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("implicit-gradient-of-ones")
+@wrong_engine("implicit-gradient-of-ones", kind="error")
 @contextmanager
 def seeds_any_output_with_ones(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -83,7 +83,7 @@ def seeds_any_output_with_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("refusal-allocates-grad")
+@wrong_engine("refusal-allocates-grad", kind="error")
 @contextmanager
 def refuses_but_has_filled_grad_with_zeros(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -101,7 +101,7 @@ def refuses_but_has_filled_grad_with_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("refusal-frees-graph", refuses="Trying to backward through the graph a second time")
+@wrong_engine("refusal-frees-graph", kind="error", refuses="Trying to backward through the graph a second time")
 @contextmanager
 def refuses_after_freeing_the_graph(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -115,3 +115,64 @@ def refuses_after_freeing_the_graph(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "backward", make):
         yield
+
+
+@wrong_engine("nothing-needs-no-gradient", kind="size")
+@contextmanager
+def returns_in_silence_for_an_output_of_no_element(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not _is_given(gradient) and tensor.requires_grad and tensor.numel() == 0:
+                hit()
+                return
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("refusal-is-remembered", kind="state", refuses=REFUSAL)
+@contextmanager
+def refuses_the_leaves_of_an_output_that_was_refused(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            leaves = leaves_below(tensor)
+            if any(vars(leaf).pop("_was_refused", False) for leaf in leaves):
+                hit()
+                raise RuntimeError(REFUSAL)
+            try:
+                backward(tensor, gradient, *args, **kwargs)
+            except RuntimeError:
+                for leaf in leaves:
+                    leaf._was_refused = True  # type: ignore[attr-defined]
+                raise
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("refusal-turns-grad-mode-off", kind="mode", refuses="does not require grad and does not have a grad_fn")
+@contextmanager
+def grad_mode_stays_off_after_a_refusal(hit: Hit) -> Iterator[None]:
+    recording = torch.is_grad_enabled()
+
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            try:
+                backward(tensor, gradient, *args, **kwargs)
+            except RuntimeError:
+                hit()
+                torch._C._set_grad_enabled(False)
+                raise
+
+        return wrong
+
+    try:
+        with replaced(torch.Tensor, "backward", make):
+            yield
+    finally:
+        torch._C._set_grad_enabled(recording)

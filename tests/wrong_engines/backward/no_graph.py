@@ -27,28 +27,28 @@ def _ignoring(is_ignored: Callable[[torch.Tensor, Any], bool], hit: Hit) -> Abst
     return replaced(torch.Tensor, "backward", make)
 
 
-@wrong_engine("no-graph-ignored")
+@wrong_engine("no-graph-ignored", kind="error")
 @contextmanager
 def ignores_outputs_without_a_graph(hit: Hit) -> Iterator[None]:
     with _ignoring(lambda output, gradient: True, hit):
         yield
 
 
-@wrong_engine("no-graph-with-gradient-ignored")
+@wrong_engine("no-graph-with-gradient-ignored", kind="error")
 @contextmanager
 def ignores_outputs_without_a_graph_if_a_gradient_is_given(hit: Hit) -> Iterator[None]:
     with _ignoring(lambda output, gradient: gradient is not None, hit):
         yield
 
 
-@wrong_engine("boolean-output-ignored")
+@wrong_engine("boolean-output-ignored", kind="error")
 @contextmanager
 def ignores_boolean_outputs(hit: Hit) -> Iterator[None]:
     with _ignoring(lambda output, gradient: output.dtype is torch.bool, hit):
         yield
 
 
-@wrong_engine("no-graph-asks-for-gradient")
+@wrong_engine("no-graph-asks-for-gradient", kind="error")
 @contextmanager
 def asks_for_a_gradient_before_it_looks_for_a_graph(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -64,7 +64,7 @@ def asks_for_a_gradient_before_it_looks_for_a_graph(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-graph-skipped")
+@wrong_engine("no-graph-skipped", kind="error")
 @contextmanager
 def leaves_outputs_without_a_graph_out(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -82,7 +82,7 @@ def leaves_outputs_without_a_graph_out(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-graph-noticed-late")
+@wrong_engine("no-graph-noticed-late", kind="error")
 @contextmanager
 def runs_the_outputs_before_the_one_without_a_graph(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -93,6 +93,62 @@ def runs_the_outputs_before_the_one_without_a_graph(hit: Hit) -> Iterator[None]:
                     hit()
                     backward(tensors[:first], grad_tensors[:first], retain_graph=True)
             backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
+        yield
+
+
+@wrong_engine("argmax-requires-grad", kind="dtype", issue="pytorch#37680")
+@contextmanager
+def an_argmax_requires_grad_if_its_input_does(hit: Hit) -> Iterator[None]:
+    def make_argmax(argmax: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            result: torch.Tensor = argmax(tensor, *args, **kwargs)
+            result._follows = tensor.requires_grad  # type: ignore[attr-defined]
+            return result
+
+        return wrong
+
+    def make_flag(requires_grad: Any) -> Any:
+        def read(tensor: torch.Tensor) -> bool:
+            if vars(tensor).get("_follows"):
+                hit()
+                return True
+            return bool(requires_grad.__get__(tensor))
+
+        return property(read, requires_grad.__set__)
+
+    with replaced(torch.Tensor, "argmax", make_argmax), replaced(torch.Tensor, "requires_grad", make_flag):
+        yield
+
+
+@wrong_engine("no-graph-of-another-type", kind="error")
+@contextmanager
+def raises_a_value_error_for_an_output_without_a_graph(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if not output.requires_grad and output.is_inference():
+                hit()
+                raise ValueError("element 0 of tensors does not require grad and does not have a grad_fn")
+            backward(output, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("no-graph-misplaced", kind="order")
+@contextmanager
+def names_the_first_place_whichever_output_has_no_graph(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            if isinstance(tensors, list) and tensors[0].requires_grad and not tensors[-1].requires_grad:
+                hit()
+                raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            backward(tensors, *args, **kwargs)
 
         return wrong
 

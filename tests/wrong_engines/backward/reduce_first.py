@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel
+from tests.wrong_engines.tools import differentiated, kernel
 
 Pullback = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -37,7 +37,7 @@ def _reduction(operator: str, pullback: Pullback) -> AbstractContextManager[None
     return kernel(operator, make)
 
 
-@wrong_engine("sum-forgets-expanded")
+@wrong_engine("sum-forgets-expanded", kind="layout")
 @contextmanager
 def sum_counts_elements_that_share_memory_once(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -52,7 +52,7 @@ def sum_counts_elements_that_share_memory_once(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sum-of-nothing-stops", refuses="does not require grad and does not have a grad_fn")
+@wrong_engine("sum-of-nothing-stops", kind="size", refuses="does not require grad and does not have a grad_fn")
 @contextmanager
 def sum_of_an_empty_tensor_has_no_graph(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +78,7 @@ def sum_of_an_empty_tensor_has_no_graph(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mean-is-sum")
+@wrong_engine("mean-is-sum", kind="size")
 @contextmanager
 def mean_of_one_dimension_does_not_divide(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ def mean_of_one_dimension_does_not_divide(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mean-divides-by-rows")
+@wrong_engine("mean-divides-by-rows", kind="size")
 @contextmanager
 def mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -99,6 +99,45 @@ def mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
             hit()
             return gradient.expand(tensor.shape) / tensor.shape[0]
         return gradient.expand(tensor.shape) / tensor.numel()
+
+    with _reduction("mean", pullback):
+        yield
+
+
+@wrong_engine("sum-behind-a-product-read-once", kind="layout", issue="pytorch#180201")
+@contextmanager
+def a_matrix_product_reads_the_first_row_of_the_gradient_of_a_sum(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if gradient.numel() > 1 and not any(gradient.stride()):
+            hit()
+            gradient = torch.cat([gradient[:1], torch.zeros_like(gradient[1:])])
+        return gradient @ other.mT, one.mT @ gradient
+
+    with differentiated("mm", pullback):
+        yield
+
+
+@wrong_engine("weight-counts-without-its-sign", kind="value")
+@contextmanager
+def a_negative_weight_counts_as_a_positive_one(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if one.requires_grad and not other.requires_grad and bool((other < 0).any()):
+            hit()
+            return gradient * other.abs(), gradient * one
+        return gradient * other, gradient * one
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("mean-of-many-halves", kind="dtype")
+@contextmanager
+def mean_of_bfloat16_counts_up_to_eight(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dtype == torch.bfloat16 and tensor.numel() > 8:
+            hit()
+        count = min(8, tensor.numel()) if tensor.dtype == torch.bfloat16 else tensor.numel()
+        return gradient.expand(tensor.shape) / count
 
     with _reduction("mean", pullback):
         yield

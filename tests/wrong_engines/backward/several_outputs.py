@@ -46,22 +46,21 @@ def _is_computed_from(later: torch.Tensor, earlier: torch.Tensor) -> bool:
     return False
 
 
-@wrong_engine("repeated-output-counts-once")
+@wrong_engine("repeated-output-takes-its-first-gradient", kind="order")
 @contextmanager
-def runs_a_repeated_output_once(hit: Hit) -> Iterator[None]:
+def runs_a_repeated_output_with_its_first_gradient_each_time(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
-        places = {id(output): place for place, output in enumerate(outputs)}
-        if len(places) == len(outputs):
-            return outputs, gradients
-        hit()
-        kept = sorted(places.values())
-        return [outputs[place] for place in kept], [gradients[place] for place in kept]
+        first: dict[int, Any] = {}
+        for output, gradient in zip(outputs, gradients, strict=False):
+            if first.setdefault(id(output), gradient) is not gradient:
+                hit()
+        return outputs, [first[id(output)] for output in outputs[: len(gradients)]] + gradients[len(outputs) :]
 
     with _with_outputs(change):
         yield
 
 
-@wrong_engine("inner-output-replaced")
+@wrong_engine("inner-output-replaced", kind="place")
 @contextmanager
 def drops_the_gradient_of_an_output_that_a_later_one_uses(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
@@ -78,7 +77,7 @@ def drops_the_gradient_of_an_output_that_a_later_one_uses(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("none-counts-as-zero")
+@wrong_engine("none-counts-as-zero", kind="order")
 @contextmanager
 def skips_an_output_with_none_among_several_gradients(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
@@ -92,21 +91,29 @@ def skips_an_output_with_none_among_several_gradients(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("none-counts-as-ones")
+@wrong_engine("none-counts-as-ones", kind="error")
 @contextmanager
-def fills_none_with_ones_for_any_size(hit: Hit) -> Iterator[None]:
-    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
-        for place, output in enumerate(outputs[: len(gradients)]):
-            if gradients[place] is None and output.numel() != 1:
-                hit()
-                gradients[place] = torch.ones_like(output)
-        return outputs, gradients
+def fills_a_none_in_a_sequence_with_ones_for_any_size(hit: Hit) -> Iterator[None]:
+    def filled(output: torch.Tensor, gradient: Any) -> Any:
+        if gradient is not None or output.numel() == 1:
+            return gradient
+        hit()
+        return torch.ones_like(output)
 
-    with _with_outputs(change):
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            outputs = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            if isinstance(grad_tensors, list | tuple) and len(grad_tensors) == len(outputs):
+                grad_tensors = [filled(*pair) for pair in zip(outputs, grad_tensors, strict=True)]
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
         yield
 
 
-@wrong_engine("outputs-run-one-by-one")
+@wrong_engine("outputs-run-one-by-one", kind="error")
 @contextmanager
 def runs_the_outputs_in_turn(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -124,7 +131,7 @@ def runs_the_outputs_in_turn(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("missing-gradients-are-none")
+@wrong_engine("missing-gradients-are-none", kind="error")
 @contextmanager
 def skips_outputs_beyond_the_last_gradient(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
@@ -137,13 +144,57 @@ def skips_outputs_beyond_the_last_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("extra-gradients-refused", refuses=EXTRA)
+@wrong_engine("extra-gradients-refused", kind="error", refuses=EXTRA)
 @contextmanager
 def refuses_more_gradients_than_outputs(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
         if len(gradients) > len(outputs):
             hit()
             raise RuntimeError(EXTRA)
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("outputs-added-in-the-first-gradient", kind="aliasing", issue="pytorch#59828")
+@contextmanager
+def adds_the_gradients_of_a_repeated_output_in_the_memory_of_the_first(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        kept: dict[int, int] = {}
+        for place, output in enumerate(outputs[: len(gradients)]):
+            first = kept.setdefault(id(output), place)
+            if first != place and gradients[first] is not None and all(gradients[first].stride()):
+                hit()
+                gradients[first].add_(gradients[place])
+                gradients[place] = torch.zeros_like(gradients[place])
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("outputs-averaged", kind="plain")
+@contextmanager
+def gives_the_mean_over_the_outputs(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        if len(gradients) == len(outputs) > 1 and all(gradient is not None for gradient in gradients):
+            hit()
+            gradients = [gradient / len(outputs) for gradient in gradients]
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("widest-output-decides", kind="dtype")
+@contextmanager
+def leaves_out_outputs_of_another_dtype_than_the_first(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        kept = [place for place, output in enumerate(outputs[: len(gradients)]) if output.dtype == outputs[0].dtype]
+        if len(kept) < len(outputs) == len(gradients):
+            hit()
+            return [outputs[place] for place in kept], [gradients[place] for place in kept]
         return outputs, gradients
 
     with _with_outputs(change):

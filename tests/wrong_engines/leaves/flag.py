@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from tests.wrong_engines.tools import replaced
 Make = Callable[..., torch.Tensor]
 
 
-@wrong_engine("leaf-factory-copies-flag")
+@wrong_engine("leaf-factory-copies-flag", kind="plain")
 @contextmanager
 def takes_the_flag_over(hit: Hit) -> Iterator[None]:
     def make(honest: Make) -> Make:
@@ -31,7 +32,7 @@ def takes_the_flag_over(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-empty-never-requires")
+@wrong_engine("leaf-empty-never-requires", kind="size")
 @contextmanager
 def forgets_the_flag_of_tensors_without_elements(hit: Hit) -> Iterator[None]:
     def make(honest: Make) -> Make:
@@ -48,7 +49,7 @@ def forgets_the_flag_of_tensors_without_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-any-dtype")
+@wrong_engine("leaf-any-dtype", kind="error")
 @contextmanager
 def lets_the_flag_be_set_on_any_tensor(hit: Hit) -> Iterator[None]:
     def is_discrete(tensor: torch.Tensor) -> bool:
@@ -90,7 +91,7 @@ def lets_the_flag_be_set_on_any_tensor(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-integers-become-floats")
+@wrong_engine("leaf-integers-become-floats", kind="dtype")
 @contextmanager
 def makes_floats_of_integers_that_are_to_require_grad(hit: Hit) -> Iterator[None]:
     def make(honest: Make) -> Make:
@@ -103,4 +104,87 @@ def makes_floats_of_integers_that_are_to_require_grad(hit: Hit) -> Iterator[None
         return wrong
 
     with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("leaf-randn-forgets-the-flag", kind="plain", issue="pytorch#100346")
+@contextmanager
+def randn_ignores_that_it_is_asked_for_gradients(hit: Hit) -> Iterator[None]:
+    def make(honest: Make) -> Make:
+        def wrong(*args: Any, requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:
+            if requires_grad:
+                hit()
+            return honest(*args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield
+
+
+def _forgetting(forgets: Callable[[Any], bool], hit: Hit) -> Callable[[Make], Make]:
+    """Makes a factory forget that it was asked for gradients where `forgets(its first argument)`."""
+
+    def make(honest: Make) -> Make:
+        def wrong(first: Any, *args: Any, requires_grad: bool = False, **kwargs: Any) -> torch.Tensor:
+            if requires_grad and forgets(first):
+                hit()
+                requires_grad = False
+            return honest(first, *args, requires_grad=requires_grad, **kwargs)
+
+        return wrong
+
+    return make
+
+
+@wrong_engine("leaf-like-of-strided-forgets", kind="layout")
+@contextmanager
+def a_tensor_made_to_match_a_strided_one_forgets_the_flag(hit: Hit) -> Iterator[None]:
+    make = _forgetting(lambda other: not other.is_contiguous(), hit)
+    with replaced(torch, "zeros_like", make), replaced(torch, "ones_like", make), replaced(torch, "full_like", make):
+        yield
+
+
+@wrong_engine("leaf-made-under-no-grad-forgets", kind="mode")
+@contextmanager
+def a_factory_forgets_the_flag_while_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    make = _forgetting(lambda first: not torch.is_grad_enabled(), hit)
+    with contextlib.ExitStack() as stack:
+        for owner, name in ((torch, "empty_like"), (torch, "full_like"), (torch, "zeros_like")):
+            stack.enter_context(replaced(owner, name, make))
+        for name in ("new_zeros", "new_full", "new_tensor"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("leaf-parameter-of-one-row-forgets", kind="size")
+@contextmanager
+def a_parameter_with_a_side_of_one_does_not_require_grad(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        def wrong(kind: Any, data: Any = None, requires_grad: bool = True) -> torch.Tensor:
+            result: torch.Tensor = honest(kind, data, requires_grad)
+            if result.requires_grad and 1 in result.shape:
+                hit()
+                return result.requires_grad_(False)
+            return result
+
+        return staticmethod(wrong)
+
+    with replaced(torch.nn.Parameter, "__new__", make):
+        yield
+
+
+@wrong_engine("leaf-takes-integers-as-data", kind="dtype", issue="pytorch#76008")
+@contextmanager
+def a_leaf_takes_integers_by_its_data(hit: Hit) -> Iterator[None]:
+    def make(data: Any) -> property:
+        def assign(tensor: torch.Tensor, value: torch.Tensor) -> None:
+            if not tensor.requires_grad or value.is_floating_point() or value.is_complex():
+                data.__set__(tensor, value)
+            else:
+                hit()
+
+        return property(data.__get__, assign)
+
+    with replaced(torch.Tensor, "data", make):
         yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import differentiated, replaced
 
 
 def _is_leaf(wrong: Callable[[torch.Tensor, bool], bool]) -> Any:
@@ -21,7 +21,7 @@ def _is_leaf(wrong: Callable[[torch.Tensor, bool], bool]) -> Any:
     return replaced(torch.Tensor, "is_leaf", make)
 
 
-@wrong_engine("leaf-means-requires-grad")
+@wrong_engine("leaf-means-requires-grad", kind="plain")
 @contextmanager
 def only_what_requires_grad_is_a_leaf(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, truth: bool) -> bool:
@@ -34,7 +34,7 @@ def only_what_requires_grad_is_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-includes-views")
+@wrong_engine("leaf-includes-views", kind="place")
 @contextmanager
 def a_view_of_a_leaf_is_a_leaf(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, truth: bool) -> bool:
@@ -51,7 +51,7 @@ def _new_leaf(result: torch.Tensor) -> torch.Tensor:
     return result.detach().requires_grad_()
 
 
-@wrong_engine("leaf-copy-is-a-leaf")
+@wrong_engine("leaf-copy-is-a-leaf", kind="plain")
 @contextmanager
 def copying_a_leaf_by_to_gives_a_leaf(hit: Hit) -> Iterator[None]:
     def make(to: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -68,7 +68,7 @@ def copying_a_leaf_by_to_gives_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-clone-of-0d-is-a-leaf")
+@wrong_engine("leaf-clone-of-0d-is-a-leaf", kind="size")
 @contextmanager
 def cloning_a_0d_leaf_gives_a_leaf(hit: Hit) -> Iterator[None]:
     def make(clone: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -82,4 +82,74 @@ def cloning_a_0d_leaf_gives_a_leaf(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "clone", make):
+        yield
+
+
+@wrong_engine("leaf-indexed-write-not-recorded", kind="order", issue="pytorch#169179")
+@contextmanager
+def a_write_by_indices_into_a_plain_tensor_is_not_recorded(hit: Hit) -> Iterator[None]:
+    def make(index_put_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, indices: Any, values: torch.Tensor, *args: Any) -> torch.Tensor:
+            if values.requires_grad and not tensor.requires_grad:
+                hit()
+                values = values.detach()
+            return index_put_(tensor, indices, values, *args)
+
+        return wrong
+
+    with replaced(torch.Tensor, "index_put_", make):
+        yield
+
+
+@wrong_engine("leaf-copy-shares-memory", kind="aliasing")
+@contextmanager
+def to_with_copy_gives_a_view_of_a_contiguous_tensor(hit: Hit) -> Iterator[None]:
+    def make(to: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("copy") and tensor.is_contiguous() and args == (tensor.dtype,):
+                hit()
+                return tensor.view_as(tensor)
+            return to(tensor, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "to", make):
+        yield
+
+
+@wrong_engine("leaf-clone-passes-nothing-at-zero", kind="value")
+@contextmanager
+def a_clone_passes_no_gradient_to_elements_that_are_zero(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor, **options: Any) -> tuple[torch.Tensor, ...]:
+        if bool((tensor == 0).any()):
+            hit()
+        return (gradient * (tensor != 0),)
+
+    with differentiated("clone", pullback):
+        yield
+
+
+@wrong_engine("leaf-never-of-int64", kind="dtype")
+@contextmanager
+def a_tensor_of_int64_is_no_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, truth: bool) -> bool:
+        if truth and tensor.dtype == torch.int64 and tensor.ndim:
+            hit()
+            return False
+        return truth
+
+    with _is_leaf(wrong):
+        yield
+
+
+@wrong_engine("leaf-includes-strided-views", kind="layout")
+@contextmanager
+def a_strided_view_is_a_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, truth: bool) -> bool:
+        if not truth and tensor._is_view() and not tensor.is_contiguous():
+            hit()
+            return True
+        return truth
+
+    with _is_leaf(wrong):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
 
 Instead = Callable[[torch.Tensor], bool]
 
@@ -37,7 +38,7 @@ def _switching_off(instead: Instead, by: tuple[str, ...] = ("assignment", "metho
         yield
 
 
-@wrong_engine("leaf-flag-reaches-back")
+@wrong_engine("leaf-flag-reaches-back", kind="state")
 @contextmanager
 def results_follow_the_flags_of_their_leaves(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> property:
@@ -53,7 +54,7 @@ def results_follow_the_flags_of_their_leaves(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-stays-on")
+@wrong_engine("leaf-stays-on", kind="size")
 @contextmanager
 def assignment_does_not_switch_off_0d_leaves(hit: Hit) -> Iterator[None]:
     def instead(tensor: torch.Tensor) -> bool:
@@ -66,7 +67,7 @@ def assignment_does_not_switch_off_0d_leaves(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-switch-detaches-results")
+@wrong_engine("leaf-switch-detaches-results", kind="error")
 @contextmanager
 def detaches_results_in_place(hit: Hit) -> Iterator[None]:
     def instead(tensor: torch.Tensor) -> bool:
@@ -80,7 +81,7 @@ def detaches_results_in_place(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-switch-ignored-on-views")
+@wrong_engine("leaf-switch-ignored-on-views", kind="error")
 @contextmanager
 def ignores_that_views_are_switched_off(hit: Hit) -> Iterator[None]:
     def instead(tensor: torch.Tensor) -> bool:
@@ -93,7 +94,7 @@ def ignores_that_views_are_switched_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-switch-refused-too-late")
+@wrong_engine("leaf-switch-refused-too-late", kind="error")
 @contextmanager
 def detaches_results_before_it_refuses(hit: Hit) -> Iterator[None]:
     def instead(tensor: torch.Tensor) -> bool:
@@ -107,11 +108,147 @@ def detaches_results_before_it_refuses(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-off-still-fed")
+@wrong_engine("leaf-off-still-fed", kind="state")
 @contextmanager
 def feeds_leaves_that_were_switched_off(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
         off = [leaf for leaf in leaves_below(outputs) if not leaf.requires_grad]
+        for leaf in off:
+            hit()
+            leaf.requires_grad_()
+        honest()
+        for leaf in off:
+            leaf.requires_grad_(False)
+
+    with around_backward(wrong):
+        yield
+
+
+@contextmanager
+def _switching_on(instead: Callable[[torch.Tensor], torch.Tensor | None]) -> Iterator[None]:
+    """`requires_grad_()` returns `instead(tensor)`, and does what it should where that is None."""
+
+    def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            result = instead(tensor) if requires_grad else None
+            return honest(tensor, requires_grad) if result is None else result
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad_", make):
+        yield
+
+
+@wrong_engine("leaf-switch-ignored-on-results", kind="place", issue="pytorch#123713")
+@contextmanager
+def results_of_no_grad_are_not_switched_on(hit: Hit) -> Iterator[None]:
+    results: list[weakref.ref[torch.Tensor]] = []
+
+    def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def remembering(one: torch.Tensor, other: Any) -> torch.Tensor:
+            result = multiply(one, other)
+            if not torch.is_grad_enabled():
+                results.append(weakref.ref(result))
+            return result
+
+        return remembering
+
+    def instead(tensor: torch.Tensor) -> torch.Tensor | None:
+        if not any(result() is tensor for result in results):
+            return None
+        hit()
+        return tensor
+
+    with replaced(torch.Tensor, "__mul__", make), _switching_on(instead):
+        yield
+
+
+@wrong_engine("leaf-switch-needs-grad-mode", kind="mode")
+@contextmanager
+def nothing_is_switched_on_under_no_grad(hit: Hit) -> Iterator[None]:
+    def instead(tensor: torch.Tensor) -> torch.Tensor | None:
+        if torch.is_grad_enabled() or tensor.requires_grad:
+            return None
+        hit()
+        return tensor
+
+    with _switching_on(instead):
+        yield
+
+
+@wrong_engine("leaf-switch-of-a-view", kind="aliasing")
+@contextmanager
+def switches_another_tensor_in_the_memory_of_a_strided_one_on(hit: Hit) -> Iterator[None]:
+    def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            if not requires_grad or tensor.requires_grad or tensor.is_contiguous():
+                return honest(tensor, requires_grad)
+            hit()
+            return honest(tensor.detach(), True)
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad_", make):
+        yield
+
+
+def _now() -> int:
+    """Where the record of operations has come to."""
+    return int(torch.ones((), requires_grad=True).clone().grad_fn._sequence_nr())  # type: ignore[union-attr]
+
+
+@wrong_engine("leaf-off-and-on-is-cut", kind="state", issue="pytorch#113290")
+@contextmanager
+def a_leaf_that_was_off_gets_nothing_from_results_of_before(hit: Hit) -> Iterator[None]:
+    def instead(tensor: torch.Tensor) -> bool:
+        tensor._off_at = _now()  # type: ignore[attr-defined]
+        return False
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        recorded = [node._sequence_nr() for node in nodes_below(outputs) if not hasattr(node, "variable")]
+        cut = [leaf for leaf in leaves_below(outputs) if vars(leaf).get("_off_at", -1) > min(recorded)]
+        honest()
+        for leaf in cut:
+            hit()
+            leaf.grad = None
+
+    with _switching_off(instead), around_backward(wrong):
+        yield
+
+
+@wrong_engine("leaf-off-cuts-the-others", kind="order")
+@contextmanager
+def a_leaf_that_was_switched_off_takes_those_of_later_operands_with_it(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        off = [place for place, leaf in enumerate(leaves) if not leaf.requires_grad]
+        honest()
+        for leaf in leaves[: max(off, default=0)]:  # the way down the graph takes the last operand first
+            hit()
+            leaf.grad = None
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("leaf-switch-wrong-text", kind="error")
+@contextmanager
+def refuses_to_switch_an_empty_result_off_in_other_words(hit: Hit) -> Iterator[None]:
+    def instead(tensor: torch.Tensor) -> bool:
+        if tensor.is_leaf or tensor.numel():
+            return False
+        hit()
+        raise RuntimeError("autograd meta INTERNAL ASSERT FAILED")
+
+    with _switching_off(instead):
+        yield
+
+
+@wrong_engine("leaf-off-still-adds", kind="state")
+@contextmanager
+def adds_to_the_grad_that_a_switched_off_leaf_holds(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        off = [leaf for leaf in leaves_below(outputs) if not leaf.requires_grad and leaf.grad is not None]
         for leaf in off:
             hit()
             leaf.requires_grad_()
