@@ -14,7 +14,7 @@ from tests.wrong_engines.tools import differentiated, kernel
 Tensor = torch.Tensor
 
 
-@wrong_engine("derivative-product-of-results-swapped")
+@wrong_engine("derivative-product-of-results-swapped", kind="place")
 @contextmanager
 def two_results_that_are_multiplied_get_each_its_own_value(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -29,7 +29,7 @@ def two_results_that_are_multiplied_get_each_its_own_value(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("derivative-of-a-leaf-only")
+@wrong_engine("derivative-of-a-leaf-only", kind="place")
 @contextmanager
 def what_is_subtracted_and_is_no_leaf_keeps_its_sign(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -44,7 +44,7 @@ def what_is_subtracted_and_is_no_leaf_keeps_its_sign(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("derivative-recorded-in-half")
+@wrong_engine("derivative-recorded-in-half", kind="mode")
 @contextmanager
 def a_recorded_product_is_rounded_to_bfloat16(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:

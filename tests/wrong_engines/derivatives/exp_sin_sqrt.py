@@ -13,7 +13,7 @@ from tests.wrong_engines.tools import differentiated
 Tensor = torch.Tensor
 
 
-@wrong_engine("derivative-exp-in-half")
+@wrong_engine("derivative-exp-in-half", kind="dtype")
 @contextmanager
 def the_gradient_of_exp_passes_through_bfloat16(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -26,7 +26,7 @@ def the_gradient_of_exp_passes_through_bfloat16(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sin-without-quadrant")
+@wrong_engine("derivative-sin-without-quadrant", kind="value")
 @contextmanager
 def the_cosine_is_a_root_and_never_below_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -38,7 +38,7 @@ def the_cosine_is_a_root_and_never_below_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sqrt-of-offset-doubled")
+@wrong_engine("derivative-sqrt-of-offset-doubled", kind="layout")
 @contextmanager
 def the_gradient_of_sqrt_is_doubled_where_storage_begins_earlier(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -51,7 +51,7 @@ def the_gradient_of_sqrt_is_doubled_where_storage_begins_earlier(hit: Hit) -> It
         yield
 
 
-@wrong_engine("derivative-sqrt-finite-at-zero")
+@wrong_engine("derivative-sqrt-finite-at-zero", kind="value")
 @contextmanager
 def a_tiny_number_keeps_the_gradient_of_sqrt_finite(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -64,7 +64,7 @@ def a_tiny_number_keeps_the_gradient_of_sqrt_finite(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sqrt-flat-at-zero")
+@wrong_engine("derivative-sqrt-flat-at-zero", kind="value")
 @contextmanager
 def sqrt_hands_back_zero_at_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:

@@ -15,7 +15,7 @@ Tensor = torch.Tensor
 FOUR = 4
 
 
-@wrong_engine("derivative-square-factor-not-transposed")
+@wrong_engine("derivative-square-factor-not-transposed", kind="size")
 @contextmanager
 def a_square_first_factor_is_not_transposed(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def a_square_first_factor_is_not_transposed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-matmul-without-its-tail")
+@wrong_engine("derivative-matmul-without-its-tail", kind="size")
 @contextmanager
 def the_fifth_column_is_left_out(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def the_fifth_column_is_left_out(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-expanded-gradient-counts-once")
+@wrong_engine("derivative-expanded-gradient-counts-once", kind="layout")
 @contextmanager
 def rows_that_are_copies_of_the_first_are_left_out_of_a_product_over_one_column(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def rows_that_are_copies_of_the_first_are_left_out_of_a_product_over_one_column(
         yield
 
 
-@wrong_engine("derivative-stretched-batch-counts-once")
+@wrong_engine("derivative-stretched-batch-counts-once", kind="size")
 @contextmanager
 def a_stretched_batch_of_one_gets_the_share_of_the_first(hit: Hit) -> Iterator[None]:
     def once(share: Tensor, factor: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def a_stretched_batch_of_one_gets_the_share_of_the_first(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("derivative-dot-swapped")
+@wrong_engine("derivative-dot-swapped", kind="plain")
 @contextmanager
 def each_of_two_vectors_gets_itself(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ def each_of_two_vectors_gets_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-bias-of-the-first-row")
+@wrong_engine("derivative-bias-of-the-first-row", kind="size")
 @contextmanager
 def a_bias_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
@@ -103,7 +103,7 @@ def a_bias_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-square-weight-transposed")
+@wrong_engine("derivative-square-weight-transposed", kind="size")
 @contextmanager
 def a_square_weight_gets_its_gradient_transposed(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ def _squares(
     return 2 * gradient * (prediction - target) / (count if reduction == MEAN else 1)
 
 
-@wrong_engine("derivative-mse-divides-by-rows")
+@wrong_engine("derivative-mse-divides-by-rows", kind="size")
 @contextmanager
 def the_mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def the_mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-mse-target-keeps-sign")
+@wrong_engine("derivative-mse-target-keeps-sign", kind="order")
 @contextmanager
 def the_target_gets_what_the_prediction_gets(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def the_target_gets_what_the_prediction_gets(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-mse-sum-halved")
+@wrong_engine("derivative-mse-sum-halved", kind="plain")
 @contextmanager
 def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:

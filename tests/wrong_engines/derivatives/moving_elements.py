@@ -14,7 +14,7 @@ from tests.wrong_engines.tools import differentiated
 Tensor = torch.Tensor
 
 
-@wrong_engine("derivative-transpose-reshaped-back")
+@wrong_engine("derivative-transpose-reshaped-back", kind="size")
 @contextmanager
 def the_gradient_of_a_transpose_is_reshaped(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -26,7 +26,7 @@ def the_gradient_of_a_transpose_is_reshaped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-reshape-in-memory-order")
+@wrong_engine("derivative-reshape-in-memory-order", kind="layout")
 @contextmanager
 def the_gradient_of_a_reshaped_transpose_lies_as_its_memory_does(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
@@ -39,7 +39,7 @@ def the_gradient_of_a_reshaped_transpose_lies_as_its_memory_does(hit: Hit) -> It
         yield
 
 
-@wrong_engine("derivative-clone-of-0d-lost")
+@wrong_engine("derivative-clone-of-0d-lost", kind="size")
 @contextmanager
 def a_clone_of_a_0d_tensor_hands_back_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, **_: Any) -> tuple[Tensor]:
@@ -52,7 +52,7 @@ def a_clone_of_a_0d_tensor_hands_back_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-expand-inside-counts-once")
+@wrong_engine("derivative-expand-inside-counts-once", kind="size")
 @contextmanager
 def a_size_of_1_that_is_not_the_first_gets_the_share_of_its_first_copy(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
@@ -66,7 +66,7 @@ def a_size_of_1_that_is_not_the_first_gets_the_share_of_its_first_copy(hit: Hit)
         yield
 
 
-@wrong_engine("derivative-expand-in-front-averaged")
+@wrong_engine("derivative-expand-in-front-averaged", kind="size")
 @contextmanager
 def the_copies_along_a_new_first_dim_are_averaged(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
@@ -79,7 +79,7 @@ def the_copies_along_a_new_first_dim_are_averaged(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-step-forgotten")
+@wrong_engine("derivative-step-forgotten", kind="plain")
 @contextmanager
 def the_gradient_of_a_stepped_slice_is_put_back_without_steps(hit: Hit) -> Iterator[None]:
     def pullback(
@@ -98,7 +98,7 @@ def the_gradient_of_a_stepped_slice_is_put_back_without_steps(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("derivative-last-is-first")
+@wrong_engine("derivative-last-is-first", kind="value")
 @contextmanager
 def the_gradient_of_the_last_element_goes_to_the_first(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dim: int, index: int) -> tuple[Tensor]:
@@ -116,7 +116,7 @@ def _indexed(x: Tensor, indices: list[Any]) -> tuple[Any, ...]:
     return tuple(slice(None) if index is None else index for index in indices)
 
 
-@wrong_engine("derivative-masked-out-keep-ones")
+@wrong_engine("derivative-masked-out-keep-ones", kind="plain")
 @contextmanager
 def elements_that_a_mask_leaves_out_get_ones(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
@@ -132,7 +132,7 @@ def elements_that_a_mask_leaves_out_get_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-repeats-overwrite")
+@wrong_engine("derivative-repeats-overwrite", kind="place")
 @contextmanager
 def the_last_of_several_uses_of_an_element_wins(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
@@ -145,7 +145,7 @@ def the_last_of_several_uses_of_an_element_wins(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-negative-indices-lost")
+@wrong_engine("derivative-negative-indices-lost", kind="value")
 @contextmanager
 def what_was_indexed_from_the_end_gets_nothing(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:

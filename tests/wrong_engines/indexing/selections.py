@@ -34,7 +34,7 @@ def _selects(index: Any) -> bool:
     return any(isinstance(part, torch.Tensor) for part in parts_of(index))
 
 
-@wrong_engine("indexing-mask-in-memory-order")
+@wrong_engine("indexing-mask-in-memory-order", kind="layout")
 @contextmanager
 def a_mask_of_a_transposed_tensor_goes_column_by_column(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -47,7 +47,7 @@ def a_mask_of_a_transposed_tensor_goes_column_by_column(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("indexing-negative-numbers-as-first")
+@wrong_engine("indexing-negative-numbers-as-first", kind="value")
 @contextmanager
 def negative_numbers_pick_the_first_element(hit: Hit) -> Iterator[None]:
     def mended(part: Any) -> Any:
@@ -63,7 +63,7 @@ def negative_numbers_pick_the_first_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-neighbours-share")
+@wrong_engine("indexing-neighbours-share", kind="aliasing")
 @contextmanager
 def neighbours_in_order_are_sliced(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -78,7 +78,7 @@ def neighbours_in_order_are_sliced(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-full-mask-shares")
+@wrong_engine("indexing-full-mask-shares", kind="aliasing")
 @contextmanager
 def a_mask_that_is_true_throughout_is_a_view(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -91,7 +91,7 @@ def a_mask_that_is_true_throughout_is_a_view(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-assignment-lost")
+@wrong_engine("indexing-assignment-lost", kind="layout")
 @contextmanager
 def assigning_to_a_selection_of_a_strided_tensor_is_lost(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -104,7 +104,7 @@ def assigning_to_a_selection_of_a_strided_tensor_is_lost(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("indexing-assignment-fills-rows")
+@wrong_engine("indexing-assignment-fills-rows", kind="size")
 @contextmanager
 def a_mask_of_rows_writes_the_first_element_of_each(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -123,7 +123,7 @@ def a_mask_of_rows_writes_the_first_element_of_each(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-comparison-counts")
+@wrong_engine("indexing-comparison-counts", kind="plain")
 @contextmanager
 def comparisons_give_zeros_and_ones(hit: Hit) -> Iterator[None]:
     def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -137,7 +137,7 @@ def comparisons_give_zeros_and_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-comparison-truncates")
+@wrong_engine("indexing-comparison-truncates", kind="dtype")
 @contextmanager
 def a_fraction_beside_integers_is_dropped(hit: Hit) -> Iterator[None]:
     def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

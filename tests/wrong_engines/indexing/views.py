@@ -28,7 +28,7 @@ def parts_of(index: Any) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 
-@wrong_engine("indexing-step-from-zero")
+@wrong_engine("indexing-step-from-zero", kind="plain")
 @contextmanager
 def a_step_counts_from_the_first_element(hit: Hit) -> Iterator[None]:
     def mended(part: Any) -> Any:
@@ -44,7 +44,7 @@ def a_step_counts_from_the_first_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-none-leads")
+@wrong_engine("indexing-none-leads", kind="order")
 @contextmanager
 def a_last_none_becomes_the_first_dimension(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -58,7 +58,7 @@ def a_last_none_becomes_the_first_dimension(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-column-copies")
+@wrong_engine("indexing-column-copies", kind="aliasing")
 @contextmanager
 def elements_with_gaps_between_them_are_copied(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -72,7 +72,7 @@ def elements_with_gaps_between_them_are_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-copies-transposed")
+@wrong_engine("indexing-copies-transposed", kind="aliasing")
 @contextmanager
 def what_is_picked_from_a_transposed_tensor_is_copied(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -86,7 +86,7 @@ def what_is_picked_from_a_transposed_tensor_is_copied(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("indexing-wraps-around")
+@wrong_engine("indexing-wraps-around", kind="error")
 @contextmanager
 def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -103,7 +103,7 @@ def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-runs-backward")
+@wrong_engine("indexing-runs-backward", kind="error")
 @contextmanager
 def a_negative_step_is_carried_out(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:

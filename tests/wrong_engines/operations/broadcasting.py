@@ -34,7 +34,7 @@ def _arithmetic(wrong: Wrong) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-from-the-left")
+@wrong_engine("broadcasting-from-the-left", kind="size")
 @contextmanager
 def shapes_are_aligned_at_the_first_dimension(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -47,7 +47,7 @@ def shapes_are_aligned_at_the_first_dimension(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-fills-empty")
+@wrong_engine("broadcasting-fills-empty", kind="size")
 @contextmanager
 def a_size_of_1_is_not_shrunk_to_0(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -75,7 +75,7 @@ def _refused(wrong: Callable[[Operation, torch.Tensor, torch.Tensor], torch.Tens
     return _arithmetic(replacement)
 
 
-@wrong_engine("broadcasting-recycles")
+@wrong_engine("broadcasting-recycles", kind="error")
 @contextmanager
 def whatever_is_shorter_starts_again(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ def whatever_is_shorter_starts_again(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-by-count")
+@wrong_engine("broadcasting-by-count", kind="error")
 @contextmanager
 def tensors_of_as_many_elements_are_paired_in_order(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ def tensors_of_as_many_elements_are_paired_in_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-pairs-by-place")
+@wrong_engine("broadcasting-pairs-by-place", kind="size")
 @contextmanager
 def a_vector_and_a_column_of_its_length_are_paired_in_order(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -119,7 +119,7 @@ def a_vector_and_a_column_of_its_length_are_paired_in_order(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("broadcasting-warns")
+@wrong_engine("broadcasting-warns", kind="error")
 @contextmanager
 def a_vector_beside_a_column_of_its_length_is_warned_about(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:

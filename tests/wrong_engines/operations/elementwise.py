@@ -18,7 +18,7 @@ REGISTER = 16
 """Elements that a vector register holds."""
 
 
-@wrong_engine("elementwise-tail-skipped")
+@wrong_engine("elementwise-tail-skipped", kind="size")
 @contextmanager
 def the_last_elements_are_not_added(hit: Hit) -> Iterator[None]:
     def make(add: Operation) -> Operation:
@@ -36,7 +36,7 @@ def the_last_elements_are_not_added(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-memory-order")
+@wrong_engine("elementwise-memory-order", kind="layout")
 @contextmanager
 def a_transposed_operand_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def make(add: Operation) -> Operation:
@@ -52,7 +52,7 @@ def a_transposed_operand_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("elementwise-integer-division")
+@wrong_engine("elementwise-integer-division", kind="dtype")
 @contextmanager
 def integers_are_divided_without_a_remainder(hit: Hit) -> Iterator[None]:
     def make(div: Operation) -> Operation:
@@ -68,7 +68,7 @@ def integers_are_divided_without_a_remainder(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-double-rounded")
+@wrong_engine("elementwise-double-rounded", kind="dtype")
 @contextmanager
 def exp_of_a_double_is_computed_in_single_precision(hit: Hit) -> Iterator[None]:
     def make(exp: Operation) -> Operation:
@@ -84,7 +84,7 @@ def exp_of_a_double_is_computed_in_single_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-power-loses-sign")
+@wrong_engine("elementwise-power-loses-sign", kind="value")
 @contextmanager
 def a_power_is_taken_of_the_magnitude(hit: Hit) -> Iterator[None]:
     def make(power: Operation) -> Operation:

@@ -24,7 +24,7 @@ def _multiplying(operator: str, wrong: Callable[[Operation, torch.Tensor, torch.
     return kernel(operator, make)
 
 
-@wrong_engine("matmul-keeps-column")
+@wrong_engine("matmul-keeps-column", kind="size")
 @contextmanager
 def a_column_times_a_vector_of_one_stays_a_column(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ def a_column_times_a_vector_of_one_stays_a_column(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-ignores-strides")
+@wrong_engine("matmul-ignores-strides", kind="layout")
 @contextmanager
 def a_transposed_second_factor_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ def a_transposed_second_factor_is_read_as_it_lies_in_memory(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("matmul-empty-inner")
+@wrong_engine("matmul-empty-inner", kind="size")
 @contextmanager
 def a_sum_of_no_products_is_left_at_one(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def a_sum_of_no_products_is_left_at_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-first-batch-only")
+@wrong_engine("matmul-first-batch-only", kind="size")
 @contextmanager
 def every_batch_is_multiplied_by_the_first(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -77,7 +77,7 @@ def every_batch_is_multiplied_by_the_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-mm-is-matmul")
+@wrong_engine("matmul-mm-is-matmul", kind="error")
 @contextmanager
 def mm_takes_what_matmul_takes(hit: Hit) -> Iterator[None]:
     def make(multiply: Operation) -> Operation:
@@ -95,7 +95,7 @@ def mm_takes_what_matmul_takes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-swaps-to-fit")
+@wrong_engine("matmul-swaps-to-fit", kind="error")
 @contextmanager
 def factors_that_do_not_fit_are_swapped(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -108,7 +108,7 @@ def factors_that_do_not_fit_are_swapped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-longer-vector-cut")
+@wrong_engine("matmul-longer-vector-cut", kind="error")
 @contextmanager
 def the_longer_of_two_vectors_is_cut(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

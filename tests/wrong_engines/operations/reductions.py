@@ -14,7 +14,7 @@ from tests.wrong_engines.tools import kernel, replaced
 Operation = Callable[..., torch.Tensor]
 
 
-@wrong_engine("reductions-sum-of-memory")
+@wrong_engine("reductions-sum-of-memory", kind="layout")
 @contextmanager
 def the_rows_of_an_expanded_tensor_count_once(hit: Hit) -> Iterator[None]:
     def make(add_up: Operation) -> Operation:
@@ -30,7 +30,7 @@ def the_rows_of_an_expanded_tensor_count_once(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-keepdim-lost")
+@wrong_engine("reductions-keepdim-lost", kind="value")
 @contextmanager
 def a_dimension_counted_from_the_end_is_never_kept(hit: Hit) -> Iterator[None]:
     def make(add_up: Operation) -> Operation:
@@ -46,7 +46,7 @@ def a_dimension_counted_from_the_end_is_never_kept(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-over-memory")
+@wrong_engine("reductions-mean-over-memory", kind="layout")
 @contextmanager
 def the_sum_is_divided_by_the_size_of_the_storage(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -63,7 +63,7 @@ def the_sum_is_divided_by_the_size_of_the_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-as-numpy")
+@wrong_engine("reductions-mean-as-numpy", kind="error")
 @contextmanager
 def the_mean_of_integers_is_taken_as_numpy_does(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -79,7 +79,7 @@ def the_mean_of_integers_is_taken_as_numpy_does(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-converts-last")
+@wrong_engine("reductions-mean-converts-last", kind="dtype")
 @contextmanager
 def the_mean_of_integers_is_rounded_before_it_is_converted(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -111,7 +111,7 @@ def _deviating(wrong: Callable[..., torch.Tensor]) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-std-as-numpy")
+@wrong_engine("reductions-std-as-numpy", kind="plain")
 @contextmanager
 def the_deviation_is_divided_by_all_elements(hit: Hit) -> Iterator[None]:
     def wrong(std: Operation, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -123,7 +123,7 @@ def the_deviation_is_divided_by_all_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-std-of-one-is-zero")
+@wrong_engine("reductions-std-of-one-is-zero", kind="size")
 @contextmanager
 def one_element_deviates_by_zero(hit: Hit) -> Iterator[None]:
     def wrong(std: Operation, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -136,7 +136,7 @@ def one_element_deviates_by_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-max-from-zero")
+@wrong_engine("reductions-max-from-zero", kind="value")
 @contextmanager
 def the_largest_is_sought_from_zero_on(hit: Hit) -> Iterator[None]:
     def make(largest: Operation) -> Operation:
@@ -152,7 +152,7 @@ def the_largest_is_sought_from_zero_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-max-counts-from-the-end")
+@wrong_engine("reductions-max-counts-from-the-end", kind="layout")
 @contextmanager
 def the_place_in_a_strided_tensor_is_counted_backward(hit: Hit) -> Iterator[None]:
     def make(largest: Callable[..., Any]) -> Callable[..., Any]:

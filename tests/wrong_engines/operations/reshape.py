@@ -42,7 +42,7 @@ def _viewing(wrong: Callable[[Operation, torch.Tensor, tuple[int, ...]], torch.T
     return replaced(torch.Tensor, "view", make)
 
 
-@wrong_engine("reshape-memory-order")
+@wrong_engine("reshape-memory-order", kind="layout")
 @contextmanager
 def a_transposed_tensor_is_reshaped_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -55,7 +55,7 @@ def a_transposed_tensor_is_reshaped_as_it_lies_in_memory(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("reshape-missing-size-leads")
+@wrong_engine("reshape-missing-size-leads", kind="order")
 @contextmanager
 def the_missing_size_comes_first(hit: Hit) -> Iterator[None]:
     def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -68,7 +68,7 @@ def the_missing_size_comes_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-copies-strided")
+@wrong_engine("view-copies-strided", kind="aliasing")
 @contextmanager
 def a_view_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -82,7 +82,7 @@ def a_view_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-contiguous-only", refuses=REFUSAL)
+@wrong_engine("view-contiguous-only", kind="layout", refuses=REFUSAL)
 @contextmanager
 def every_strided_tensor_is_refused(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -95,7 +95,7 @@ def every_strided_tensor_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-never-refuses")
+@wrong_engine("view-never-refuses", kind="error")
 @contextmanager
 def what_cannot_be_viewed_is_copied(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -111,7 +111,7 @@ def what_cannot_be_viewed_is_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reshape-fills-up")
+@wrong_engine("reshape-fills-up", kind="error")
 @contextmanager
 def elements_that_are_missing_are_zeros(hit: Hit) -> Iterator[None]:
     def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -124,7 +124,7 @@ def elements_that_are_missing_are_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("transpose-copies-square")
+@wrong_engine("transpose-copies-square", kind="aliasing")
 @contextmanager
 def a_square_matrix_is_copied(hit: Hit) -> Iterator[None]:
     def make(turned: Any) -> Any:
@@ -141,7 +141,7 @@ def a_square_matrix_is_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("transpose-forgets-offset")
+@wrong_engine("transpose-forgets-offset", kind="layout")
 @contextmanager
 def the_transpose_of_a_slice_starts_at_its_base(hit: Hit) -> Iterator[None]:
     def make(turn: Operation) -> Operation:
