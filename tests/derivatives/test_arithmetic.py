@@ -65,8 +65,12 @@ def nonzero(value):
     return value or 4
 
 
+NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
+"""Two operands, both of which need a gradient, or one."""
+
+
 @rule("derivatives.arithmetic.sums")
-@given(drawn=two_leaves(), operation=with_facts(SUMS), place=places())
+@given(drawn=two_leaves(), operation=with_facts(SUMS), needed=functions(NEEDED), place=places())
 @example(
     drawn=(
         Expression("torch.tensor(2.0, device=device, requires_grad=True)"),
@@ -74,15 +78,28 @@ def nonzero(value):
         Expression("torch.tensor(-1.0, device=device)"),
     ),
     operation=(Expression(SUMS[1][0]), SUMS[1][1]),
+    needed=Expression(NEEDED[0]),
     place=Expression("lambda x: x"),
 )
-def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, place):
+@example(
+    drawn=(
+        Expression("torch.zeros(2, 2, device=device, requires_grad=True)"),
+        Expression("torch.zeros(2, 2, device=device, requires_grad=True)"),
+        Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device).T"),
+    ),
+    operation=(Expression(SUMS[0][0]), SUMS[0][1]),
+    needed=Expression(NEEDED[0]),
+    place=Expression("lambda x: x"),
+)
+def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, needed, place):
     a, b, gradient = drawn
-    total, (of_a, of_b) = operation
-    total(place(a), b).backward(gradient)
-    assert a.grad.shape == b.grad.shape == a.shape
-    assert numbers(a.grad) == [of_a * weight for weight in numbers(gradient)]
-    assert numbers(b.grad) == [of_b * weight for weight in numbers(gradient)]
+    total, factors = operation
+    terms = needed(a, b)
+    total(place(terms[0]), terms[1]).backward(gradient)
+    for term, factor in zip(terms, factors, strict=True):
+        if term.requires_grad:
+            assert term.grad.shape == term.shape
+            assert numbers(term.grad) == [factor * weight for weight in numbers(gradient)]
 
 
 @rule("derivatives.arithmetic.sums")
@@ -104,13 +121,15 @@ def test_a_number_in_a_sum_changes_nothing_but_the_sign(device, drawn, operation
 
 
 @rule("derivatives.arithmetic.products")
-@given(drawn=two_leaves(), product=functions(PRODUCTS), place=places())
-def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, place):
-    a, b, gradient = drawn
+@given(drawn=two_leaves(), product=functions(PRODUCTS), needed=functions(NEEDED), place=places())
+def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, needed, place):
+    *leaves, gradient = drawn
+    a, b = needed(*leaves)
     product(place(a), b).backward(gradient)
-    assert a.grad.shape == b.grad.shape == a.shape
-    assert numbers(a.grad) == [weight * v for weight, v in zip(numbers(gradient), numbers(b), strict=True)]
-    assert numbers(b.grad) == [weight * v for weight, v in zip(numbers(gradient), numbers(a), strict=True)]
+    for factor, other in ((a, b), (b, a)):
+        if factor.requires_grad:
+            assert factor.grad.shape == factor.shape
+            assert numbers(factor.grad) == [w * v for w, v in zip(numbers(gradient), numbers(other), strict=True)]
 
 
 @rule("derivatives.arithmetic.products")

@@ -14,6 +14,9 @@ from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
 
+LARGER = st.sampled_from(((17,), (4, 5), (2, 3, 4)))
+"""More copies than a vector register holds."""
+
 TWO_DTYPES = st.sampled_from(list(itertools.permutations(FLOATING, 2)))
 
 OPERATIONS = (
@@ -39,7 +42,7 @@ def that_stretch_to(shape):
 @st.composite
 def stretched(draw):
     """(a, b, gradient): two leaves whose shapes broadcast, and a gradient of the shape of what they make."""
-    both = draw(shapes())
+    both = draw(shapes() | LARGER)
     first, second = draw(that_stretch_to(both))
     dtype = draw(floating())
     a, b = (leaf_of(draw, shape, dtype) for shape in (first, second))
@@ -56,6 +59,18 @@ BY_NOTHING = tuple(
 )
 """A size of 1, stretched to 0."""
 
+BIAS_OF_ROWS = (
+    Expression("torch.zeros(2, 3, device=device, requires_grad=True)"),
+    Expression("torch.zeros(3, device=device, requires_grad=True)"),
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 2.0]], device=device)"),
+)
+
+BY_SEVENTEEN = (
+    Expression("torch.arange(17.0).to(device).requires_grad_()"),
+    Expression("torch.ones((), device=device, requires_grad=True)"),
+    Expression("(torch.arange(17.0) % 7 - 3).to(device)"),
+)
+
 
 def operations():
     return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
@@ -64,6 +79,8 @@ def operations():
 @rule("derivatives.broadcasting.summed")
 @given(drawn=stretched(), operation=operations(), place=places())
 @example(drawn=BY_NOTHING, operation=tuple(map(Expression, OPERATIONS[2])), place=Expression("lambda x: x"))
+@example(drawn=BY_SEVENTEEN, operation=tuple(map(Expression, OPERATIONS[1])), place=Expression("lambda x: x"))
+@example(drawn=BIAS_OF_ROWS, operation=tuple(map(Expression, OPERATIONS[0])), place=Expression("lambda x: x"))
 def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, place):
     a, b, gradient = drawn
     function, by_a, by_b = operation

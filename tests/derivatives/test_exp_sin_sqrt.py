@@ -44,6 +44,20 @@ def with_a_function():
     return st.tuples(like(leaves()), pairs(EVERYWHERE)) | st.tuples(like(leaves(each=above_zero)), pairs(ABOVE_ZERO))
 
 
+AS_IT_IS = Expression("lambda x: x")
+
+OF_TRANSPOSED = (
+    Expression("torch.tensor([[1.0, 2.0], [-1.0, 0.0]], device=device).T.requires_grad_()"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 1.0]], device=device)"),
+)
+
+OF_SEVENTEEN = (
+    Expression("(torch.arange(17.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(17.0) % 5 - 2).to(device)"),
+)
+"""One element more than some vector registers hold."""
+
+
 @rule("derivatives.exp-sin-sqrt.closed-form")
 @given(drawn=with_a_function(), place=places())
 @example(
@@ -66,6 +80,8 @@ def with_a_function():
     ),
     place=Expression("lambda x: x"),
 )
+@example(drawn=(OF_TRANSPOSED, (Expression(EVERYWHERE[0][0]), Expression(EVERYWHERE[0][1]))), place=AS_IT_IS)
+@example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[3][0]), Expression(EVERYWHERE[3][1]))), place=AS_IT_IS)
 def test_exp_sin_and_sqrt_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     (x, gradient), (function, derivative) = drawn
     function(place(x)).backward(gradient)

@@ -35,7 +35,7 @@ def losses():
 @st.composite
 def prediction_and_target(draw):
     """Two leaves of one shape and dtype, each with its own layout."""
-    prediction = draw(leaves(shapes(min_side=1)))
+    prediction = draw(leaves(shapes(min_side=1) | shapes(min_dims=2, min_side=2)))
     return prediction, leaf_of(draw, prediction.facts["shape"], prediction.facts["dtype"])
 
 

@@ -16,8 +16,8 @@ from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
 
-SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3)))
-"""Among them some in which a dim can be mistaken for another."""
+SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3), (17,), (4, 5)))
+"""Among them some in which a dim can be mistaken for another, and some that are larger than a vector register."""
 
 
 def reduced(shape, dims, keepdim):
@@ -57,6 +57,15 @@ def reductions(draw, name):
         Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
         Expression("lambda x: torch.sum(2 * x) / 2"),
         Expression("torch.tensor(1., device=device)"),
+        (1,),
+    ),
+    place=Expression("lambda x: x"),
+)
+@example(
+    drawn=(
+        Expression("torch.ones(17, device=device, requires_grad=True)"),
+        Expression("lambda x: x.sum()"),
+        Expression("torch.tensor(2.0, device=device)"),
         (1,),
     ),
     place=Expression("lambda x: x"),
@@ -119,14 +128,21 @@ def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight
 
 
 @rule("derivatives.reductions.max-of-a-dim")
-@given(x=leaves(shapes(min_dims=1, min_side=1)), dim=st.integers(-1, 0), place=places())
-def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, dim, place):
-    values, indices = place(x).max(dim)
+@given(
+    x=leaves(shapes(min_dims=1, min_side=1)),
+    dim=st.integers(-1, 0),
+    kept=st.booleans(),
+    place=places(),
+)
+def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, dim, kept, place):
+    values, indices = place(x).max(dim, keepdim=kept)
     weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
     values.backward(weights.to(x.dtype))
     assert not indices.requires_grad
     expected = np.zeros(x.shape)
-    chosen, given_to = np.expand_dims(array(indices).astype(int), dim), np.expand_dims(array(weights), dim)
+    chosen, given_to = array(indices).astype(int), array(weights)
+    if not kept:
+        chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
     np.put_along_axis(expected, chosen, given_to, dim)
     assert array(x.grad).tolist() == expected.tolist()
 

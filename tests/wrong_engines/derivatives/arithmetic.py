@@ -150,3 +150,64 @@ def a_number_below_is_multiplied_with(hit: Hit) -> Iterator[None]:
 
     with differentiated("div.Tensor", pullback):
         yield
+
+
+@wrong_engine("derivative-sum-gradient-in-memory-order", kind="layout")
+@contextmanager
+def the_gradient_of_a_sum_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if not _turned(gradient):
+            return gradient, alpha * gradient
+        hit()
+        return gradient, alpha * gradient.transpose(-2, -1).reshape(gradient.shape)
+
+    with differentiated("add.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-factor-beside-data-gets-itself", kind="order")
+@contextmanager
+def a_factor_beside_a_tensor_that_needs_no_gradient_gets_itself(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        if a.requires_grad and b.requires_grad:
+            return gradient * b, gradient * a
+        hit()
+        return gradient * a, gradient * b
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-gradient-scaled-in-place", kind="aliasing")
+@contextmanager
+def a_number_is_multiplied_into_the_gradient_argument_itself(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if isinstance(b, Tensor):
+            return gradient * b, gradient * a
+        if not gradient.is_contiguous():
+            return (gradient * b,)
+        hit()
+        return (gradient.mul_(b),)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-quotient-in-single", kind="dtype")
+@contextmanager
+def a_quotient_of_doubles_is_differentiated_in_single_precision(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient / b,)
+        if b.dtype != torch.float64:
+            return gradient / b, -gradient * (a / b) / b
+        hit()
+        a, b = a.float(), b.float()
+        return gradient / b, -(gradient.float() * (a / b) / b)
+
+    with differentiated("div.Tensor", pullback):
+        yield

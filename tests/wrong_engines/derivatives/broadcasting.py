@@ -86,3 +86,22 @@ def an_operand_of_another_dtype_than_the_result_gets_zeros(hit: Hit) -> Iterator
 
     with differentiated("mul.Tensor", pullback):
         yield
+
+
+SIXTEEN = 16
+
+
+@wrong_engine("derivative-only-sixteen-copies-counted", kind="size")
+@contextmanager
+def of_more_than_sixteen_copies_only_sixteen_are_counted(hit: Hit) -> Iterator[None]:
+    def cut(gradient: Tensor, term: Tensor) -> Tensor:
+        if term.numel() != 1 or gradient.numel() <= SIXTEEN:
+            return gradient
+        hit()
+        return gradient.flatten()[:SIXTEEN].sum().reshape(term.shape)
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any, **_: Any) -> tuple[Tensor, ...]:
+        return (cut(gradient, a), cut(-gradient, b)) if isinstance(b, Tensor) else (gradient,)
+
+    with differentiated("sub.Tensor", pullback):
+        yield

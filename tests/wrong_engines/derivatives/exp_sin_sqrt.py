@@ -12,6 +12,10 @@ from tests.wrong_engines.tools import differentiated
 
 Tensor = torch.Tensor
 
+MATRIX = 2
+REGISTER = 8
+"""Elements that a vector register holds."""
+
 
 @wrong_engine("derivative-exp-in-half", kind="dtype")
 @contextmanager
@@ -73,4 +77,31 @@ def sqrt_hands_back_zero_at_zero(hit: Hit) -> Iterator[None]:
         return ((gradient / (2 * x.sqrt())).masked_fill(x == 0, 0),)
 
     with differentiated("sqrt", pullback):
+        yield
+
+
+@wrong_engine("derivative-exp-of-permuted", kind="layout", issue="pytorch#175188")
+@contextmanager
+def the_values_of_a_permuted_tensor_are_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        if x.ndim < MATRIX or x.is_contiguous() or not x.transpose(-2, -1).is_contiguous():
+            return (gradient * x.exp(),)
+        hit()
+        return (gradient * x.exp().transpose(-2, -1).reshape(x.shape),)
+
+    with differentiated("exp", pullback):
+        yield
+
+
+@wrong_engine("derivative-cos-of-its-last-elements", kind="size")
+@contextmanager
+def what_does_not_fill_a_register_of_eight_keeps_the_sign_of_sin(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        slopes = -x.sin().flatten()
+        if x.numel() > REGISTER and x.numel() % REGISTER:
+            hit()
+            slopes[x.numel() // REGISTER * REGISTER :] *= -1
+        return (gradient * slopes.reshape(x.shape),)
+
+    with differentiated("cos", pullback):
         yield

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated
+from tests.wrong_engines.tools import differentiated, replaced
 
 Tensor = torch.Tensor
+
+PICTURE = 4
+"""Dimensions of a batch of pictures."""
 
 
 @wrong_engine("derivative-transpose-reshaped-back", kind="size")
@@ -132,7 +135,7 @@ def elements_that_a_mask_leaves_out_get_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-repeats-overwrite", kind="place")
+@wrong_engine("derivative-repeats-overwrite", kind="place", issue="pytorch#1528")
 @contextmanager
 def the_last_of_several_uses_of_an_element_wins(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
@@ -165,3 +168,46 @@ def what_was_indexed_from_the_end_gets_nothing(hit: Hit) -> Iterator[None]:
 def _tensors(x: Tensor, indices: list[Any]) -> tuple[Tensor, ...]:
     """The indices of an `x[...]`, which are all in front, without those that name whole dims."""
     return tuple(index for index in indices if index is not None)
+
+
+@wrong_engine("derivative-clone-of-channels-last-in-memory-order", kind="layout")
+@contextmanager
+def what_a_picture_with_channels_last_gets_lies_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, **_: Any) -> tuple[Tensor]:
+        if x.ndim != PICTURE or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return (gradient,)
+        hit()
+        return (gradient.contiguous().as_strided(x.shape, x.stride()),)
+
+    with differentiated("clone", pullback):
+        yield
+
+
+@wrong_engine("derivative-last-of-a-stack-lost", kind="order")
+@contextmanager
+def the_last_tensor_of_a_stack_gets_nothing(hit: Hit) -> Iterator[None]:
+    def make(stack: Any) -> Any:
+        def wrong(tensors: list[Tensor], dim: int = 0) -> Tensor:
+            hit()
+            return stack([*tensors[:-1], tensors[-1].detach()], dim)  # type: ignore[no-any-return]
+
+        return wrong
+
+    with replaced(torch, "stack", make):
+        yield
+
+
+@wrong_engine("derivative-index-into-a-copy", kind="aliasing", issue="pytorch#828")
+@contextmanager
+def what_index_tensors_hand_back_is_written_into_a_copy(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        into = found
+        if any(index is not None and index.dtype != torch.bool for index in indices):
+            hit()
+            into = found.clone()
+        into.index_put_(_tensors(x, indices), gradient, accumulate=True)
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield

@@ -83,3 +83,18 @@ def the_first_power_has_no_gradient_at_zero(hit: Hit) -> Iterator[None]:
 
     with differentiated("pow.Tensor_Scalar", pullback):
         yield
+
+
+@wrong_engine("derivative-exponent-kept", kind="state")
+@contextmanager
+def the_exponent_is_that_of_the_first_power_of_a_shape(hit: Hit) -> Iterator[None]:
+    exponents: dict[torch.Size, float] = {}
+
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        kept = exponents.setdefault(x.shape, n)
+        if kept != n:
+            hit()
+        return (_power(gradient, x, kept),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield

@@ -123,7 +123,7 @@ def the_maximum_of_a_dim_spreads_over_ties(hit: Hit) -> Iterator[None]:
         ties = x == x.amax(dim, keepdim=True)
         if bool((ties.sum(dim) > 1).any()):
             hit()
-        return (gradient.unsqueeze(dim) * ties / ties.sum(dim, keepdim=True),)
+        return (_kept(gradient, x, [dim], keepdim) * ties / ties.sum(dim, keepdim=True),)
 
     with differentiated("max.dim", pullback):
         yield
@@ -137,7 +137,7 @@ def the_first_of_three_gets_the_gradient_of_their_maximum(hit: Hit) -> Iterator[
         if x.shape[dim] > 2:
             hit()
             at = torch.zeros_like(at)
-        return (torch.zeros_like(x).scatter(dim, at, gradient.unsqueeze(dim)),)
+        return (torch.zeros_like(x).scatter(dim, at, _kept(gradient, x, [dim], keepdim)),)
 
     with differentiated("max.dim", pullback):
         yield
@@ -165,4 +165,35 @@ def the_first_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
         return (torch.zeros(x.numel(), dtype=x.dtype).index_fill(0, x.argmax(), 1).reshape(x.shape) * gradient,)
 
     with differentiated("max", pullback):
+        yield
+
+
+SIXTEEN = 16
+
+
+@wrong_engine("derivative-sum-reaches-sixteen", kind="size")
+@contextmanager
+def elements_after_the_sixteenth_get_nothing_from_a_sum_of_all(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        found = gradient.expand(x.numel()).clone()
+        if x.numel() > SIXTEEN:
+            hit()
+            found[SIXTEEN:] = 0
+        return (found.reshape(x.shape),)
+
+    with differentiated("sum", pullback):
+        yield
+
+
+@wrong_engine("derivative-max-of-a-kept-dim-to-its-first", kind="order")
+@contextmanager
+def a_maximum_that_keeps_its_dim_hands_all_to_the_first_element(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
+        at = x.max(dim, keepdim=True).indices
+        if keepdim and x.shape[dim] > 1:
+            hit()
+            at = torch.zeros_like(at)
+        return (torch.zeros_like(x).scatter(dim, at, _kept(gradient, x, [dim], keepdim)),)
+
+    with differentiated("max.dim", pullback):
         yield
