@@ -20,7 +20,7 @@ from tests.harness import isolation, program, realise
 from tests.inputs import Expression
 from tests.inputs.values import LARGEST
 from tests.inputs.values import LARGEST as MAXIMUM
-from tests.meta import engine_runs
+from tests.meta.table import draws
 from tests.oracles import numbers, share_memory
 from tests.oracles import numbers as as_numbers
 
@@ -287,7 +287,7 @@ def example_of(test: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_program_of_every_test_of_this_project_does_what_the_test_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    tests = [function for cases in engine_runs.load_tests().values() for function, _ in cases]
+    tests = [test.function for cases in draws.load_tests().values() for test in cases]
     for test in dict.fromkeys(tests):
         example = example_of(test, monkeypatch)
         made = program.program(realise.body_of(test), example)

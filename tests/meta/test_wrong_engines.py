@@ -6,28 +6,33 @@ import pytest
 
 from tests.harness.problems import ROOT, shown
 from tests.harness.spec import NamedEngine, read_spec
-from tests.meta import engine_runs
+from tests.meta.table import draws, runs
 from tests.wrong_engines.engine import load_all
 
 NAMED = [engine for item in read_spec(ROOT / "spec").items for engine in item.engines]
 
 
 @pytest.fixture(scope="session")
-def tests_of_rules() -> dict[str, list[engine_runs.Case]]:
-    return engine_runs.load_tests()
+def tests_of_rules() -> draws.Tests:
+    return draws.load_tests()
 
 
 @pytest.mark.parametrize("named", NAMED, ids=lambda named: f"{named.path.parent.name}-{named.name}")
 def test_engine_is_reached_and_caught_by_its_rules_and_comes_off(
-    named: NamedEngine, tests_of_rules: dict[str, list[engine_runs.Case]]
+    named: NamedEngine, tests_of_rules: draws.Tests
 ) -> None:
-    if engine_runs.lacks_a_device_for(named.caught_by):
+    on_an_accelerator = not draws.about_accelerators().isdisjoint(named.caught_by)
+    if on_an_accelerator and not draws.has_accelerator():
         pytest.skip("no accelerator can be made up in Python before torch 2.11")
     engine = load_all()[named.name]
-    run = engine_runs.run_engine(engine, [rule for rule in named.caught_by if rule in tests_of_rules], tests_of_rules)
+    rules = [rule for rule in named.caught_by if rule in tests_of_rules]
+    if on_an_accelerator:
+        run = runs.run_alone(engine, rules)
+    else:
+        draws.record(tests_of_rules, rules)
+        run = runs.run_engine(engine, rules, tests_of_rules, every_draw=True)
     place = f"{shown(named.path)}:{named.line}: wrong engine {named.name!r}"
-    assert not run.died, f"{place}: {run.died}"
-    assert run.hits, f"{place} is never reached by the tests of {', '.join(named.caught_by)}"
-    for rule, verdict in run.rules.items():
-        assert verdict == engine_runs.CAUGHT, f"{place}: against {rule} it {verdict}\n{run.accounts[rule]}"
+    assert not run.broken, f"{place}: {run.broken}"
+    for rule, cell in run.cells.items():
+        assert cell.verdict == runs.CAUGHT, f"{place}: against {rule}: {cell.verdict}\n{cell.account}"
     assert not run.left_behind, f"{place} leaves torch changed: {run.left_behind}"
