@@ -13,6 +13,7 @@ from tests.oracles import numbers
 REAL = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
+NINE = Expression("torch.arange(9.0).to(device)")
 ROWS = Expression("torch.tensor([0, 2, 3], device=device)")
 MASK_OF_ROWS = Expression("torch.tensor([1, 0, 1, 1], dtype=torch.bool, device=device)")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
@@ -52,6 +53,10 @@ def compared(draw):
     return x, draw(st.sampled_from(NUMBERS)) if ours == theirs else draw(tensors(st.just(theirs), dtype))
 
 
+LIMITS = Expression("torch.tensor([math.nan, math.inf, -math.inf, 0.0], device=device)")
+TURNED = Expression("torch.arange(16.0).to(device).reshape(4, 4).T - 7")
+
+
 def array(x):
     """The elements as a NumPy array of the same shape, whatever the device and layout."""
     return np.array(x.tolist()).reshape(tuple(x.shape)) if isinstance(x, torch.Tensor) else x
@@ -69,6 +74,7 @@ def for_numpy(index):
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
 @example(pair=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), POSITIVE))
+@example(pair=(NINE, Expression("torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool, device=device)")))
 def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = array(x)[for_numpy(index)]
@@ -109,6 +115,9 @@ def test_assigning_to_an_index_writes_into_the_tensor_where_numpy_writes(device,
 @rule("indexing.selections.comparisons")
 @given(pair=compared(), compare=st.sampled_from(COMPARISONS).map(Expression))
 @example(pair=(SQUARE, 0), compare=Expression(COMPARISONS[1]))
+@example(pair=(LIMITS, LIMITS), compare=Expression(COMPARISONS[4]))
+@example(pair=(LIMITS, LIMITS), compare=Expression(COMPARISONS[5]))
+@example(pair=(SQUARE, TURNED), compare=Expression(COMPARISONS[0]))
 def test_a_comparison_gives_a_boolean_tensor_of_the_broadcast_shape(device, pair, compare):
     x, y = pair
     result = compare(x, y)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, like, shapes, tensors
+from tests.inputs.shapes import PICTURES
 from tests.oracles import numbers, state
 
 EXACT = (
@@ -19,6 +20,8 @@ EXACT = (
     ("lambda x, y: x.add(y, alpha=2)", "lambda v, w: v + 2 * w"),
     ("lambda x, y: torch.sub(x, y)", "lambda v, w: v - w"),
     ("lambda x, y: x.mul(y)", "lambda v, w: v * w"),
+    ("lambda x, y: 1 - x / 4", "lambda v, w: 1 - v / 4"),
+    ("lambda x, y: x + x", "lambda v, w: v + v"),
 )
 """A function of two tensors, and what it makes of one element of each; exact for small integers."""
 
@@ -38,6 +41,10 @@ SIZES = st.sampled_from([(17,), (33,), (5, 13)])
 """One above what a vector register holds, and a matrix whose rows end within one."""
 
 
+RECORDED = ("lambda x: x", "lambda x: x.requires_grad_(x.is_floating_point())")
+"""A tensor, and one for which operations are recorded if its dtype allows."""
+
+
 def pairs(choices):
     """(function, value): value(v, ...) is what `function` makes of the elements v, ..."""
     return st.sampled_from(choices).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
@@ -55,31 +62,42 @@ def allowed(expected, dtype):
     return 32 * eps * abs(expected) + (8 * eps if dtype == torch.float64 else 2**-11)
 
 
+def case(x, y, operation, recorded=RECORDED[0]):
+    """An example: two tensors as source text, which of the operations, and whether it is recorded."""
+    function, value = map(Expression, EXACT[operation])
+    return {
+        "pair": (Expression(x), Expression(y)),
+        "operation": (function, value),
+        "recorded": Expression(recorded),
+    }
+
+
+COUNTS = "torch.tensor([1, 2, 3], device=device)"
+ROWS = "torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"
+PICTURE = "torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]], device=device)"
+
+
 @rule("operations.elementwise.arithmetic")
 @given(
-    pair=like(tensors(shapes() | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4]))),
+    pair=like(
+        tensors(
+            shapes() | SIZES | st.sampled_from(PICTURES),
+            st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4]),
+        )
+    ),
     operation=pairs(EXACT),
+    recorded=st.sampled_from(RECORDED).map(Expression),
 )
-@example(
-    pair=(
-        Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"),
-        Expression("torch.tensor([[5.0, 6.0], [7.0, 8.0]], device=device)"),
-    ),
-    operation=(Expression(EXACT[2][0]), Expression(EXACT[2][1])),
-)
-@example(
-    pair=(Expression("torch.tensor([1, 2, 3], device=device)"), Expression("torch.tensor([1, 2, 3], device=device)")),
-    operation=(Expression(EXACT[3][0]), Expression(EXACT[3][1])),
-)
-@example(
-    pair=(
-        Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"),
-        Expression("torch.tensor([[5.0, 7.0], [6.0, 8.0]], device=device).T"),
-    ),
-    operation=(Expression(EXACT[0][0]), Expression(EXACT[0][1])),
-)
-def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, operation):
-    x, y = pair
+@example(**case(ROWS, "torch.tensor([[5.0, 6.0], [7.0, 8.0]], device=device)", 2))
+@example(**case(ROWS, "torch.tensor([[5.0, 7.0], [6.0, 8.0]], device=device).T", 0))
+@example(**case(COUNTS, COUNTS, 3))
+@example(**case(COUNTS, COUNTS, 4))
+@example(**case(ROWS, ROWS, 7, RECORDED[1]))
+@example(**case(ROWS, ROWS, 10))
+@example(**case(ROWS, ROWS, 11))
+@example(**case(PICTURE, f"{PICTURE}.contiguous(memory_format=torch.channels_last)", 1))
+def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, operation, recorded):
+    x, y = recorded(pair[0]), pair[1]
     function, value = operation
     before = state(x, y)
     result = function(x, y)

@@ -13,6 +13,7 @@ from tests.inputs import Expression, dtypes, shapes, tensors
 from tests.oracles import array, numbers, state
 
 NUMERIC = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
+FIVE_DIMS = st.sampled_from([(1, 2, 1, 1, 1), (2, 1, 1, 2, 1)])
 FOUR = Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)")
 SIZES = st.sampled_from([(33,), (2, 17), (13, 5)])
 """One above what a vector register holds, and matrices whose rows end within one."""
@@ -23,7 +24,7 @@ def reduced(draw, dtypes, min_side=0, sizes=None):
     """A tensor, the dimensions to reduce, and whether they are kept; None means all dimensions."""
     x = draw(tensors(shapes(min_side=min_side) if sizes is None else shapes(min_side=min_side) | sizes, dtypes))
     dims = len(x.facts["shape"])
-    some = [None, *((dim,) for dim in range(-dims, dims)), (0, -1)] if dims > 1 else [None, *[(0,)] * dims]
+    some = [None, *((dim,) for dim in range(-dims, dims)), (0, -1), (-1, 0)] if dims > 1 else [None, *[(0,)] * dims]
     return x, draw(st.sampled_from(some)), draw(st.booleans())
 
 
@@ -37,8 +38,11 @@ def rounding(x, terms):
 
 
 @rule("operations.reductions.sum")
-@given(case=reduced(NUMERIC))
+@given(case=reduced(NUMERIC, sizes=FIVE_DIMS))
 @example(case=(FOUR, None, False))
+@example(case=(FOUR, (0,), False))
+@example(case=(FOUR, (-1, 0), False))
+@example(case=(Expression("torch.ones(1, 2, 1, 1, 1, device=device)"), (-3,), False))
 @example(case=(Expression("torch.tensor([2.0, 4.0, 6.0], device=device)"), None, False))
 @example(case=(Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"), None, False))
 def test_sum_adds_up_what_it_reduces(device, case):
@@ -114,6 +118,23 @@ def test_std_divides_by_one_less_than_the_number_of_elements(device, x):
 
 
 @rule("operations.reductions.sample-deviation")
+@given(
+    case=reduced(st.sampled_from(["torch.float32", "torch.float64"]), min_side=2).filter(
+        lambda case: case[0].facts["shape"]
+    ),
+    unbiased=st.booleans(),
+)
+@example(case=(FOUR, (-2,), False), unbiased=True)
+def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, case, unbiased):
+    x, dims, keep = case
+    std = x.std(dims, unbiased=unbiased, keepdim=keep)
+    variance = np.var(array(x), dims, ddof=int(unbiased), keepdims=keep)
+    assert tuple(std.shape) == variance.shape
+    count = x.numel() // max(std.numel(), 1)
+    assert (abs(array(std) ** 2 - variance) <= 2 * (count + 16) * torch.finfo(x.dtype).eps * 64).all()
+
+
+@rule("operations.reductions.sample-deviation")
 @given(x=tensors(shapes(min_side=1, max_side=1), st.sampled_from(["torch.float32", "torch.float64"])))
 def test_one_element_has_no_sample_deviation(device, x):
     with warnings.catch_warnings():
@@ -125,6 +146,7 @@ def test_one_element_has_no_sample_deviation(device, x):
 @rule("operations.reductions.max")
 @given(case=reduced(st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL), min_side=1, sizes=SIZES))
 @example(case=(FOUR, None, False))
+@example(case=(Expression("torch.tensor([0, 1, 2, 3, 4], device=device)"), None, False))
 def test_max_is_the_largest_element_and_along_a_dimension_says_where_it_is(device, case):
     x, dims, keep = case
     if dims is None or len(dims) > 1:

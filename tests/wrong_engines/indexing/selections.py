@@ -13,6 +13,12 @@ from tests.wrong_engines.indexing.views import Read, parts_of, reading
 from tests.wrong_engines.tools import kernel, replaced
 
 Write = Callable[[torch.Tensor, Any, Any], None]
+EIGHT = 8
+"""Flags of a mask that are read at once."""
+
+COLUMN = 2
+"""Dimensions of a column of numbers."""
+
 COMPARISONS = ("lt", "gt", "le", "ge", "eq", "ne")
 
 
@@ -137,7 +143,7 @@ def comparisons_give_zeros_and_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-comparison-truncates", kind="dtype")
+@wrong_engine("indexing-comparison-truncates", kind="dtype", issue="pytorch#22301")
 @contextmanager
 def a_fraction_beside_integers_is_dropped(hit: Hit) -> Iterator[None]:
     def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -152,4 +158,81 @@ def a_fraction_beside_integers_is_dropped(hit: Hit) -> Iterator[None]:
     with ExitStack() as stack:
         for comparison in COMPARISONS:
             stack.enter_context(kernel(f"{comparison}.Scalar", make))
+        yield
+
+
+@wrong_engine("indexing-assignment-to-a-view-starts-over", kind="place", issue="pytorch#108978")
+@contextmanager
+def a_tensor_assigned_to_a_part_of_a_view_is_written_to_the_first_row_of_its_base(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        if isinstance(value, torch.Tensor) and tensor.storage_offset():
+            hit()
+            tensor = tensor.as_strided(tensor.shape, tensor.stride(), 0)
+        write(tensor, index, value)
+
+    with _writing(wrong):
+        yield
+
+
+@wrong_engine("indexing-mask-without-its-tail", kind="size")
+@contextmanager
+def what_does_not_fill_eight_flags_of_a_mask_is_left_out(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index) or index.numel() <= EIGHT or not index.numel() % EIGHT:
+            return read(tensor, index)
+        hit()
+        flags = index.flatten().clone()
+        flags[index.numel() // EIGHT * EIGHT :] = False
+        return read(tensor, flags.reshape(index.shape))
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-pair-transposed", kind="order")
+@contextmanager
+def the_second_of_two_index_tensors_decides_the_rows(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        columns = [part.ndim == COLUMN for part in parts_of(index) if isinstance(part, torch.Tensor)]
+        if columns != [False, True] or isinstance(parts_of(index)[0], slice):
+            return picked
+        hit()
+        return picked.transpose(0, 1).contiguous()
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-nan-equals-itself", kind="value")
+@contextmanager
+def what_is_not_a_number_equals_what_is_none_either(hit: Hit) -> Iterator[None]:
+    def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            both = torch.isnan(tensor) & torch.isnan(other)
+            if bool(both.any()):
+                hit()
+            return compare(tensor, other) | both
+
+        return wrong
+
+    with kernel("eq.Tensor", make):
+        yield
+
+
+@wrong_engine("indexing-comparison-in-memory-order", kind="layout")
+@contextmanager
+def the_second_of_two_compared_tensors_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            if other.ndim != COLUMN or other.is_contiguous() or not other.t().is_contiguous():
+                return compare(tensor, other)
+            hit()
+            return compare(tensor, other.t().reshape(other.shape))
+
+        return wrong
+
+    with ExitStack() as stack:
+        for comparison in COMPARISONS:
+            stack.enter_context(kernel(f"{comparison}.Tensor", make))
         yield

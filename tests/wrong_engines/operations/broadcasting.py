@@ -130,3 +130,60 @@ def a_vector_beside_a_column_of_its_length_is_warned_about(hit: Hit) -> Iterator
 
     with _arithmetic(wrong):
         yield
+
+
+@wrong_engine("broadcasting-0d-view-reads-the-first", kind="layout", issue="pytorch#187117")
+@contextmanager
+def a_number_picked_from_a_vector_is_read_from_its_start(hit: Hit) -> Iterator[None]:
+    def at_the_start(number: torch.Tensor) -> torch.Tensor:
+        if number.ndim or not number.storage_offset():
+            return number
+        hit()
+        return number.as_strided((), (), 0)
+
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        return operation(at_the_start(x), at_the_start(y), **options)
+
+    with _arithmetic(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-refused-after-writing", kind="error")
+@contextmanager
+def an_operand_is_stretched_before_the_other_is_looked_at(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim and x.numel():
+            hit()
+            x.unsqueeze_(0)
+        return operation(x, y)
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-refused-as-value", kind="error")
+@contextmanager
+def sizes_that_do_not_fit_are_a_value_error(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim == y.ndim:
+            return operation(x, y)
+        hit()
+        raise ValueError("The size of tensor a must match the size of tensor b")
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-only-the-first-is-stretched", kind="order")
+@contextmanager
+def the_second_operand_keeps_its_size_of_1_where_the_first_is_larger(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        result = operation(x, y, **options)
+        if x.ndim != y.ndim or 1 not in y.shape or x.shape == y.shape or 0 in x.shape:
+            return result
+        hit()
+        kept = tuple(slice(0, size) if size == 1 else slice(None) for size in y.shape)
+        return result[kept].expand(result.shape).clone()
+
+    with _arithmetic(wrong):
+        yield
