@@ -72,24 +72,37 @@ BY_SEVENTEEN = (
 )
 
 
+NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
+"""Two operands, both of which need a gradient, or one."""
+
+BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
+
+
 def operations():
     return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
 
 
 @rule("derivatives.broadcasting.summed")
-@given(drawn=stretched(), operation=operations(), place=places())
-@example(drawn=BY_NOTHING, operation=tuple(map(Expression, OPERATIONS[2])), place=Expression("lambda x: x"))
-@example(drawn=BY_SEVENTEEN, operation=tuple(map(Expression, OPERATIONS[1])), place=Expression("lambda x: x"))
-@example(drawn=BIAS_OF_ROWS, operation=tuple(map(Expression, OPERATIONS[0])), place=Expression("lambda x: x"))
-def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, place):
-    a, b, gradient = drawn
+@given(drawn=stretched(), operation=operations(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
+@example(drawn=BY_NOTHING, operation=tuple(map(Expression, OPERATIONS[2])), needed=BOTH, place=AS_IT_IS)
+@example(drawn=BY_SEVENTEEN, operation=tuple(map(Expression, OPERATIONS[1])), needed=BOTH, place=AS_IT_IS)
+@example(drawn=BIAS_OF_ROWS, operation=tuple(map(Expression, OPERATIONS[0])), needed=BOTH, place=AS_IT_IS)
+@example(
+    drawn=BIAS_OF_ROWS,
+    operation=tuple(map(Expression, OPERATIONS[0])),
+    needed=Expression(NEEDED[2]),
+    place=AS_IT_IS,
+)
+def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, needed, place):
+    *leaves, gradient = drawn
+    a, b = needed(*leaves)
     function, by_a, by_b = operation
     function(place(a), b).backward(gradient)
-    weights, values = array(gradient), (array(a), array(b))
-    assert a.grad.shape == a.shape
-    assert b.grad.shape == b.shape
-    assert array(a.grad).tolist() == summed_to(a.shape, weights * by_a(*values)).tolist()
-    assert array(b.grad).tolist() == summed_to(b.shape, weights * by_b(*values)).tolist()
+    for operand, by_operand in ((a, by_a), (b, by_b)):
+        if operand.requires_grad:
+            weights = array(gradient) * by_operand(array(a), array(b))
+            assert operand.grad.shape == operand.shape
+            assert array(operand.grad).tolist() == summed_to(operand.shape, weights).tolist()
 
 
 @st.composite

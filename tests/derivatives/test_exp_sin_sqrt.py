@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
+from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
 EVERYWHERE = (
@@ -39,9 +40,14 @@ def above_zero(value):
     return abs(value) + 1
 
 
+SHAPES = shapes_for_layouts() | st.sampled_from(((17,), (33,), (5, 13)))
+"""Among them some that end one element into a vector register."""
+
+
 def with_a_function():
     """(leaf, gradient), and a function with its derivative that is smooth at all elements of the leaf."""
-    return st.tuples(like(leaves()), pairs(EVERYWHERE)) | st.tuples(like(leaves(each=above_zero)), pairs(ABOVE_ZERO))
+    everywhere = st.tuples(like(leaves(SHAPES)), pairs(EVERYWHERE))
+    return everywhere | st.tuples(like(leaves(SHAPES, each=above_zero)), pairs(ABOVE_ZERO))
 
 
 AS_IT_IS = Expression("lambda x: x")

@@ -15,8 +15,11 @@ WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
 NINE = Expression("torch.arange(9.0).to(device)")
 ROWS = Expression("torch.tensor([0, 2, 3], device=device)")
+ROWS_AND_COLUMNS = Expression("torch.tensor([0, 2], device=device), torch.tensor([[1], [3], [0]], device=device)")
 MASK_OF_ROWS = Expression("torch.tensor([1, 0, 1, 1], dtype=torch.bool, device=device)")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
+
+STRIPES = Expression("torch.tensor([[0, 1, 0, 1]] * 4, dtype=torch.bool, device=device)")
 
 VALUES = ("lambda old: 7", "lambda old: 2 * old + 1", "lambda old: old.sum()")
 """What is assigned: a number, a tensor of the picked shape, or a tensor that broadcasts to it."""
@@ -73,12 +76,15 @@ def for_numpy(index):
 @given(pair=indexed(selection, dtypes=REAL))
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
-@example(pair=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), POSITIVE))
+@example(pair=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), STRIPES))
+@example(pair=(Expression("torch.tensor([True, False, True, True], device=device)"), MASK_OF_ROWS))
+@example(pair=(SQUARE, ROWS_AND_COLUMNS))
 @example(pair=(NINE, Expression("torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool, device=device)")))
 def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = array(x)[for_numpy(index)]
     assert tuple(x[index].shape) == expected.shape
+    assert x[index].dtype == x.dtype
     assert x[index].tolist() == expected.tolist()
 
 

@@ -17,6 +17,7 @@ PICTURE = Expression(
     "torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]], device=device).contiguous(memory_format=torch.channels_last)"
 )
 BYTES = Expression("torch.ones(16, dtype=torch.uint8, device=device)", dtypes=frozenset({"torch.uint8"}))
+BELOW = Expression("torch.arange(6.0).to(device).reshape(3, 2)[1:]")
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4)")
 
 
@@ -32,6 +33,7 @@ def test_a_basic_index_picks_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = np.asarray(array(x)[index])
     assert tuple(x[index].shape) == expected.shape
+    assert x[index].dtype == x.dtype
     assert x[index].tolist() == expected.tolist()
 
 
@@ -40,6 +42,7 @@ def test_a_basic_index_picks_the_elements_that_numpy_picks(device, pair):
 @example(pair=(SQUARE, Expression("np.s_[0]")))
 @example(pair=(SQUARE, Expression("np.s_[1:3, 1:3]")))
 @example(pair=(BYTES, Expression("np.s_[1:]")))
+@example(pair=(BELOW, Expression("np.s_[0]")))
 def test_what_is_written_to_either_is_read_from_the_other(device, pair):
     x, index = pair
     expected = array(x)

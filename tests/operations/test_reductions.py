@@ -14,6 +14,7 @@ from tests.oracles import array, numbers, state
 
 NUMERIC = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
 FIVE_DIMS = st.sampled_from([(1, 2, 1, 1, 1), (2, 1, 1, 2, 1)])
+FIFTY = Expression("torch.full((50,), 3, dtype=torch.int8, device=device)", dtypes=frozenset({"torch.int8"}))
 FOUR = Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)")
 SIZES = st.sampled_from([(33,), (2, 17), (13, 5)])
 """One above what a vector register holds, and matrices whose rows end within one."""
@@ -41,6 +42,8 @@ def rounding(x, terms):
 @given(case=reduced(NUMERIC, sizes=FIVE_DIMS))
 @example(case=(FOUR, None, False))
 @example(case=(FOUR, (0,), False))
+@example(case=(FOUR, (1,), False))
+@example(case=(FIFTY, None, False))
 @example(case=(FOUR, (-1, 0), False))
 @example(case=(Expression("torch.ones(1, 2, 1, 1, 1, device=device)"), (-3,), False))
 @example(case=(Expression("torch.tensor([2.0, 4.0, 6.0], device=device)"), None, False))

@@ -105,3 +105,18 @@ def of_more_than_sixteen_copies_only_sixteen_are_counted(hit: Hit) -> Iterator[N
 
     with differentiated("sub.Tensor", pullback):
         yield
+
+
+@wrong_engine("derivative-bias-of-data-takes-the-last-row", kind="order")
+@contextmanager
+def what_is_stretched_to_data_that_needs_no_gradient_gets_its_last_row(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, **_: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if a.requires_grad or b.ndim >= gradient.ndim or gradient.shape[0] < 1:
+            return gradient, gradient
+        hit()
+        return gradient, gradient[-1:]
+
+    with differentiated("add.Tensor", pullback):
+        yield

@@ -236,3 +236,33 @@ def the_second_of_two_compared_tensors_is_read_in_the_order_of_its_memory(hit: H
         for comparison in COMPARISONS:
             stack.enter_context(kernel(f"{comparison}.Tensor", make))
         yield
+
+
+@wrong_engine("indexing-mask-places-kept", kind="state")
+@contextmanager
+def a_mask_of_a_shape_and_count_that_were_seen_picks_the_same_places_again(hit: Hit) -> Iterator[None]:
+    masks: dict[tuple[torch.Size, int], torch.Tensor] = {}
+
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index):
+            return read(tensor, index)
+        kept = masks.setdefault((index.shape, int(index.sum())), index)
+        if not torch.equal(kept, index):
+            hit()
+        return read(tensor, kept)
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-picked-flags-are-bytes", kind="dtype")
+@contextmanager
+def booleans_that_are_picked_come_as_bytes(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if tensor.dtype != torch.bool or not _selects(index):
+            return read(tensor, index)
+        hit()
+        return read(tensor, index).to(torch.uint8)
+
+    with reading(wrong):
+        yield

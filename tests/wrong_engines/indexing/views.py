@@ -255,3 +255,17 @@ def a_new_dimension_of_a_0d_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-view-of-a-view-copies", kind="place")
+@contextmanager
+def what_is_picked_from_a_view_is_copied(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        if not tensor._is_view() or not tensor.is_contiguous() or not tensor.ndim:
+            return picked
+        hit()
+        return picked.clone()
+
+    with reading(wrong):
+        yield

@@ -217,3 +217,19 @@ def a_picture_with_channels_last_is_subtracted_in_the_order_of_its_memory(hit: H
 
     with kernel("sub.Tensor", make):
         yield
+
+
+@wrong_engine("elementwise-half-widened", kind="dtype")
+@contextmanager
+def a_product_of_float16_is_float32(hit: Hit) -> Iterator[None]:
+    def make(mul: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any) -> torch.Tensor:
+            if x.dtype != torch.float16:
+                return mul(x, y)
+            hit()
+            return mul(x.float(), y)
+
+        return wrong
+
+    with kernel("mul.Tensor", make):
+        yield

@@ -269,3 +269,38 @@ def a_sum_over_the_first_dimension_is_added_up_in_its_first_row(hit: Hit) -> Ite
 
     with kernel("sum.dim_IntList", make):
         yield
+
+
+@wrong_engine("reductions-sum-of-bytes-wraps", kind="dtype")
+@contextmanager
+def a_sum_of_bytes_is_a_byte(hit: Hit) -> Iterator[None]:
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, **options: Any) -> torch.Tensor:
+            if x.dtype not in (torch.int8, torch.uint8):
+                return add_up(x, **options)
+            hit()
+            return add_up(x, **options).to(x.dtype).to(torch.int64)
+
+        return wrong
+
+    with kernel("sum", make):
+        yield
+
+
+@wrong_engine("reductions-axes-kept", kind="state")
+@contextmanager
+def the_dimension_of_the_first_sum_of_a_shape_is_that_of_all_others(hit: Hit) -> Iterator[None]:
+    axes: dict[Any, list[int]] = {}
+
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, dim: Any, keepdim: bool = False, **options: Any) -> torch.Tensor:
+            dims = [each % x.ndim for each in dim or ()]
+            kept = axes.setdefault((x.shape, keepdim, len(dims)), dims)
+            if kept != dims:
+                hit()
+            return add_up(x, kept, keepdim, **options)
+
+        return wrong
+
+    with kernel("sum.dim_IntList", make):
+        yield
