@@ -15,7 +15,9 @@ WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
 NINE = Expression("torch.arange(9.0).to(device)")
 ROWS = Expression("torch.tensor([0, 2, 3], device=device)")
-ROWS_AND_COLUMNS = Expression("torch.tensor([0, 2], device=device), torch.tensor([[1], [3], [0]], device=device)")
+ROWS_AND_COLUMNS = Expression(
+    "np.s_[torch.tensor([0, 2], device=device), torch.tensor([[1], [3], [0]], device=device)]"
+)
 MASK_OF_ROWS = Expression("torch.tensor([1, 0, 1, 1], dtype=torch.bool, device=device)")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
 
