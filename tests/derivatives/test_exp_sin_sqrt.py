@@ -87,6 +87,8 @@ OF_SEVENTEEN = (
     place=Expression("lambda x: x"),
 )
 @example(drawn=(OF_TRANSPOSED, (Expression(EVERYWHERE[0][0]), Expression(EVERYWHERE[0][1]))), place=AS_IT_IS)
+@example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[0][0]), Expression(EVERYWHERE[0][1]))), place=AS_IT_IS)
+@example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[2][0]), Expression(EVERYWHERE[2][1]))), place=AS_IT_IS)
 @example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[3][0]), Expression(EVERYWHERE[3][1]))), place=AS_IT_IS)
 def test_exp_sin_and_sqrt_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     (x, gradient), (function, derivative) = drawn

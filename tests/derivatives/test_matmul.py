@@ -60,11 +60,11 @@ def spellings(first, second):
 
 
 @st.composite
-def products(draw):
+def products(draw, vectors=VECTORS):
     """(product, a, b, gradient): two leaves that fit, of any ranks, and a gradient for their product."""
     rows, inner, columns = draw(THREE_SIDES)
     first, second = draw(st.sampled_from(BATCHES))
-    a_is_vector, b_is_vector = draw(VECTORS)
+    a_is_vector, b_is_vector = draw(vectors)
     a_shape = (inner,) if a_is_vector else (*first, rows, inner)
     b_shape = (inner,) if b_is_vector else (*second, inner, columns)
     batch = tuple(torch.broadcast_shapes(a_shape[:-2], b_shape[:-2]))
@@ -128,6 +128,14 @@ OF_ONE_FOR_TWO = (
 """A batch of two that meets one matrix."""
 
 
+OF_SEVENTEEN = (
+    Expression("lambda a, b: a @ b"),
+    Expression("(torch.arange(17.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(17.0) % 5 - 2).to(device).requires_grad_()"),
+    Expression("torch.tensor(2.0, device=device)"),
+)
+
+
 def functions(sources):
     return st.sampled_from(sources).map(Expression)
 
@@ -153,6 +161,19 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
         if factor.requires_grad:
             assert factor.grad.shape == factor.shape
             assert (array(factor.grad) == expected).all()
+
+
+@rule("derivatives.matmul.factors")
+@given(drawn=products(st.sampled_from(((False, True), (True, False), (True, True)))), place=places())
+@example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
+def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
+    product, a, b, gradient = drawn
+    product(a, place(b)).backward(gradient)
+    left, right, weights = as_matrices(array(a), array(b), array(gradient))
+    of_a = summed_to(left.shape, weights @ right.swapaxes(-2, -1)).reshape(a.shape)
+    of_b = summed_to(right.shape, left.swapaxes(-2, -1) @ weights).reshape(b.shape)
+    assert (array(a.grad) == of_a).all()
+    assert (array(b.grad) == of_b).all()
 
 
 @st.composite

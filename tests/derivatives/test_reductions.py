@@ -109,42 +109,50 @@ def std_gradient(values, weight, correction):
     return gradient, of_mean + abs(gradient) * (of_root + 13)
 
 
+def samples_along(dim, values):
+    """A row for each sample of which a deviation over this dim, or over all, is taken."""
+    return values.reshape(1, -1) if dim is None else np.moveaxis(values, dim, -1).reshape(-1, values.shape[dim])
+
+
 @rule("derivatives.reductions.std")
 @given(
     x=leaves(shapes(min_dims=1, min_side=2), FULL_FLOATS, layouts.WRITABLE),
     weight=st.sampled_from((1, 2, -3)),
     correction=st.integers(0, 1),
-    dim=st.sampled_from((None, -1)),
+    kept=st.booleans(),
     place=places(),
 )
-def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, dim, place):
-    deviation = place(x).std(dim, unbiased=correction == 1)
-    deviation.backward(torch.full_like(deviation, weight))
-    samples, found = (array(tensor).reshape(-1, x.numel() if dim is None else x.shape[-1]) for tensor in (x, x.grad))
-    for sample, gradient in zip(samples, found, strict=True):
-        expected, roundings = std_gradient(sample, weight, correction)
-        # Twice the eps, for errors of errors.
-        assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all()
+def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, kept, place):
+    for dim in (None, *range(-x.ndim, x.ndim)):
+        x.grad = None
+        deviation = place(x).std(dim, unbiased=correction == 1, keepdim=kept)
+        deviation.backward(torch.full_like(deviation, weight))
+        samples, found = (samples_along(dim, array(tensor)) for tensor in (x, x.grad))
+        for sample, gradient in zip(samples, found, strict=True):
+            expected, roundings = std_gradient(sample, weight, correction)
+            # Twice the eps, for errors of errors.
+            assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all(), dim
 
 
 @rule("derivatives.reductions.max-of-a-dim")
 @given(
     x=leaves(shapes(min_dims=1, min_side=1)),
-    dim=st.integers(-1, 0),
     kept=st.booleans(),
     place=places(),
 )
-def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, dim, kept, place):
-    values, indices = place(x).max(dim, keepdim=kept)
-    weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
-    values.backward(weights.to(x.dtype))
-    assert not indices.requires_grad
-    expected = np.zeros(x.shape)
-    chosen, given_to = array(indices).astype(int), array(weights)
-    if not kept:
-        chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
-    np.put_along_axis(expected, chosen, given_to, dim)
-    assert array(x.grad).tolist() == expected.tolist()
+def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, kept, place):
+    for dim in range(-x.ndim, x.ndim):
+        x.grad = None
+        values, indices = place(x).max(dim, keepdim=kept)
+        weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
+        values.backward(weights.to(x.dtype))
+        assert not indices.requires_grad
+        chosen, given_to = array(indices).astype(int), array(weights)
+        if not kept:
+            chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
+        expected = np.zeros(x.shape)
+        np.put_along_axis(expected, chosen, given_to, dim)
+        assert array(x.grad).tolist() == expected.tolist(), dim
 
 
 @rule("derivatives.reductions.max-of-all")
