@@ -19,13 +19,12 @@ LARGER = st.sampled_from(((17,), (4, 5), (2, 3, 4)))
 
 TWO_DTYPES = st.sampled_from(list(itertools.permutations(FLOATING, 2)))
 
-OPERATIONS = (
-    ("lambda a, b: a + b", "lambda a, b: 1", "lambda a, b: 1"),
-    ("lambda a, b: a - b", "lambda a, b: 1", "lambda a, b: -1"),
-    ("lambda a, b: a * b", "lambda a, b: b", "lambda a, b: a"),
-    ("lambda a, b: b * a", "lambda a, b: b", "lambda a, b: a"),
-    ("lambda a, b: a.mul(b)", "lambda a, b: b", "lambda a, b: a"),
-)
+OPERATIONS = {
+    "a + b": (lambda a, b: a + b, lambda a, b: 1, lambda a, b: 1),
+    "a - b": (lambda a, b: a - b, lambda a, b: 1, lambda a, b: -1),
+    "a * b": (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
+    "b * a": (lambda a, b: b * a, lambda a, b: b, lambda a, b: a),
+}
 """An operation, and its derivatives by its two operands."""
 
 
@@ -78,31 +77,23 @@ NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (
 BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 
 
-def operations():
-    return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
-
-
 @rule("derivatives.broadcasting.summed")
-@given(drawn=stretched(), operation=operations(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
-@example(drawn=BY_NOTHING, operation=tuple(map(Expression, OPERATIONS[2])), needed=BOTH, place=AS_IT_IS)
-@example(drawn=BY_SEVENTEEN, operation=tuple(map(Expression, OPERATIONS[1])), needed=BOTH, place=AS_IT_IS)
-@example(drawn=BIAS_OF_ROWS, operation=tuple(map(Expression, OPERATIONS[0])), needed=BOTH, place=AS_IT_IS)
-@example(
-    drawn=BIAS_OF_ROWS,
-    operation=tuple(map(Expression, OPERATIONS[0])),
-    needed=Expression(NEEDED[2]),
-    place=AS_IT_IS,
-)
-def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, needed, place):
+@given(drawn=stretched(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
+@example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
+@example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
+@example(drawn=BIAS_OF_ROWS, needed=BOTH, place=AS_IT_IS)
+@example(drawn=BIAS_OF_ROWS, needed=Expression(NEEDED[2]), place=AS_IT_IS)
+def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, needed, place):
     *leaves, gradient = drawn
     a, b = needed(*leaves)
-    function, by_a, by_b = operation
-    function(place(a), b).backward(gradient)
-    for operand, by_operand in ((a, by_a), (b, by_b)):
-        if operand.requires_grad:
-            weights = array(gradient) * by_operand(array(a), array(b))
-            assert operand.grad.shape == operand.shape
-            assert array(operand.grad).tolist() == summed_to(operand.shape, weights).tolist()
+    for name, (function, by_a, by_b) in OPERATIONS.items():
+        a.grad = b.grad = None
+        function(place(a), b).backward(gradient)
+        for operand, by_operand in ((a, by_a), (b, by_b)):
+            if operand.requires_grad:
+                weights = array(gradient) * by_operand(array(a), array(b))
+                assert operand.grad.shape == operand.shape, name
+                assert array(operand.grad).tolist() == summed_to(operand.shape, weights).tolist(), name
 
 
 @st.composite

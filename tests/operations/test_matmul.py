@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, tensors
+from tests.inputs import Expression, dtypes, layouts, tensors
+from tests.inputs.expression import IT
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, state
 
@@ -54,6 +55,14 @@ SIZES = [
 """A size for each letter."""
 
 
+def factor(draw, shape, dtype):
+    """A tensor; one of complex numbers is neither real nor imaginary."""
+    if dtype not in dtypes.COMPLEX:
+        return tensor_of(draw, shape, dtype)
+    x = tensor_of(draw, shape, dtype, draw(layouts.layouts(shape, layouts.WRITABLE)))
+    return Expression(x.source, (f"{IT}.mul_(1 + 2j)",), x.dtypes, x.facts)
+
+
 @st.composite
 def factors(draw, ranks=RANKS, unequal=False):
     """Two tensors of one dtype that fit each other, or whose inner sizes differ."""
@@ -62,7 +71,7 @@ def factors(draw, ranks=RANKS, unequal=False):
     if unequal:
         first[-1] += draw(st.integers(1, 2))
     dtype = draw(DTYPES)
-    return tensor_of(draw, tuple(first), dtype), tensor_of(draw, tuple(second), dtype)
+    return factor(draw, tuple(first), dtype), factor(draw, tuple(second), dtype)
 
 
 TRANSPOSED = (
