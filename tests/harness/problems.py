@@ -10,7 +10,7 @@ NOT_CONFORMANCE = (ROOT / "tests" / "meta", ROOT / "tests" / "benchmarks")
 """Tests of the suite itself and benchmarks: neither is part of a conformance run."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(order=True, unsafe_hash=True)
 class Problem(Exception):
     """A file of the project breaks one of its rules."""
 

@@ -14,6 +14,12 @@ Shape = tuple[int, ...]
 PICTURES: tuple[Shape, ...] = ((2, 2, 2, 1), (1, 2, 1, 2), (2, 3, 1, 2), (2, 2, 2, 2))
 """Shapes of four dimensions in which a layout with the channels last is no other layout."""
 
+TAILS: tuple[Shape, ...] = ((17,), (5,), (8,), (33,), (2, 9), (4, 4), (16,), (3, 11), (2, 2, 5), (9,), (5, 1, 5))
+"""Shapes beyond what a vectorised kernel does at once: 4, 8, 16 or 32 elements, and what is left over.
+
+A sum of squares of 33 elements is at most 139, because any seven neighbours are all different: exact even in bfloat16.
+"""
+
 
 @cache
 def shapes(*, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3) -> st.SearchStrategy[Shape]:
@@ -37,10 +43,10 @@ def shapes_by_dims(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_
 
 @cache
 def shapes_for_layouts() -> st.SearchStrategy[Shape]:
-    """Shapes of up to three dimensions, and pictures; none, where there is one layout to choose from or two, and
-    pictures are half as frequent as one, two or three dimensions."""
+    """Shapes of up to three dimensions, larger ones, and pictures; none, where there is one layout to choose from or
+    two, and pictures are half as frequent as one, two or three dimensions or large."""
     none, *some = shapes_by_dims()
-    return st.one_of(*map(st.sampled_from, (none, *some, *some, PICTURES)))
+    return st.one_of(*map(st.sampled_from, (none, *some, *some, TAILS, TAILS, PICTURES)))
 
 
 def shapes_of_one_element(*, max_dims: int = 3) -> st.SearchStrategy[Shape]:

@@ -34,6 +34,8 @@ class WrongEngine:
     issue: the bug that it rebuilds, as "pytorch#34082"; its line in spec/ links there.
     refuses: where the defect is that torch refuses what it has to do, the text of that refusal; a test that fails
         with it has caught the engine, although no assertion of its own was reached.
+    first_sight: of an engine that was written from the rules' sentences alone, without a look at the tests: whether any
+        rule caught it when it was first run.
     """
 
     name: str
@@ -41,6 +43,7 @@ class WrongEngine:
     kind: Kind | None = None
     issue: str | None = None
     refuses: str | None = None
+    first_sight: Literal["caught", "missed"] | None = None
     hits: int = field(default=0, init=False)
 
     @contextmanager
@@ -58,12 +61,17 @@ ENGINES: dict[str, WrongEngine] = {}
 
 
 def wrong_engine(
-    name: str, *, kind: Kind | None = None, issue: str | None = None, refuses: str | None = None
+    name: str,
+    *,
+    kind: Kind | None = None,
+    issue: str | None = None,
+    refuses: str | None = None,
+    first_sight: Literal["caught", "missed"] | None = None,
 ) -> Callable[[Install], Install]:
     """Register a context manager `install(hit)` under the name that its item in spec/ gives it."""
 
     def register(install: Install) -> Install:
-        ENGINES[name] = WrongEngine(name, install, kind, issue, refuses)
+        ENGINES[name] = WrongEngine(name, install, kind, issue, refuses, first_sight)
         return install
 
     return register

@@ -30,7 +30,7 @@ def asserted(error: BaseException, body: Callable[..., Any], engine: WrongEngine
 def _of_the_test(error: BaseException, body: Callable[..., Any]) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     home = frame.f_globals["__name__"]
-    return home == body.__module__ or home.startswith(("tests.oracles.", "_pytest."))
+    return home == body.__module__ or str(home).startswith(("tests.oracles.", "_pytest."))
 
 
 def _within_raises(error: BaseException, body: Callable[..., Any]) -> bool:

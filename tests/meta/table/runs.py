@@ -27,7 +27,7 @@ from tests.harness import isolation, profiles, realise
 from tests.wrong_engines.engine import WrongEngine, load_all
 
 from . import draws, judge
-from .draws import DrawnTest, Tests
+from .draws import Arguments, DrawnTest, Tests
 
 CAUGHT, SURVIVED, UNREACHED, RAISED = "caught", "survived", "not reached", "raised"
 UNEXPLAINED, DIED, HUNG = "unexplained", "died", "hung"
@@ -35,7 +35,14 @@ UNEXPLAINED, DIED, HUNG = "unexplained", "died", "hung"
 SECONDS = 120
 """After so long a rule hangs. The slowest takes two on a quiet machine."""
 
-PLACES = (torch, torch.Tensor, torch.autograd, torch.autograd.grad_mode, torch.autograd.graph, torch.nn.Module)
+PLACES: tuple[Any, ...] = (
+    torch,
+    torch.Tensor,
+    torch.autograd,
+    torch.autograd.grad_mode,
+    torch.autograd.graph,
+    torch.nn.Module,
+)
 """Where engines put defects in by replacing attributes; after an engine they have to be as they were."""
 
 
@@ -72,10 +79,9 @@ class EngineRun:
 def run_engine(
     engine: WrongEngine, rules: Iterable[str], tests: Tests, profile: str = "standard", every_draw: bool = False
 ) -> EngineRun:
-    """Put the engine in, replay the tests of these rules, take it out, and replay them on the torch that it leaves.
+    """Put the engine in, replay the tests of these rules, take it out, and replay there what caught it.
 
-    every_draw: go on after the first example that catches, and count. Otherwise a rule that has caught the engine is
-    done, and the torch that is left is not tried with tests, only looked at.
+    every_draw: go on after the first example that catches, and count; otherwise a rule that has caught it is done.
     """
     run, waiting = EngineRun(), list(rules)
     while True:
@@ -143,11 +149,13 @@ def _tell_all(engine: WrongEngine, rules: list[str], tests: Tests, profile: str,
         except Exception as error:
             tell("broken", f"it cannot be put in: {type(error).__name__}: {error}")
             return
+        catches: list[tuple[str, DrawnTest, Arguments]] = []
         shows_always = engine.hits > 0  # a value is wrong from the beginning, and nobody sees it being read
         for rule in rules:
             tell("begin", rule)
             signal.alarm(SECONDS)
-            hits, cell = engine.hits, _cell(engine, tests.get(rule, []), profile, every_draw)
+            hits, (cell, catch) = engine.hits, _cell(engine, tests.get(rule, []), profile, every_draw)
+            catches += [(rule, *catch)] if catch else []
             if engine.hits == hits and not shows_always:
                 cell.verdict = UNREACHED if cell.verdict == SURVIVED else UNEXPLAINED
             tell("cell", (rule, asdict(cell)))
@@ -160,33 +168,30 @@ def _tell_all(engine: WrongEngine, rules: list[str], tests: Tests, profile: str,
             tell("broken", f"it does not come off: {type(error).__name__}: {error}")
             return
     left = _changed(settings) or _left_behind(before)
-    if every_draw and not left:
-        left = _failing_without(rules, tests, profile)
-    tell("left behind", left)
+    tell("left behind", left or _failing_without(catches))
 
 
-def _cell(engine: WrongEngine, tests: list[DrawnTest], profile: str, every_draw: bool) -> Cell:
-    """The best that any test of a rule does against the engine, and its account."""
-    cell = Cell(SURVIVED)
-    for test in tests:
-        body = realise.body_of(test.function)
-        for arguments in test.examples(profile):
-            cell.drawn += 1
-            error = test.replay(arguments)
-            if error is None:
-                continue
-            if judge.asserted(error, body, engine):
-                cell.catching += 1
-                if cell.catching == 1:
-                    cell.account, cell.draw = _account(error), draws.shown(arguments)
-                    cell.verdict = CAUGHT
-                if not every_draw:
-                    break
-            elif cell.verdict == SURVIVED:
-                cell.verdict, cell.account = RAISED, _account(error)
-        if cell.verdict == CAUGHT and not every_draw:
-            break
-    return cell
+def _cell(
+    engine: WrongEngine, tests: list[DrawnTest], profile: str, every_draw: bool
+) -> tuple[Cell, tuple[DrawnTest, Arguments] | None]:
+    """The best that any test of a rule does against the engine, its account, and the first example that catches."""
+    cell, first = Cell(SURVIVED), None
+    every = [(test, each) for test in tests for each in test.examples(profile)]
+    for test, arguments in every:
+        cell.drawn += 1
+        error = test.replay(arguments)
+        if error is None:
+            continue
+        if judge.asserted(error, realise.body_of(test.function), engine):
+            cell.catching += 1
+            if first is None:
+                first = test, arguments
+                cell.verdict, cell.account, cell.draw = CAUGHT, _account(error), draws.shown(arguments)
+            if not every_draw:
+                break
+        elif cell.verdict == SURVIVED:
+            cell.verdict, cell.account = RAISED, _account(error)
+    return cell, first
 
 
 def _account(error: BaseException) -> str:
@@ -212,13 +217,11 @@ def _changed(settings: list[Any]) -> str:
     return "".join(f"{setting} is not what it was" for setting in isolation.restore_changed(settings)[:1])
 
 
-def _failing_without(rules: list[str], tests: Tests, profile: str) -> str:
-    """Why the torch that an engine leaves is not an honest one; empty if it is."""
-    for rule in rules:
-        for test in tests.get(rule, []):
-            for arguments in test.examples(profile):
-                if error := test.replay(arguments):
-                    return f"{rule} fails without the engine: {error}"
+def _failing_without(catches: list[tuple[str, DrawnTest, Arguments]]) -> str:
+    """Why the torch that an engine leaves is not an honest one; empty if what caught the engine passes now."""
+    for rule, test, arguments in catches:
+        if error := test.replay(arguments):
+            return f"{rule} fails without the engine: {error}"
     return ""
 
 

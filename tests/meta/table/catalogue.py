@@ -1,0 +1,5 @@
+"""Kinds of defects that a chapter cannot have, and why."""
+
+from __future__ import annotations
+
+GAPS: dict[tuple[str, str], str] = {}

@@ -1,0 +1,169 @@
+"""Fills the table: every engine against every rule, on all cores, what is fresh already left out."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.pool import Pool
+
+import torch
+
+from tests.harness import profiles
+from tests.harness.problems import ROOT
+from tests.harness.spec import read_spec
+from tests.wrong_engines.engine import load_all
+
+from . import draws, runs, store
+from .draws import Arguments, Tests
+from .runs import Cell
+from .store import BY_SMOKE, BY_STANDARD, Row, Table
+
+ONLY_AGAINST_ITS_OWN = (
+    "fits.broadcast-line.long-run",
+    "fits.cubic.long-run",
+    "fits.cubic.loss-falls",
+    "fits.cubic.report",
+    "fits.line-by-hand.long-run",
+    "fits.line-module.long-run",
+)
+"""Long loops: against every engine these few would take longer than all other rules together."""
+
+LETTER_OF = {
+    runs.UNREACHED: ".",
+    runs.SURVIVED: "s",
+    runs.RAISED: "r",
+    runs.UNEXPLAINED: "u",
+    runs.DIED: "d",
+    runs.HUNG: "h",
+}
+
+
+@dataclass
+class _Work:
+    """What the processes of a pool share, from the fork on."""
+
+    tests: Tests
+    named: dict[str, tuple[str, ...]]
+
+
+_work: list[_Work] = []
+
+
+@dataclass(frozen=True)
+class Todo:
+    """The cells of an engine that are stale: all of them, or those of some rules."""
+
+    engine: str
+    digest: str
+    rules: tuple[str, ...]
+    before: Row | None
+
+
+def fill(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[tuple[Row, list[str]]]:
+    """Every row of the table as it is now, and what is wrong with its engine; rows that are fresh are not measured.
+
+    table: an earlier one, or None. fresh: one without rows, with the digests of now.
+    """
+    todo = list(stale_cells(table, engines, fresh))
+    for name in engines.keys() - {each.engine for each in todo}:
+        yield table.rows[name], []  # type: ignore[union-attr]
+    if todo:
+        yield from _measured(todo)
+
+
+def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[Todo]:
+    rules = tuple(fresh.rules)
+    usable = table if table and table.everywhere == fresh.everywhere else Table(fresh.everywhere, {})
+    columns = tuple(rule for rule in rules if usable.rules.get(rule) != fresh.rules[rule])
+    for name, digest in engines.items():
+        if not store.row_is(usable, name, digest):
+            yield Todo(name, digest, rules, None)
+        elif columns or usable.rules.keys() != fresh.rules.keys():
+            row = usable.rows[name]
+            cells = "".join(usable.cell(name, rule) for rule in rules)
+            draws_left = {rule: drawn for rule, drawn in row.draws.items() if rule not in columns}
+            yield Todo(name, digest, columns, replace(row, cells=cells, draws=draws_left))
+
+
+def _measured(todo: list[Todo]) -> Iterator[tuple[Row, list[str]]]:
+    torch.set_num_threads(1)
+    profiles.register()
+    if draws.has_accelerator():
+        importlib.import_module(draws.ITS_BACKEND)
+    tests = draws.load_tests()
+    items = read_spec(ROOT / "spec").items
+    named = {engine.name: engine.caught_by for item in items for engine in item.engines}
+    load_all()
+    _work[:] = [_Work(tests, named)]
+    # This process never runs a backward: a fork of one that did can run none on the made-up device.
+    _record_in_children(tests)
+    with _pool() as pool:
+        yield from pool.imap_unordered(_row, todo)
+
+
+def _pool() -> Pool:
+    return multiprocessing.get_context("fork").Pool(os.cpu_count())
+
+
+def _record_in_children(tests: Tests) -> None:
+    asked = [
+        (rule, at, profile) for rule in tests for at in range(len(tests[rule])) for profile in ("smoke", "standard")
+    ]
+    with _pool() as pool:
+        for (rule, at, profile), drawn in pool.imap_unordered(_recorded, asked, chunksize=8):
+            tests[rule][at].drawn[profile] = drawn
+
+
+def _recorded(asked: tuple[str, int, str]) -> tuple[tuple[str, int, str], list[Arguments]]:
+    rule, at, profile = asked
+    return asked, _work[0].tests[rule][at].examples(profile)
+
+
+def _row(todo: Todo) -> tuple[Row, list[str]]:
+    """The row of an engine with its stale cells measured, and what is wrong with the engine."""
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # warnings of torch about what is drawn on purpose
+    tests, engine = _work[0].tests, load_all()[todo.engine]
+    order = list(store.current()[0].rules)
+    letters = dict(zip(order, todo.before.cells if todo.before else "-" * len(order), strict=True))
+    own = [rule for rule in _work[0].named[todo.engine] if rule in todo.rules and rule in tests]
+    row = replace(todo.before) if todo.before else Row(todo.engine, todo.digest, "")
+    wrong: list[str] = []
+
+    def run(rules: list[str], profile: str, every_draw: bool = False) -> dict[str, Cell]:
+        told = runs.run_engine(engine, rules, tests, profile, every_draw)
+        wrong.extend(f"{todo.engine}: {text}" for text in (told.broken, told.left_behind) if text)
+        return told.cells
+
+    short = [rule for rule in todo.rules if rule in tests and rule not in ONLY_AGAINST_ITS_OWN]
+    quickly = run([rule for rule in todo.rules if rule in short or rule in own], "smoke")
+    letters.update((rule, _letter(cell, BY_SMOKE)) for rule, cell in quickly.items())
+    thoroughly = run(own, "standard", every_draw=True)
+    if not {BY_SMOKE, BY_STANDARD}.intersection(letters.values()):
+        thoroughly.update(run([rule for rule in short if rule not in own], "standard"))
+    for rule, cell in thoroughly.items():
+        if letters[rule] != BY_SMOKE:
+            letters[rule] = _letter(cell, BY_STANDARD)
+    _note_draws(row, {rule: thoroughly[rule] for rule in own if rule in thoroughly})
+    row.cells = "".join(letters[rule] for rule in order)
+    wrong.extend(
+        f"{todo.engine}: against {rule}, which is said to catch it: {store.LETTERS[letters[rule]]}"
+        for rule in own
+        if letters[rule] not in (BY_SMOKE, BY_STANDARD)
+    )
+    return row, wrong
+
+
+def _letter(cell: Cell, caught: str) -> str:
+    return caught if cell.verdict == runs.CAUGHT else LETTER_OF[cell.verdict]
+
+
+def _note_draws(row: Row, cells: dict[str, Cell]) -> None:
+    caught = {rule: cell for rule, cell in cells.items() if cell.verdict == runs.CAUGHT}
+    row.draws = {**row.draws, **{rule: (cell.catching, cell.drawn) for rule, cell in caught.items()}}
+    if caught:
+        rule = min(caught, key=lambda rule: caught[rule].catching / caught[rule].drawn)
+        row.hardest = f"{rule}: {caught[rule].draw}"
