@@ -127,6 +127,16 @@ def test_a_number_in_a_sum_changes_nothing_but_the_sign(device, drawn, operation
 
 @rule("derivatives.arithmetic.products")
 @given(drawn=two_leaves(), product=functions(PRODUCTS), needed=functions(NEEDED), place=places())
+@example(
+    drawn=(
+        Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
+        Expression("torch.tensor([[2.0, 0.0], [1.0, 3.0]], device=device).T.requires_grad_()"),
+        Expression("torch.tensor([[1.0, -2.0], [3.0, 1.0]], device=device)"),
+    ),
+    product=Expression(PRODUCTS[0]),
+    needed=Expression(NEEDED[0]),
+    place=Expression("lambda x: x"),
+)
 def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, needed, place):
     *leaves, gradient = drawn
     a, b = needed(*leaves)
