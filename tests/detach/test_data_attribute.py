@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, routes, updates
+from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, updates
 from tests.oracles import numbers
 
 NAMES = st.sampled_from(
@@ -47,13 +47,17 @@ def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_l
 
 
 @rule("detach.data-attribute.unseen-write")
-@given(leaf=leaves(among=layouts.WRITABLE), square=SQUARES, name=NAMES, update=updates())
-def test_backward_computes_in_silence_with_what_was_written_through_data(device, leaf, square, name, update):
+@given(leaf=leaves(among=layouts.WRITABLE), square=SQUARES, name=NAMES, update=updates(), block_and_mode=blocks())
+def test_backward_computes_in_silence_with_what_was_written_through_data(
+    device, leaf, square, name, update, block_and_mode
+):
     change, value = update
+    block, _ = block_and_mode
     output = square(leaf)
     expected = [2 * value(v) for v in numbers(leaf)]
     version = leaf._version
-    change(name(leaf))
+    with block():
+        change(name(leaf))
     assert leaf._version == version
     output.sum().backward()
     assert numbers(leaf.grad) == expected

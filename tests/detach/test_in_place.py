@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, shapes, tensors
+from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, shapes, tensors
 from tests.oracles import numbers, state
 
 NOT_A_VIEW = st.sampled_from(
@@ -28,17 +28,20 @@ VIEWS = st.sampled_from(
         "lambda x: x[..., :1] if x.ndim else x[None]",
         "lambda x: x.reshape(x.shape)",
         "lambda x: x.unbind()[0] if x.ndim and x.shape[0] else x[None]",
+        "lambda x: x.unsqueeze(0).expand(2, *x.shape).unbind()[1]",
         "lambda x: x.detach().view_as(x)",
     ]
 ).map(Expression)
 
 
 @rule("detach.in-place.becomes-leaf")
-@given(leaf=st.one_of(leaves(dtypes=dtypes.differentiable()), TRANSPOSED), place=NOT_A_VIEW)
-def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(device, leaf, place):
+@given(leaf=st.one_of(leaves(dtypes=dtypes.differentiable()), TRANSPOSED), place=NOT_A_VIEW, block_and_mode=blocks())
+def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(device, leaf, place, block_and_mode):
+    block, _ = block_and_mode
     tensor = place(leaf)
     before = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist())
-    assert tensor.detach_() is tensor
+    with block():
+        assert tensor.detach_() is tensor
     assert (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist()) == before
     assert tensor.is_leaf
     assert not tensor.requires_grad

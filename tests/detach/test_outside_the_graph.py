@@ -1,13 +1,24 @@
 """spec/detach/outside-the-graph.md"""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import forward_ad
 
 from tests.harness.bindings import rule
-from tests.inputs import dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import Expression, blocks, dtypes, elementwise, leaves, routes, tensors
 from tests.oracles import numbers
+
+RECORDED = st.sampled_from(
+    [
+        ("lambda x: x.add_(1)", 1),
+        ("lambda x: x.mul_(2)", 2),
+        ("lambda x: x.neg_()", -1),
+        ("lambda x: x.view_as(x).mul_(2)", 2),
+    ]
+).map(lambda pair: (Expression(pair[0]), pair[1]))
+"""An in-place operation, and what it multiplies the gradient by."""
 
 
 @rule("detach.outside-the-graph.new-leaf")
@@ -17,11 +28,15 @@ from tests.oracles import numbers
     ),
     operation=elementwise(),
     route=routes(),
+    block_and_mode=blocks(),
 )
-def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation, route):
+def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation, route, block_and_mode):
     function, _ = operation
-    for original in (tensor, route(tensor), function(tensor), route(function(tensor))):
-        detached = original.detach()
+    block, _ = block_and_mode
+    results = torch.stack([tensor, tensor]).unbind()
+    for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *results):
+        with block():
+            detached = original.detach()
         assert detached.is_leaf
         assert not detached.requires_grad
         assert detached.grad_fn is None
@@ -43,6 +58,18 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
     assert leaf.grad is grad
     output.sum().backward()
     assert numbers(leaf.grad) == [g + derivative(v) for g, v in zip(earlier, values, strict=True)]
+
+
+@rule("detach.outside-the-graph.original-untouched")
+@given(leaf=leaves(earlier_grad=True), update=RECORDED)
+def test_a_result_that_was_detached_can_be_changed_and_passes_its_gradient_on(device, leaf, update):
+    change, factor = update
+    earlier = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
+    output = leaf * 3
+    output.detach()
+    change(output)
+    output.sum().backward()
+    assert numbers(leaf.grad) == [g + 3 * factor for g in earlier]
 
 
 @rule("detach.outside-the-graph.no-gradient-crosses")

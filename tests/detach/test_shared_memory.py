@@ -1,15 +1,14 @@
 """spec/detach/shared-memory.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tensors, updates
 
-ANY_TENSOR = st.one_of(
-    leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral())
-)
+KINDS = (leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral()))
+ANY_TENSOR = st.one_of(*KINDS)
 
 PLACES = st.one_of(
     routes(), st.sampled_from(["lambda x: x.clone()", "lambda x: x.conj()", "lambda x: x.detach()"]).map(Expression)
@@ -49,6 +48,17 @@ WRITERS = st.one_of(
     st.tuples(ATTACHED, modes("no_grad", "inference_mode")),
 )
 
+COPYING = (
+    Expression("lambda x: x.copy_(torch.stack([x, x * 2], -1)[..., 1])"),
+    Expression("lambda v: 2 * v"),
+)
+"""A write from a view that has gaps, as a stepped tensor has."""
+
+
+def writes():
+    return updates() | st.just(COPYING)
+
+
 RESHAPINGS = st.sampled_from(
     [
         "lambda t: t.resize_(1)",
@@ -72,20 +82,31 @@ def elements(tensor):
 
 
 @rule("detach.shared-memory.same-memory")
-@given(tensor=ANY_TENSOR, place=PLACES)
-def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensor, place):
-    original = place(tensor)
-    detached = original.detach()
-    assert detached is not original
-    assert detached.data_ptr() == original.data_ptr()
-    assert detached.storage_offset() == original.storage_offset()
-    assert (detached.shape, detached.stride()) == (original.shape, original.stride())
-    assert (detached.dtype, detached.device) == (original.dtype, original.device)
-    assert elements(detached) == elements(original)
+@given(tensors=st.tuples(*KINDS), place=PLACES, mode=modes("enable_grad", "no_grad", "inference_mode"))
+@example(
+    tensors=(
+        Expression(
+            "torch.tensor([1., 2.], dtype=torch.complex64, device=device)", dtypes=frozenset({"torch.complex64"})
+        ),
+    ),
+    place=Expression("lambda x: x.conj()"),
+    mode=Expression("torch.no_grad()"),
+)
+def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensors, place, mode):
+    for original in map(place, tensors):
+        with mode:
+            detached = original.detach()
+        assert detached is not original
+        assert original.detach() is not detached
+        assert detached.data_ptr() == original.data_ptr()
+        assert detached.storage_offset() == original.storage_offset()
+        assert (detached.shape, detached.stride()) == (original.shape, original.stride())
+        assert (detached.dtype, detached.device) == (original.dtype, original.device)
+        assert elements(detached) == elements(original)
 
 
 @rule("detach.shared-memory.writes-seen")
-@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=DETACHED, update=updates())
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=DETACHED, update=writes())
 def test_a_write_through_the_detached_tensor_is_read_through_the_original_and_its_base(
     device, leaf, view, name, update
 ):
@@ -101,7 +122,7 @@ def test_a_write_through_the_detached_tensor_is_read_through_the_original_and_it
 
 
 @rule("detach.shared-memory.writes-seen")
-@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=ATTACHED, update=updates())
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=ATTACHED, update=writes())
 def test_a_write_through_the_original_or_its_base_is_read_through_the_detached_tensor(device, leaf, view, name, update):
     change, value = update
     original = view(leaf)

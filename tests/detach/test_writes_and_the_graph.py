@@ -26,6 +26,10 @@ SAVING_THE_RESULT = st.sampled_from(["lambda x: x.exp()", "lambda x: x.sigmoid()
     Expression
 )
 
+SAVING_THE_OPERAND = st.sampled_from(
+    ["lambda x: x.square()", "lambda x: x.pow(3)", "lambda x: x.sin()", "lambda x: x * torch.ones_like(x) * x"]
+).map(Expression)
+
 COMBINING = st.sampled_from(
     [
         ("lambda t, operand: t.add_(operand)", "lambda v: v + 2"),
@@ -47,19 +51,21 @@ def leaves_with_memory_of_their_own():
         leaves(among=layouts.WRITABLE, earlier_grad=True), leaves(dtypes=dtypes.complex_(), among=layouts.WRITABLE)
     ),
     route=routes(),
+    operation=SAVING_THE_OPERAND,
     name=NAMES,
     update=updates(idle=True),
 )
-def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, route, name, update):
+def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, route, operation, name, update):
     change, _ = update
     saved = route(leaf)
-    output = saved * saved
+    outputs = [saved * saved, operation(saved)]
     change(name(saved))
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=NOTICED) as refusal:
-        output.backward(torch.ones_like(output))
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    for output in outputs:
+        with pytest.raises(RuntimeError, match=NOTICED) as refusal:
+            output.backward(torch.ones_like(output))
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")

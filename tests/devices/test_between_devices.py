@@ -15,10 +15,10 @@ FAR = tensors(dtypes=DTYPES) | tensors(MATRICES, DTYPES)
 
 
 @rule("devices.between-devices.numbers-arrive")
-@given(near=FAR.map(on_the_cpu))
-def test_what_is_sent_to_the_device_arrives_and_shares_nothing(device, near):
+@given(near=FAR.map(on_the_cpu), waits=st.booleans())
+def test_what_is_sent_to_the_device_arrives_and_shares_nothing(device, near, waits):
     before = state(near)
-    far = near.to(device)
+    far = near.to(device, non_blocking=not waits)
     assert far.device == torch.empty(0, device=device).device
     assert (far.shape, far.dtype) == (near.shape, near.dtype)
     assert numbers(far) == numbers(near)

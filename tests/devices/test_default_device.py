@@ -27,6 +27,12 @@ FACTORIES = (
     "lambda **where: torch.rand(2, **where)",
     "lambda **where: torch.randn(2, 3, **where)",
     "lambda **where: torch.nn.Linear(2, 1, **where).weight",
+    "lambda **where: torch.randint(3, (2,), **where)",
+    "lambda **where: torch.randperm(3, **where)",
+    "lambda **where: torch.logspace(0, 1, 3, **where)",
+    "lambda **where: torch.tril_indices(2, 2, **where)",
+    "lambda **where: torch.empty_strided((2,), (1,), **where)",
+    "lambda **where: torch.scalar_tensor(3.0, **where)",
 )
 THE_DATAS = (
     "lambda x: x",
@@ -35,6 +41,10 @@ THE_DATAS = (
     "lambda x: torch.full_like(x, 2)",
     "lambda x: x.new_ones(2)",
     "lambda x: x.new_zeros(2, 0)",
+    "lambda x: x.new_full((2,), 3)",
+    "lambda x: x.new_tensor([1, 2])",
+    "lambda x: torch.ones_like(x)",
+    "lambda x: torch.empty_like(x)",
     "lambda x: torch.ones(2, device=x.device)",
     "lambda x: torch.tensor([1.0, 2.0], device=x.device)",
 )
@@ -48,26 +58,31 @@ def places():
     return st.sampled_from(PLACES)
 
 
+def several_factories():
+    """Four factories: to draw one at a time would leave some out."""
+    return st.lists(st.sampled_from(FACTORIES).map(Expression), min_size=4, max_size=4)
+
+
 def at_a_place(functions):
     """A function and a default device, every function with the meta device first."""
     return st.sampled_from([(Expression(function), place) for place in PLACES for function in functions])
 
 
 @rule("devices.default-device.factories")
-@given(drawn=at_a_place(FACTORIES))
-@example(drawn=(Expression("lambda **where: torch.tensor(3.0, **where)"), META))
-@example(drawn=(Expression("lambda **where: torch.randn(3, 4, 5, **where)"), META))
-@example(drawn=(Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)"), Expression("device")))
-def test_a_factory_makes_its_tensor_on_the_default_device(device, drawn):
-    make, place = drawn
-    with torch.random.fork_rng(devices=[]):
-        assert str(make().device) == "cpu"
-        try:
-            assert torch.set_default_device(place) is None
-            made = make()
-        finally:
-            torch.set_default_device(None)
-        assert made.device == make(device=place).device
+@given(makes=several_factories(), place=places())
+@example(makes=[Expression("lambda **where: torch.tensor(3.0, **where)")], place=META)
+@example(makes=[Expression("lambda **where: torch.randn(3, 4, 5, **where)")], place=META)
+@example(makes=[Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)")], place=Expression("device"))
+def test_a_factory_makes_its_tensor_on_the_default_device(device, makes, place):
+    for make in makes:
+        with torch.random.fork_rng(devices=[]):
+            assert str(make().device) == "cpu"
+            try:
+                assert torch.set_default_device(place) is None
+                made = make()
+            finally:
+                torch.set_default_device(None)
+            assert made.device == make(device=place).device
 
 
 @rule("devices.default-device.data-decides")

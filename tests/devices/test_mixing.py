@@ -40,13 +40,15 @@ def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, ope
 @rule("devices.mixing.numbers-mix")
 @given(x=tensors() | leaves(), c=st.integers(-3, 3), multiply=st.sampled_from(PRODUCTS).map(Expression))
 def test_a_0d_tensor_on_the_cpu_mixes_with_any_device(device, x, c, multiply):
-    number = torch.tensor(float(c), dtype=x.dtype, requires_grad=True)
-    product = multiply(x, number)
-    assert product.device == x.device
-    assert product.dtype == x.dtype
-    assert numbers(product) == [value * c for value in numbers(x)]
-    product.backward(torch.ones_like(product))
-    assert number.grad is not None
-    assert number.grad.device.type == "cpu"
-    assert numbers(number.grad) == [sum(numbers(x))]
-    assert multiply(x.to("meta"), number).device.type == "meta"
+    table = torch.tensor([c + 1, c], dtype=x.dtype)
+    for number in (torch.tensor(float(c), dtype=x.dtype), table[1]):
+        number.requires_grad_()
+        product = multiply(x, number)
+        assert product.device == x.device
+        assert product.dtype == x.dtype
+        assert numbers(product) == [value * c for value in numbers(x)]
+        product.backward(torch.ones_like(product))
+        assert number.grad is not None
+        assert number.grad.device.type == "cpu"
+        assert numbers(number.grad) == [sum(numbers(x))]
+        assert multiply(x.to("meta"), number).device.type == "meta"

@@ -30,13 +30,19 @@ def contents():
 
 
 def module_of(weight, count):
-    """A module with two parameters, one of them frozen, and two buffers, inside another module."""
+    """A module with two parameters, one frozen, and three buffers, one never saved, inside two other modules."""
     inner = torch.nn.Module()
     inner.weight = torch.nn.Parameter(weight)
     inner.frozen = torch.nn.Parameter(weight.detach() * 2, requires_grad=False)
     inner.register_buffer("average", weight.detach() * 3)
     inner.register_buffer("count", count)
-    return torch.nn.Sequential(inner)
+    inner.register_buffer("unsaved", weight.detach() * 4, persistent=False)
+    return torch.nn.Sequential(torch.nn.Sequential(inner))
+
+
+def contents_of(module):
+    """All parameters and buffers by their names."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 @rule("devices.modules.in-place")
@@ -44,9 +50,9 @@ def module_of(weight, count):
 def test_a_module_moves_itself_with_all_that_is_in_it(device, drawn, drawn_move, dtype):
     move, names_device, names_dtype = drawn_move
     module = module_of(*drawn)
-    before = module.state_dict()
+    before = {name: tensor.detach() for name, tensor in contents_of(module).items()}
     assert move(module, dtype) is module
-    after = module.state_dict()
+    after = contents_of(module)
     assert after.keys() == before.keys()
     for name, was in before.items():
         value = after[name]
@@ -60,7 +66,7 @@ def test_a_module_moves_itself_with_all_that_is_in_it(device, drawn, drawn_move,
 @given(drawn=contents(), drawn_move=moves(), dtype=DTYPES)
 def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(device, drawn, drawn_move, dtype):
     move, _, _ = drawn_move
-    (inner,) = module = module_of(*drawn)
+    ((inner,),) = module = module_of(*drawn)
     output = inner.weight * 3
     output.backward(torch.ones_like(output))
     move(module, dtype)

@@ -40,16 +40,32 @@ def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
     assert ask(view) is view
 
 
+WAYS_TO_CONVERT = (
+    "lambda x, dtype: x.to(dtype)",
+    "lambda x, dtype: x.to(x.device, dtype)",
+    "lambda x, dtype: x.to(dtype=dtype, device=x.device)",
+    "lambda x, dtype: x.to(torch.empty(0, dtype=dtype, device=x.device))",
+)
+SINGLE = frozenset({"torch.float32"})
+WITH_INFINITIES = Expression(
+    'torch.tensor([1, float("inf"), float("-inf")], dtype=torch.float32, device=device)', dtypes=SINGLE
+)
+IN_FULL = Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)", dtypes=SINGLE)
+
+
 @rule("devices.to.converted")
-@given(drawn=conversions())
-def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn):
+@given(drawn=conversions(), convert=st.sampled_from(WAYS_TO_CONVERT).map(Expression))
+@example(drawn=(WITH_INFINITIES, named("torch.float16")), convert=Expression(WAYS_TO_CONVERT[0]))
+@example(drawn=(IN_FULL, named("torch.float64")), convert=Expression(WAYS_TO_CONVERT[1]))
+def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn, convert):
     x, dtype = drawn
     before = state(x)
-    converted = x.to(dtype)
+    converted = convert(x, dtype)
     assert (converted.dtype, converted.device, converted.shape) == (dtype, x.device, x.shape)
     assert numbers(converted) == numbers(x)
     converted.fill_(7)
     assert state(x) == before
+    assert numbers(convert(x, dtype)) == numbers(x)
 
 
 @rule("devices.to.converted")

@@ -42,10 +42,24 @@ def layers(draw, sizes):
 # Integers up to 33, times a power of two, times x, summed: up to 9 bits, more than bfloat16 has.
 WIDE = st.sampled_from(("torch.float32", "torch.float64", "torch.float16"))
 DYADIC = st.tuples(POWERS, st.integers(1, 3), POWERS, WIDE)
+SQUARE = tuple(
+    Expression(source, dtypes=frozenset({"torch.float32"}))
+    for source in (
+        "torch.tensor([[1, 0], [2, -1]], dtype=torch.float32, device=device)",
+        "torch.tensor([[1, 2], [3, -2]], dtype=torch.float32, device=device).requires_grad_()",
+        "torch.tensor([1, -1], dtype=torch.float32, device=device).requires_grad_()",
+        "torch.tensor([[0, 1], [0, 2]], dtype=torch.float32, device=device)",
+    )
+)
 
 
 @rule("fits.layer-gradients.gradients")
 @given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=EXACT_MEANS)
+@example(
+    drawn=SQUARE,
+    layer=Expression("lambda x, w, b: torch.addmm(b, x, w)"),
+    mean_of_squares=Expression("torch.nn.MSELoss()"),
+)
 def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(device, drawn, layer, mean_of_squares):
     x, w, b, y = drawn
     z = layer(x, w, b)

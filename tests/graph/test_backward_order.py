@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves
+from tests.inputs import Expression, blocks, leaves
 from tests.oracles import numbers
 
 BINARY = (
@@ -56,17 +56,28 @@ DIAMOND = (
 
 
 @rule("graph.backward-order.once")
-@given(leaf=leaves(), steps=PROGRAMS)
-@example(leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"), steps=DIAMOND)
-def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_nothing(device, leaf, steps):
+@given(leaf=leaves(), steps=PROGRAMS, block_and_mode=blocks())
+@example(
+    leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"),
+    steps=DIAMOND,
+    block_and_mode=(Expression("torch.enable_grad"), True),
+)
+def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_nothing(
+    device, leaf, steps, block_and_mode
+):
+    block, _ = block_and_mode
     results = run(leaf, steps)
     heard = [[] for _ in results]
     for result, gradients in zip(results, heard, strict=True):
         result.register_hook(gradients.append)
-    results[-1].sum().backward()
-    for gradients, gradient in zip(heard, gradients_of_last(steps), strict=True):
-        expected = [] if gradient is None else [[gradient] * leaf.numel()]
-        assert [numbers(arrived) for arrived in gradients] == expected
+    output = results[-1].sum()
+    for _ in range(2):
+        with block():
+            output.backward(retain_graph=True)
+        for gradients, gradient in zip(heard, gradients_of_last(steps), strict=True):
+            expected = [] if gradient is None else [[gradient] * leaf.numel()]
+            assert [numbers(arrived) for arrived in gradients] == expected
+            gradients.clear()
 
 
 @rule("graph.backward-order.users-first")

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves, routes, shapes
+from tests.inputs import Expression, elementwise, leaves, places, routes, shapes
 from tests.oracles.graph import leaves_reached, nodes_reached
 
 BINARY = (
@@ -31,7 +31,8 @@ def operands(draw):
     """Two leaves, a tensor that does not require grad, all alike, and a number."""
     leaf = draw(leaves())
     other = Expression("torch.ones({shape}, dtype={dtype}, device=device)".format(**leaf.facts), dtypes=leaf.dtypes)
-    return leaf, Expression(f"{other.source}.requires_grad_()", dtypes=leaf.dtypes), other, 3
+    number = draw(st.sampled_from((3, 0, 1)))
+    return leaf, Expression(f"{other.source}.requires_grad_()", dtypes=leaf.dtypes), other, number
 
 
 @cache
@@ -81,7 +82,7 @@ def test_a_node_is_a_function_and_no_tensor_and_an_edge_is_a_node_and_a_number(d
 
 
 @rule("graph.nodes.edges")
-@given(operands=operands(), steps=PROGRAMS)
+@given(operands=operands(), place=places(), steps=PROGRAMS)
 @example(
     operands=(
         Expression("torch.tensor([1.0, 2.0], device=device, requires_grad=True)"),
@@ -89,10 +90,12 @@ def test_a_node_is_a_function_and_no_tensor_and_an_edge_is_a_node_and_a_number(d
         Expression("torch.ones(2, device=device)"),
         3,
     ),
+    place=Expression("lambda x: x"),
     steps=((Expression("lambda a, b: a - b"), 0, 1),),
 )
-def test_edges_lead_to_what_made_the_inputs_that_require_grad(device, operands, steps):
-    values = list(operands)
+def test_edges_lead_to_what_made_the_inputs_that_require_grad(device, operands, place, steps):
+    leaf, *others = operands
+    values = [place(leaf), *others]
     for operation, one, other in steps:
         result = operation(values[one], values[other])
         inputs = [value for value in (values[one], values[other]) if requires_grad(value)]

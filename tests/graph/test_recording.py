@@ -21,6 +21,7 @@ COMPUTATIONS = (
     "lambda a, b, c: torch.addcmul(a, b, c)",
     "lambda a, b, c: torch.maximum(torch.minimum(a, b), c)",
     "lambda a, b, c: (a * b).sum() * c.exp()",
+    "lambda a, b, c: a.sign() * b - c",
     "lambda a, b, c: torch.zeros_like(a).copy_(a).add_(b).mul_(c)",
 )
 PLACES = ("lambda x: x", "lambda x: x * 1", "lambda x: x.view_as(x)")
@@ -54,37 +55,38 @@ UNDERIVED = (
 )
 
 
-def computations():
-    """A function of three tensors, each of which its result depends on."""
-    return st.sampled_from(COMPUTATIONS).map(Expression)
+def computations(count):
+    """Functions of three tensors; their results are computed from each."""
+    return st.lists(st.sampled_from(COMPUTATIONS).map(Expression), min_size=count, max_size=count)
 
 
 @rule("graph.recording.when")
 @given(
     tensor=tensors(),
     place=st.sampled_from(PLACES).map(Expression),
-    compute=computations(),
+    computations=computations(3),
     block_and_mode=blocks(),
 )
 def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(
-    device, tensor, place, compute, block_and_mode
+    device, tensor, place, computations, block_and_mode
 ):
     block, grad_mode = block_and_mode
-    for flags in itertools.product((False, True), repeat=3):
+    for compute, flags in itertools.product(computations, itertools.product((False, True), repeat=3)):
         inputs = [place(tensor.detach().requires_grad_(flag)) for flag in flags]
         outside = compute(*inputs)
         with block():
             inside = compute(*inputs)
-        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode)):
+        again = compute(*inputs)
+        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode), (again, any(flags))):
             assert result.requires_grad is recorded
             assert (result.grad_fn is not None) is recorded
             assert result.is_leaf is not recorded
 
 
 @rule("graph.recording.others-get-nothing")
-@given(tensor=tensors(), compute=computations())
-def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, tensor, compute):
-    for flags in itertools.product((False, True), repeat=3):
+@given(tensor=tensors(), computations=computations(2))
+def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, tensor, computations):
+    for compute, flags in itertools.product(computations, itertools.product((False, True), repeat=3)):
         inputs = [tensor.detach().requires_grad_(flag) for flag in flags]
         output = compute(*inputs).sum()
         reached = leaves_reached(output.grad_fn)

@@ -127,7 +127,7 @@ def _with(setting: Callable[[Any], Any], value: Any, before: Any, hit: Hit) -> I
 
 harmless("deterministic-algorithms")(functools.partial(_with, torch.use_deterministic_algorithms, True, False))
 harmless("anomalies-looked-for")(
-    functools.partial(_with, lambda on: torch.autograd.set_detect_anomaly(on, check_nan=False), True, False)
+    functools.partial(_with, lambda on: torch.autograd.set_detect_anomaly(on, check_nan=not on), True, False)
 )
 harmless("two-threads")(functools.partial(_with, torch.set_num_threads, 2, 1))
 harmless("every-warning-shown")(functools.partial(_with, torch.set_warn_always, True, False))
@@ -150,7 +150,7 @@ def sums_and_products_are_laid_out_row_by_row(hit: Hit) -> Iterator[None]:
     def row_major(out: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def kernel(one: Any, other: Any, **kwargs: Any) -> torch.Tensor:
             hit()
-            shape = torch.broadcast_shapes(one.shape, other.shape)
+            shape = torch.broadcast_shapes(*(operand.shape for operand in (one, other) if hasattr(operand, "shape")))
             return out(one, other, **kwargs, out=torch.empty(shape, dtype=torch.result_type(one, other)))
 
         return kernel

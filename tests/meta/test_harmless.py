@@ -7,6 +7,11 @@ import pytest
 from tests.meta.harmless import HARMLESS
 from tests.meta.table import draws, runs
 
+BUT_FOR = {
+    ("operators-watched", "nn.sgd.same-leaf"): "under any dispatch mode torch's own foreach updates count no version"
+}
+"""What a torch that is watched does otherwise by its own doing."""
+
 
 @pytest.fixture(scope="session")
 def all_tests() -> draws.Tests:
@@ -17,7 +22,7 @@ def all_tests() -> draws.Tests:
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_changes_nothing_changes_no_verdict(name: str, all_tests: draws.Tests) -> None:
-    run = runs.run_engine(HARMLESS[name], all_tests, all_tests)
+    run = runs.run_engine(HARMLESS[name], [rule for rule in all_tests if (name, rule) not in BUT_FOR], all_tests)
     assert not run.broken
     assert not run.left_behind
     tripped = {rule: cell for rule, cell in run.cells.items() if cell.verdict not in (runs.SURVIVED, runs.UNREACHED)}

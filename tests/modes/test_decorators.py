@@ -29,6 +29,11 @@ def resumptions():
     return st.lists(ways, min_size=1, max_size=3)
 
 
+def errors():
+    """A class of errors; an interrupt is one that `except Exception` lets through."""
+    return st.sampled_from(("KeyError", "RuntimeError", "KeyboardInterrupt")).map(Expression)
+
+
 @rule("modes.decorators.every-call")
 @given(mode=modes(called=True), defined=blocks(), called=blocks(), depth=st.integers(0, 2))
 @example(
@@ -59,8 +64,8 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defin
 
 
 @rule("modes.decorators.every-call")
-@given(mode=modes(called=True), called=blocks())
-def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, mode, called):
+@given(mode=modes(called=True), called=blocks(), error=errors())
+def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, mode, called, error):
     leaf = torch.ones(2, device=device, requires_grad=True)
     decorator, records = mode
     caller, outside = called
@@ -68,11 +73,11 @@ def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device,
     @decorator
     def fail():
         assert (leaf * 2).requires_grad == records
-        raise KeyError
+        raise error
 
     with caller():
         for _ in range(2):
-            with pytest.raises(KeyError):
+            with pytest.raises(error):
                 fail()
             assert (leaf * 2).requires_grad == outside
 
@@ -184,6 +189,27 @@ def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
         next(generator)
         generator.close()
         assert found == [records]
+        assert (leaf * 2).requires_grad == outside
+
+
+@rule("modes.decorators.generators")
+@given(mode=modes(called=True), called=blocks(), error=errors(), first=st.booleans())
+def test_a_decorated_generator_that_raises_gives_its_caller_the_mode_back(device, mode, called, error, first):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, _ = mode
+    caller, outside = called
+
+    @decorator
+    def failing():
+        if not first:
+            yield
+        raise error
+        yield
+
+    with caller():
+        generator = failing()
+        with pytest.raises(error):
+            list(generator)
         assert (leaf * 2).requires_grad == outside
 
 

@@ -12,27 +12,66 @@ from tests.oracles import numbers, state
 REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
 MODIFIED = "has been modified by an inplace operation"
 
+LONG = st.sampled_from(((9,), (17,), (5, 7), (33,), (2, 3, 11)))
+"""Shapes whose elements do not fill a whole number of vector registers."""
+
 
 def nodes():
     """A function whose result has a grad_fn and three times the values."""
     return st.sampled_from(("lambda x: x * 3", "lambda x: x + 2 * x", "lambda x: (x * 3).view_as(x)")).map(Expression)
 
 
+OPERANDS = (
+    ("lambda x: x.add_(x)", "lambda v: 2 * v"),
+    ("lambda x: x.mul_(x)", "lambda v: v * v"),
+    ("lambda x: x.addcmul_(x, x)", "lambda v: v + v * v"),
+    ("lambda x: x.masked_fill_(x == x, 2)", "lambda v: 2"),
+    ("lambda x: x.copy_(torch.ones_like(x, dtype=torch.int32))", "lambda v: 1"),
+)
+
+
+def changes():
+    """As `updates`, and some by an operand that requires grad or is of another dtype."""
+    by_operands = st.sampled_from(OPERANDS).map(
+        lambda pair: (Expression(pair[0], dtypes=frozenset({"torch.int32"})), Expression(pair[1]))
+    )
+    return updates() | by_operands
+
+
 @rule("modes.in-place-updates.inside")
-@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True), update=updates())
-def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, update):
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+    updates=st.tuples(changes(), changes()),
+)
+@example(
+    leaf=Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),
+    updates=((Expression(OPERANDS[-1][0]), Expression(OPERANDS[-1][1])),),
+)
+def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, updates):
+    alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
+    for change, value in updates:
+        version = leaf._version
+        expected = [value(number) for number in numbers(leaf)]
+        with torch.no_grad():
+            change(leaf)
+        assert numbers(leaf) == expected
+        assert numbers(alias) == expected
+        assert (leaf.data_ptr(), leaf.stride(), leaf.dtype) == memory
+        assert leaf._version > version
+        assert leaf.is_leaf
+        assert leaf.requires_grad
+        assert leaf.grad_fn is None
+        assert leaf.grad is grad
+
+
+@rule("modes.in-place-updates.inside")
+@given(leaf=leaves(LONG, among=layouts.WRITABLE), update=updates())
+def test_every_element_of_a_long_leaf_is_updated_inside(device, leaf, update):
     change, value = update
-    alias, version, grad = leaf.detach(), leaf._version, leaf.grad
     expected = [value(number) for number in numbers(leaf)]
     with torch.no_grad():
         change(leaf)
     assert numbers(leaf) == expected
-    assert numbers(alias) == expected
-    assert leaf._version > version
-    assert leaf.is_leaf
-    assert leaf.requires_grad
-    assert leaf.grad_fn is None
-    assert leaf.grad is grad
 
 
 @rule("modes.in-place-updates.inside")
@@ -64,7 +103,7 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
 
 
 @rule("modes.in-place-updates.outside")
-@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=updates())
+@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=changes())
 @example(
     leaf=Expression("torch.tensor([1., 2.], device=device, requires_grad=True)"),
     update=(Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),
@@ -93,7 +132,7 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
 
 
 @rule("modes.in-place-updates.not-recorded")
-@given(leaf=leaves(), node=nodes(), update=updates())
+@given(leaf=leaves(), node=nodes(), update=changes())
 def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, update):
     change, value = update
     tensor = node(leaf)

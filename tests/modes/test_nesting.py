@@ -44,6 +44,28 @@ def test_the_innermost_block_decides_and_leaving_it_brings_back_the_one_around(d
     assert not torch.is_inference_mode_enabled()
 
 
+@rule("modes.nesting.innermost")
+@given(leaf=leaves(), around=blocks(), block=blocks())
+def test_gradients_that_are_asked_for_in_a_block_leave_its_mode_alone(device, leaf, around, block):
+    outer, outside = around
+    inner, inside = block
+    found = []
+
+    def hook(gradient):
+        with torch.enable_grad():
+            torch.autograd.grad((leaf * 3).sum(), leaf)
+            found.append((leaf * 2).requires_grad)
+
+    output = leaf * 1
+    output.register_hook(hook)
+    with outer():
+        with inner():
+            output.backward(torch.ones_like(leaf))
+            assert (leaf * 2).requires_grad == inside
+        assert (leaf * 2).requires_grad == outside
+    assert found == [True]
+
+
 @rule("modes.nesting.exception")
 @given(leaf=leaves(), around=blocks(), nest=nests(), failure=failures())
 def test_an_exception_brings_back_the_mode_as_well(device, leaf, around, nest, failure):

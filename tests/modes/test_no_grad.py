@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, places, routes, shapes, tensors
 from tests.oracles import numbers, state
 
 COMPUTATIONS = (
@@ -15,12 +15,15 @@ COMPUTATIONS = (
     ("lambda x: x * x * x", "lambda v: v * v * v"),
     ("lambda x: (x + 1) * x", "lambda v: (v + 1) * v"),
     ("lambda x: -x", "lambda v: -v"),
+    ("lambda x: torch.ones_like(x) * x", "lambda v: v"),
     ("lambda x: x / 4", "lambda v: v / 4"),
     ("lambda x: x.clone()", "lambda v: v"),
     ("lambda x: x.square()", "lambda v: v * v"),
     ("lambda x: 2 * x.view_as(x) - x", "lambda v: v"),
     ("lambda x: torch.mul(x, x, out=torch.empty_like(x))", "lambda v: v * v"),
     ("lambda x: torch.stack([x, x])[0].clone()", "lambda v: v"),
+    ("lambda x: x.unsqueeze(-1).sum(-1)", "lambda v: v"),
+    ("lambda x: torch.where(x == x, x, -x)", "lambda v: v"),
 )
 DOES_NOT_REQUIRE_GRAD = "element 0 of tensors does not require grad and does not have a grad_fn"
 
@@ -35,6 +38,9 @@ FACTORIES = (
     "lambda: torch.arange(5, dtype={dtype}, device=device, requires_grad=True)",
     "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device))",
 )
+EXPANDED = leaves(shapes(min_dims=1, min_side=2), among=(layouts.expanded,))
+"""Leaves whose rows are the same memory."""
+
 SWITCHES = (
     "lambda x: x.requires_grad_()",
     "lambda x: setattr(x, 'requires_grad', True)",
@@ -55,16 +61,29 @@ def factories(draw):
 
 
 @rule("modes.no-grad.results")
-@given(leaf=leaves(dtypes=dtypes.differentiable()), route=routes(), computation=computations())
-def test_a_result_has_its_values_and_no_history(device, leaf, route, computation):
-    function, value = computation
-    tensor = route(leaf)
-    with torch.no_grad():
-        result = function(tensor)
-    assert numbers(result) == [value(number) for number in numbers(tensor)]
-    assert not result.requires_grad
-    assert result.grad_fn is None
-    assert result.is_leaf
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable()) | EXPANDED,
+    place=places(),
+    computations=st.lists(computations(), min_size=4, max_size=4),
+)
+@example(
+    leaf=Expression(
+        "torch.tensor([1 + 2j, 3 - 1j], dtype=torch.complex64, device=device, requires_grad=True)",
+        dtypes=frozenset({"torch.complex64"}),
+    ),
+    place=Expression("lambda x: x"),
+    computations=[(Expression("lambda x: x * x"), Expression("lambda v: v * v"))],
+)
+def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
+    tensor = place(leaf)
+    operands = numbers(tensor)
+    for function, value in computations:
+        with torch.no_grad():
+            result = function(tensor)
+        assert numbers(result) == [value(number) for number in operands]
+        assert not result.requires_grad
+        assert result.grad_fn is None
+        assert result.is_leaf
 
 
 @rule("modes.no-grad.constants")

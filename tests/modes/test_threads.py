@@ -17,16 +17,20 @@ def starters():
 
 
 @rule("modes.threads.starts-on")
-@given(leaf=leaves(), block=starters())
-def test_a_new_thread_records_whatever_the_mode_of_the_thread_that_starts_it(device, leaf, block):
+@given(leaf=leaves(), block=starters(), last=st.booleans())
+def test_a_new_thread_records_whatever_the_mode_of_the_thread_that_starts_it(device, leaf, block, last):
     found = []
-    thread = threading.Thread(
-        target=lambda: found.append(((leaf * 2).requires_grad, torch.is_inference_mode_enabled()))
-    )
+
+    def work():
+        found.append(((leaf * 2).requires_grad, torch.is_inference_mode_enabled()))
+        torch.set_grad_enabled(last)
+
     with block():
-        thread.start()
-        thread.join()
-    assert found == [(True, False)]
+        for _ in range(2):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert found == [(True, False)] * 2
 
 
 @rule("modes.threads.kept-apart")

@@ -36,6 +36,11 @@ def looks():
     return st.sampled_from(LOOKS).map(Expression)
 
 
+def looks_again():
+    """A function that returns the tensor itself, or a view of all of it."""
+    return st.sampled_from(("lambda x: x", "lambda x: x.view_as(x)", "lambda x: x[None]")).map(Expression)
+
+
 def bases():
     """A function that gives a leaf, a result, or a view of one; the tensor that owns the memory requires grad."""
     return st.sampled_from(BASES).map(Expression)
@@ -62,14 +67,20 @@ def test_a_view_made_inside_is_written_inside(device, leaf, origin, look):
 
 @rule("modes.views.changed-outside")
 @given(
-    leaf=leaves(among=layouts.WRITABLE), origin=bases(), look=looks(), block=blocks(recording=False), update=updates()
+    leaf=leaves(among=layouts.WRITABLE),
+    origin=bases(),
+    look=looks(),
+    again=looks_again(),
+    block=blocks(recording=False),
+    update=updates(),
 )
-def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, look, block, update):
+def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, look, again, block, update):
     change, _ = update
     switch_off, _ = block
     base = origin(leaf)
     with switch_off():
         view = look(base)
+    view = again(view)
     before = state(leaf, base, view)
     with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
         change(view)
@@ -78,12 +89,21 @@ def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, lo
 
 
 @rule("modes.views.free-base")
-@given(base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), look=looks())
-def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look):
+@given(
+    base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    look=looks(),
+    updates=st.tuples(updates(), updates()),
+)
+def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look, updates):
     with torch.no_grad():
         view = look(base)
-    view.fill_(7)
-    assert numbers(base).count(7) == view.numel()
+    for change, value in updates:
+        expected = [value(number) for number in numbers(view)]
+        change(view)
+        assert numbers(view) == expected
+        assert numbers(look(base)) == expected
+    view.fill_(200)
+    assert numbers(base).count(200) == view.numel()
     assert not view.requires_grad
     assert not base.requires_grad
 
@@ -93,8 +113,10 @@ def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look
 def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, leaf, origin, look):
     tensor = origin(leaf)
     base = tensor if tensor._base is None else tensor._base
+    flags = (base.requires_grad, tensor.requires_grad)
     with torch.no_grad():
         view = look(tensor)
+    assert (base.requires_grad, tensor.requires_grad) == flags
     assert view.requires_grad == base.requires_grad
     assert view.grad_fn is None
     assert view.is_leaf

@@ -1,17 +1,20 @@
 """spec/nn/linear.md"""
 
+import math
+
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import blocks, dtypes, layouts, shapes
+from tests.inputs import Expression, blocks, dtypes, layouts, places, shapes
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array
 
 FEATURES = st.sampled_from((2, 3, 1))
 OFTEN_TRANSPOSED = (*layouts.EVERY, layouts.transposed, layouts.transposed)
-SIZES = st.tuples(FEATURES, FEATURES, dtypes.floating())
+TAILS = FEATURES | st.sampled_from((5, 9))
+SIZES = st.tuples(TAILS, TAILS, dtypes.floating())
 POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3) | shapes(min_dims=1, max_dims=1, min_side=2)
 UNBIASED = st.sampled_from((False, False, True))
 
@@ -29,7 +32,7 @@ def layer_of(weight, bias):
 def parameters_and_inputs(draw, gradient=False):
     """A weight, a bias or None, an x that fits them, and, if asked for, a gradient for the output.
 
-    At most 27 points, so that sums of products are exact in bfloat16.
+    At most 27 points and 9 features, so that sums of products are exact in bfloat16.
     """
     inputs, outputs, dtype = draw(SIZES)
     points = draw(POINTS)
@@ -40,15 +43,50 @@ def parameters_and_inputs(draw, gradient=False):
     return weight, None if draw(UNBIASED) else bias, *others
 
 
+THREE_BATCHES = tuple(
+    Expression(f"torch.tensor({numbers}, dtype=torch.float32, device=device)", dtypes=frozenset({"torch.float32"}))
+    for numbers in ([[1, 2]], [3], [[[1, 2], [3, -1]], [[-2, 0], [1, 1]], [[0, 3], [2, -3]]])
+)
+
+
+def many(*shape):
+    """Small integers in a shape that is larger than a kernel's block, and no multiple of one."""
+    source = f"(torch.arange({math.prod(shape)}) % 7 - 3).to(torch.float32).reshape({shape}).to(device)"
+    return Expression(source, dtypes=frozenset({"torch.float32"}))
+
+
+NO_BIAS_IN_HALF = tuple(
+    numbers
+    and Expression(
+        f"torch.tensor({numbers}, dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+    )
+    for numbers in ([[1, 2]], None, [[[1, 2], [3, -1]]])
+)
+MANY, MANY_GRADIENTS = (many(18, 33), many(18), many(19, 33)), many(19, 18)
+ITSELF = Expression("lambda x: x")
+ONE_OUTPUT = (
+    many(1, 5),
+    many(1),
+    many(19, 5),
+    Expression(
+        "torch.ones(1, 1, dtype=torch.float32, device=device).expand(19, 1)", dtypes=frozenset({"torch.float32"})
+    ),
+)
+
+
 @rule("nn.linear.forward")
 @given(drawn=parameters_and_inputs())
+@example(drawn=THREE_BATCHES)
+@example(drawn=NO_BIAS_IN_HALF)
+@example(drawn=MANY)
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn
-    z = layer_of(weight, bias)(x)
+    layer = layer_of(weight, bias)
     expected = array(x) @ array(weight).T + (0 if bias is None else array(bias))
-    assert z.shape == (*x.shape[:-1], len(weight))
-    assert z.dtype == x.dtype
-    assert array(z).tolist() == expected.tolist()
+    for z in (layer(x), layer(x)):
+        assert z.shape == (*x.shape[:-1], len(weight))
+        assert z.dtype == x.dtype
+        assert array(z).tolist() == expected.tolist()
 
 
 @rule("nn.linear.weight-shape")
@@ -81,13 +119,16 @@ def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inpu
 
 
 @rule("nn.linear.recorded")
-@given(drawn=parameters_and_inputs(), learns=st.sampled_from(("weight", "bias", "both")))
-def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn, learns):
+@given(drawn=parameters_and_inputs(), learns=st.sampled_from(("weight", "bias", "both")), block=blocks())
+def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn, learns, block):
+    mode, _ = block
     weight, bias, x = drawn
     layer = layer_of(weight, bias)
     layer.weight.requires_grad_(learns != "bias" or bias is None)
     if bias is not None:
         layer.bias.requires_grad_(learns != "weight")
+    with mode():
+        layer(x)
     z = layer(x)
     assert not x.requires_grad
     assert z.requires_grad
@@ -95,20 +136,22 @@ def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, dra
 
 
 @rule("nn.linear.gradients")
-@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans())
-def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows):
+@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans(), place=places(), uses=st.integers(1, 2))
+@example(drawn=(*MANY, MANY_GRADIENTS), follows=True, place=ITSELF, uses=1)
+@example(drawn=ONE_OUTPUT, follows=True, place=ITSELF, uses=1)
+def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows, place, uses):
     weight, bias, x, gradient = drawn
     layer = layer_of(weight, bias)
     x.requires_grad_(follows)
-    layer(x).backward(gradient)
+    sum(layer(place(x)) for _ in range(uses)).backward(gradient)
     points = array(x).reshape(-1, layer.in_features)
-    arriving = array(gradient).reshape(-1, layer.out_features)
+    arriving = uses * array(gradient).reshape(-1, layer.out_features)
     assert layer.weight.grad.shape == weight.shape
     assert array(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
     if bias is not None:
         assert layer.bias.grad.shape == bias.shape
         assert array(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
     if follows:
-        assert array(x.grad).tolist() == (array(gradient) @ array(weight)).tolist()
+        assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight)).tolist()
     else:
         assert x.grad is None

@@ -55,6 +55,7 @@ A_COLUMN_AND_A_LIST = (
 @rule("nn.mse-broadcast.all-pairs")
 @given(pair=stretched(), mean_of_squares=BY_HAND | MSE)
 @example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("lambda input, target: ((input - target) ** 2).mean()"))
+@example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("torch.nn.MSELoss()"))
 def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, mean_of_squares):
     """A power may be off by 16 eps, the loosest of the published limits, a difference and a division by a few, the sum
     of positive terms by one for each."""

@@ -27,6 +27,10 @@ ROUNDINGS = 24
 """How many eps an element may be off: 16 for a power, the loosest of the published limits, and some for a division."""
 
 
+FLAGS = st.tuples(st.booleans(), st.booleans())
+"""Whether input and target require grad."""
+
+
 def one_of(sources):
     return st.sampled_from(sources).map(Expression)
 
@@ -48,23 +52,33 @@ TRANSPOSED = (TWO_BY_THREE[0], plain("torch.tensor([[1, 4], [0, 2], [3, -1]], dt
 OF_ONE = (plain("torch.tensor([3.0], device=device)"), plain("torch.tensor([1.0], device=device)"))
 
 
+def elements(n):
+    """A vector and zeros of n elements, the last of which is the largest."""
+    return (
+        plain(f"torch.arange({n}).sub({n // 2}).to(torch.float32).to(device)"),
+        plain(f"torch.zeros({n}, dtype=torch.float32, device=device)"),
+    )
+
+
 @rule("nn.mse-loss.mean")
-@given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS))
-@example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"))
-@example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"))
-def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
+@given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS), flags=FLAGS)
+@example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(False, False))
+@example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(False, True))
+@example(pair=elements(17), mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(True, False))
+@example(pair=elements(1025), mean_of_squares=Expression("torch.nn.functional.mse_loss"), flags=(False, False))
+def test_the_mean_is_over_all_elements(device, pair, mean_of_squares, flags):
     """The terms are positive: whatever the order, n additions round n times."""
-    input, target = pair
+    input, target = (tensor.requires_grad_(flag) for tensor, flag in zip(pair, flags, strict=True))
     squares = (array(input) - array(target)) ** 2
     off = mean_of_squares(input, target).item() - squares.mean()
     assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.mean()
 
 
 @rule("nn.mse-loss.other-reductions")
-@given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS))
-@example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
-def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares):
-    input, target = pair
+@given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS), flags=FLAGS)
+@example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]), flags=(False, False))
+def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares, flags):
+    input, target = (tensor.requires_grad_(flag) for tensor, flag in zip(pair, flags, strict=True))
     squares = (array(input) - array(target)) ** 2
     unreduced = squares_of(input, target)
     assert unreduced.shape == input.shape
@@ -99,7 +113,7 @@ def losses():
 
 
 @rule("nn.mse-loss.only-what-requires")
-@given(pair=like(tensors(), among=layouts.WRITABLE), loss=losses(), flags=st.tuples(st.booleans(), st.booleans()))
+@given(pair=like(tensors(), among=layouts.WRITABLE), loss=losses(), flags=FLAGS)
 @example(pair=TWO_BY_THREE, loss=(Expression("torch.nn.MSELoss()"), True), flags=(True, False))
 def test_data_gets_no_gradient(device, pair, loss, flags):
     function, _ = loss

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, layouts, leaves, like
+from tests.inputs import Expression, blocks, layouts, leaves, like
 from tests.oracles import numbers
 
 FOREACH = st.sampled_from((None, True, False))
@@ -61,27 +61,63 @@ def test_a_step_of_any_rate_is_right_up_to_rounding(device, pair, rate, step):
     assert (off <= 2 * torch.finfo(p.dtype).eps * (abs(move) + abs(old - move))).all()
 
 
+NUMBERS = tuple(
+    Expression(source, dtypes=frozenset({"torch.float32"}))
+    for source in (
+        "torch.tensor(2, dtype=torch.float32, device=device).requires_grad_()",
+        "torch.tensor(3, dtype=torch.float32, device=device)",
+    )
+)
+
+
+@rule("nn.sgd.step")
+@given(pair=with_gradients(), later=st.sampled_from((2, -1, 0)), rate=DYADIC, foreach=FOREACH)
+@example(pair=NUMBERS, later=2, rate=0.5, foreach=True)
+def test_each_step_takes_the_gradient_that_is_there_then(device, pair, later, rate, foreach):
+    p, gradient = pair
+    expected = [old - rate * slope - rate * later for old, slope in zip(numbers(p), numbers(gradient), strict=True)]
+    optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach)
+    for slopes in (gradient, torch.full_like(p, later, requires_grad=False)):
+        p.grad = slopes
+        optimizer.step()
+    assert numbers(p) == expected
+
+
 @rule("nn.sgd.step")
 @given(pairs=st.lists(st.tuples(with_gradients(), DYADIC), min_size=2, max_size=3), foreach=FOREACH)
 def test_each_group_has_its_rate(device, pairs, foreach):
     groups, expected = [], []
     for (p, gradient), rate in pairs:
         p.grad = gradient
-        groups.append({"params": [p], "lr": rate})
+        groups.append({"params": [torch.zeros((), device=device, requires_grad=True), p], "lr": rate})
         expected.append([old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)])
     torch.optim.SGD(groups, lr=8, foreach=foreach).step()
     assert [numbers(p) for (p, _), _ in pairs] == expected
 
 
+@rule("nn.sgd.step")
+@given(pairs=st.lists(with_gradients(), min_size=3, max_size=5), rate=DYADIC, foreach=FOREACH)
+def test_every_parameter_of_a_group_is_updated(device, pairs, rate, foreach):
+    expected = []
+    for p, gradient in pairs:
+        p.grad = gradient
+        expected.append([old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)])
+    torch.optim.SGD([p for p, _ in pairs], lr=rate, foreach=foreach).step()
+    assert [numbers(p) for p, _ in pairs] == expected
+
+
 @rule("nn.sgd.same-leaf")
-@given(pair=with_gradients(), rate=DYADIC, foreach=FOREACH)
-def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device, pair, rate, foreach):
+@given(pair=with_gradients(), rate=DYADIC, foreach=FOREACH, decay=st.sampled_from((0, 2)), block=blocks())
+def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device, pair, rate, foreach, decay, block):
     p, gradient = pair
     p.grad = gradient
-    optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach)
+    mode, records = block
+    optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach, weight_decay=decay)
     alias, version, slopes = p.detach(), p._version, numbers(gradient)
-    expected = [old - rate * slope for old, slope in zip(numbers(p), slopes, strict=True)]
-    assert optimizer.step() is None
+    expected = [old - rate * (slope + decay * old) for old, slope in zip(numbers(p), slopes, strict=True)]
+    with mode():
+        assert optimizer.step() is None
+        assert torch.is_grad_enabled() == records
     assert optimizer.param_groups[0]["params"][0] is p
     assert numbers(alias) == numbers(p) == expected
     assert p._version > version
@@ -90,6 +126,9 @@ def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device,
     assert p.grad_fn is None
     assert p.grad is gradient
     assert numbers(gradient) == slopes
+    if p._base is not None:  # between the elements stand zeros
+        alias.zero_()
+        assert not p._base.any()
 
 
 SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.5, 'weight_decay': 0.5}")
@@ -103,12 +142,17 @@ SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.
     foreach=FOREACH,
     settings=st.sampled_from(SETTINGS).map(Expression),
     times=st.integers(1, 2),
+    moved=st.booleans(),
 )
-def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped, rate, foreach, settings, times):
+def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped, rate, foreach, settings, times, moved):
     p, gradient = reached
     p.grad = gradient
-    was, version = numbers(skipped), skipped._version
     optimizer = torch.optim.SGD([skipped, p], lr=rate, foreach=foreach, **settings)
+    if moved:
+        skipped.grad = torch.ones_like(skipped, requires_grad=False)
+        optimizer.step()
+        skipped.grad = None
+    was, version = numbers(skipped), skipped._version
     for _ in range(times):
         optimizer.step()
     assert numbers(skipped) == was

@@ -29,21 +29,21 @@ def _clone(where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.T
         yield
 
 
-@wrong_engine("clone-of-detached-is-lazy")
+@wrong_engine("clone-of-detached-is-lazy", kind="aliasing")
 @contextmanager
 def returns_an_alias_of_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: not tensor.requires_grad, lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
 
 
-@wrong_engine("clone-of-strided-is-lazy")
+@wrong_engine("clone-of-strided-is-lazy", kind="layout")
 @contextmanager
 def returns_an_alias_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: not tensor.is_contiguous(), lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
 
 
-@wrong_engine("clone-shares-the-counter")
+@wrong_engine("clone-shares-the-counter", kind="aliasing")
 @contextmanager
 def has_memory_of_its_own_and_the_counter_of_the_original(hit: Hit) -> Iterator[None]:
     def counted_together(tensor: torch.Tensor, clone: Any) -> torch.Tensor:
@@ -52,4 +52,32 @@ def has_memory_of_its_own_and_the_counter_of_the_original(hit: Hit) -> Iterator[
         return copy
 
     with _clone(lambda tensor: not tensor.requires_grad, counted_together, hit):
+        yield
+
+
+@wrong_engine("clone-of-side-of-one-is-lazy", kind="size")
+@contextmanager
+def returns_an_alias_of_what_has_a_side_of_one(hit: Hit) -> Iterator[None]:
+    with _clone(lambda tensor: 1 in tensor.shape, lambda tensor, clone: tensor.view_as(tensor), hit):
+        yield
+
+
+@wrong_engine("clone-of-float64-rounds", kind="dtype")
+@contextmanager
+def copies_float64_by_way_of_float32(hit: Hit) -> Iterator[None]:
+    with _clone(lambda tensor: tensor.dtype is torch.float64, lambda tensor, clone: tensor.float().double(), hit):
+        yield
+
+
+@wrong_engine("clone-replaces-nan", kind="value")
+@contextmanager
+def puts_zero_where_there_is_no_number(hit: Hit) -> Iterator[None]:
+    with _clone(lambda tensor: bool(tensor.isnan().any()), lambda tensor, clone: clone(tensor).nan_to_num(0), hit):
+        yield
+
+
+@wrong_engine("clone-of-expanded-is-lazy", kind="layout")
+@contextmanager
+def returns_an_alias_of_what_repeats_its_rows(hit: Hit) -> Iterator[None]:
+    with _clone(lambda tensor: 0 in tensor.stride(), lambda tensor, clone: tensor.view_as(tensor), hit):
         yield

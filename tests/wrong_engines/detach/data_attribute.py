@@ -30,7 +30,7 @@ def _data(
         yield
 
 
-@wrong_engine("data-copies-expanded")
+@wrong_engine("data-copies-expanded", kind="layout")
 @contextmanager
 def copies_expanded_tensors(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ def copies_expanded_tensors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("data-of-views-requires-grad")
+@wrong_engine("data-of-views-requires-grad", kind="place")
 @contextmanager
 def returns_a_differentiable_alias_of_a_view(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def returns_a_differentiable_alias_of_a_view(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("data-assignment-makes-constant")
+@wrong_engine("data-assignment-makes-constant", kind="plain")
 @contextmanager
 def stops_a_leaf_from_requiring_grad(hit: Hit) -> Iterator[None]:
     def after_set(tensor: torch.Tensor) -> None:
@@ -68,7 +68,7 @@ def stops_a_leaf_from_requiring_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("data-is-detach")
+@wrong_engine("data-is-detach", kind="aliasing")
 @contextmanager
 def shares_the_version_counter(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
@@ -79,7 +79,7 @@ def shares_the_version_counter(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("squares-save-a-copy")
+@wrong_engine("squares-save-a-copy", kind="aliasing")
 @contextmanager
 def computes_with_the_old_values(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
@@ -117,7 +117,7 @@ def _after_backward(defect: Callable[[torch.Tensor, torch.Tensor | None, bool], 
         yield
 
 
-@wrong_engine("second-grad-requires-grad")
+@wrong_engine("second-grad-requires-grad", kind="state")
 @contextmanager
 def records_the_sum_with_an_earlier_grad(hit: Hit) -> Iterator[None]:
     def defect(leaf: torch.Tensor, earlier: torch.Tensor | None, create_graph: bool) -> None:
@@ -129,7 +129,7 @@ def records_the_sum_with_an_earlier_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("create-graph-forgotten")
+@wrong_engine("create-graph-forgotten", kind="plain")
 @contextmanager
 def leaves_a_grad_that_is_cut_off(hit: Hit) -> Iterator[None]:
     def defect(leaf: torch.Tensor, earlier: torch.Tensor | None, create_graph: bool) -> None:
@@ -138,4 +138,30 @@ def leaves_a_grad_that_is_cut_off(hit: Hit) -> Iterator[None]:
             leaf.grad = leaf.grad.detach()
 
     with _after_backward(defect):
+        yield
+
+
+@wrong_engine("data-widens-float16", kind="dtype")
+@contextmanager
+def reads_float16_as_float32(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if tensor.dtype is not torch.float16:
+            return honest
+        hit()
+        return honest.float()
+
+    with _data(get):
+        yield
+
+
+@wrong_engine("data-inside-is-detach", kind="mode")
+@contextmanager
+def shares_the_version_counter_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return honest
+        hit()
+        return tensor.detach()
+
+    with _data(get):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def _detach_in_place(wrong: Callable[[torch.Tensor, InPlace], torch.Tensor]) -> 
         yield
 
 
-@wrong_engine("detach-in-place-returns-another")
+@wrong_engine("detach-in-place-returns-another", kind="aliasing")
 @contextmanager
 def returns_an_alias(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -31,7 +32,7 @@ def returns_an_alias(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-moves-memory")
+@wrong_engine("detach-in-place-moves-memory", kind="layout")
 @contextmanager
 def moves_strided_tensors(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -45,7 +46,7 @@ def moves_strided_tensors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-skips-leaves")
+@wrong_engine("detach-in-place-skips-leaves", kind="place")
 @contextmanager
 def leaves_leaves_alone(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -58,7 +59,7 @@ def leaves_leaves_alone(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-cuts-earlier-results")
+@wrong_engine("detach-in-place-cuts-earlier-results", kind="place")
 @contextmanager
 def stops_the_gradient_of_earlier_results(hit: Hit) -> Iterator[None]:
     def stop(gradient: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,7 @@ def stops_the_gradient_of_earlier_results(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-keeps-recording")
+@wrong_engine("detach-in-place-keeps-recording", kind="size")
 @contextmanager
 def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -89,7 +90,7 @@ def makes_a_zero_dim_result_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("detach-in-place-tolerates-plain-views")
+@wrong_engine("detach-in-place-tolerates-plain-views", kind="error")
 @contextmanager
 def does_nothing_for_a_view_outside_of_the_graph(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -102,7 +103,7 @@ def does_nothing_for_a_view_outside_of_the_graph(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-refuses-too-late")
+@wrong_engine("detach-in-place-refuses-too-late", kind="error")
 @contextmanager
 def refuses_a_view_after_counting_a_write(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
@@ -110,6 +111,70 @@ def refuses_a_view_after_counting_a_write(hit: Hit) -> Iterator[None]:
             hit()
             torch.autograd.graph.increment_version(tensor)
         return honest(tensor)
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-keeps-flag", kind="plain", issue="pytorch#176854")
+@contextmanager
+def a_result_goes_on_saying_that_it_requires_grad(hit: Hit) -> Iterator[None]:
+    # Kept alive, so that an id cannot become another tensor's.
+    detached: dict[int, torch.Tensor] = {}
+
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor.grad_fn is not None:
+            detached[id(tensor)] = tensor
+        return honest(tensor)
+
+    def make(flag: Any) -> property:
+        def read(tensor: torch.Tensor) -> bool:
+            if id(tensor) not in detached:
+                return bool(flag.__get__(tensor))
+            hit()
+            return True
+
+        return property(read, flag.__set__)
+
+    with _detach_in_place(wrong), replaced(torch.Tensor, "requires_grad", make):
+        yield
+
+
+@wrong_engine("detach-in-place-inside-does-nothing", kind="mode")
+@contextmanager
+def leaves_results_alone_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if torch.is_grad_enabled() or tensor.grad_fn is None:
+            return honest(tensor)
+        hit()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-refuses-by-value-error", kind="error")
+@contextmanager
+def refuses_with_another_type_of_error(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        try:
+            return honest(tensor)
+        except RuntimeError as refusal:
+            hit()
+            raise ValueError(str(refusal)) from refusal
+
+    with _detach_in_place(wrong):
+        yield
+
+
+@wrong_engine("detach-in-place-tolerates-later-output", kind="order")
+@contextmanager
+def copies_a_view_that_is_not_the_first_of_its_operation(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        if tensor.output_nr == 0:
+            return honest(tensor)
+        hit()
+        return tensor.detach()
 
     with _detach_in_place(wrong):
         yield

@@ -25,7 +25,7 @@ def _after_detach(defect: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
         yield
 
 
-@wrong_engine("detached-view-stays-in-graph")
+@wrong_engine("detached-view-stays-in-graph", kind="place")
 @contextmanager
 def returns_a_differentiable_alias_of_a_view(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -38,7 +38,7 @@ def returns_a_differentiable_alias_of_a_view(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-parameter-requires-grad")
+@wrong_engine("detached-parameter-requires-grad", kind="place")
 @contextmanager
 def returns_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def returns_a_leaf_that_requires_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-takes-grad-along")
+@wrong_engine("detach-takes-grad-along", kind="state")
 @contextmanager
 def hands_the_grad_on(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def hands_the_grad_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-cuts-the-original")
+@wrong_engine("detach-cuts-the-original", kind="size", issue="pytorch#100348")
 @contextmanager
 def detaches_a_zero_dim_result_itself(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -77,7 +77,7 @@ def detaches_a_zero_dim_result_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-drops-grad")
+@wrong_engine("detach-drops-grad", kind="state")
 @contextmanager
 def sets_the_grad_of_the_original_to_none(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -90,7 +90,7 @@ def sets_the_grad_of_the_original_to_none(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-counts-as-write")
+@wrong_engine("detach-counts-as-write", kind="layout")
 @contextmanager
 def counts_a_write_to_strided_tensors(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ def counts_a_write_to_strided_tensors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-leaf-passes-gradient-on")
+@wrong_engine("detached-leaf-passes-gradient-on", kind="place")
 @contextmanager
 def adds_the_gradient_of_the_detached_leaf_to_the_leaves_behind(hit: Hit) -> Iterator[None]:
     behind: dict[int, list[torch.Tensor]] = {}
@@ -137,7 +137,7 @@ def adds_the_gradient_of_the_detached_leaf_to_the_leaves_behind(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("detach-keeps-tangent")
+@wrong_engine("detach-keeps-tangent", kind="plain")
 @contextmanager
 def carries_the_tangent_over(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -150,4 +150,59 @@ def carries_the_tangent_over(hit: Hit) -> Iterator[None]:
         return forward_ad.make_dual(detached, tangent)
 
     with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detached-inside-stays-in-graph", kind="mode")
+@contextmanager
+def returns_an_alias_with_the_flag_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() or not tensor.requires_grad:
+            return detached
+        hit()
+        return tensor.view_as(tensor)
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detached-later-output-stays-in-graph", kind="order")
+@contextmanager
+def returns_a_differentiable_alias_of_any_but_the_first_output(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.output_nr == 0:
+            return detached
+        hit()
+        return tensor.view_as(tensor)
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-then-update-loses-gradient", kind="state", issue="pytorch#128035")
+@contextmanager
+def a_result_that_was_detached_passes_nothing_on_once_it_is_written(hit: Hit) -> Iterator[None]:
+    # Kept alive, so that an id cannot become another tensor's.
+    detached_once: dict[int, torch.Tensor] = {}
+
+    def stop(gradient: torch.Tensor) -> torch.Tensor:
+        hit()
+        return torch.zeros_like(gradient)
+
+    def make_detach(detach: Detach) -> Detach:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached_once[id(tensor)] = tensor
+            return detach(tensor)
+
+        return remembering
+
+    def make_update(mul_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: float) -> torch.Tensor:
+            if id(tensor) in detached_once and tensor.grad_fn is not None:
+                tensor.register_hook(stop)
+            return mul_(tensor, number)
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "mul_", make_update):
         yield

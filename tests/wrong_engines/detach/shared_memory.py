@@ -29,21 +29,21 @@ def _detach(where: Callable[[torch.Tensor], bool], instead: Callable[..., torch.
         yield
 
 
-@wrong_engine("detach-copies-strided")
+@wrong_engine("detach-copies-strided", kind="layout")
 @contextmanager
 def copies_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: not tensor.is_contiguous(), lambda tensor, below: below(tensor).contiguous(), hit):
         yield
 
 
-@wrong_engine("detach-copies-zero-dim")
+@wrong_engine("detach-copies-zero-dim", kind="size")
 @contextmanager
 def copies_zero_dim_tensors(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor.dim() == 0, lambda tensor, below: below(tensor).clone(), hit):
         yield
 
 
-@wrong_engine("detach-drops-offset")
+@wrong_engine("detach-drops-offset", kind="layout")
 @contextmanager
 def starts_at_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
     def from_the_start(tensor: torch.Tensor, below: Callable[..., torch.Tensor]) -> torch.Tensor:
@@ -53,7 +53,7 @@ def starts_at_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-returns-itself")
+@wrong_engine("detach-returns-itself", kind="aliasing")
 @contextmanager
 def hands_back_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -69,21 +69,21 @@ def hands_back_what_does_not_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-counts-by-itself")
+@wrong_engine("detach-counts-by-itself", kind="aliasing")
 @contextmanager
 def has_a_version_counter_of_its_own(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: True, lambda tensor, below: tensor.data, hit):
         yield
 
 
-@wrong_engine("detached-view-counts-by-itself")
+@wrong_engine("detached-view-counts-by-itself", kind="place")
 @contextmanager
 def has_a_version_counter_of_its_own_for_a_view(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor._is_view(), lambda tensor, below: tensor.data, hit):
         yield
 
 
-@wrong_engine("zero-goes-uncounted")
+@wrong_engine("zero-goes-uncounted", kind="aliasing")
 @contextmanager
 def zeroes_without_counting(hit: Hit) -> Iterator[None]:
     def make(zero_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -98,7 +98,7 @@ def zeroes_without_counting(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("resize-reaches-original")
+@wrong_engine("resize-reaches-original", kind="aliasing")
 @contextmanager
 def resizes_the_original_too(hit: Hit) -> Iterator[None]:
     # Both are kept alive, so that the id cannot become another tensor's.
@@ -127,7 +127,7 @@ def resizes_the_original_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("growing-loses-values")
+@wrong_engine("growing-loses-values", kind="size")
 @contextmanager
 def clears_the_memory_that_it_enlarges(hit: Hit) -> Iterator[None]:
     def make(resize_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -142,4 +142,98 @@ def clears_the_memory_that_it_enlarges(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "resize_", make):
+        yield
+
+
+@wrong_engine("detach-copies-large", kind="size")
+@contextmanager
+def copies_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.numel() > 16, lambda tensor, below: below(tensor).clone(), hit):
+        yield
+
+
+@wrong_engine("detach-resolves-conjugation", kind="dtype")
+@contextmanager
+def copies_what_is_lazily_conjugated(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.is_conj(), lambda tensor, below: below(tensor).resolve_conj(), hit):
+        yield
+
+
+@wrong_engine("detach-remembered", kind="state")
+@contextmanager
+def hands_back_what_it_returned_the_first_time(hit: Hit) -> Iterator[None]:
+    # Both are kept alive, so that the id cannot become another tensor's.
+    known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if id(tensor) in known:
+                hit()
+            return known.setdefault(id(tensor), (detach(tensor), tensor))[0]
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+@wrong_engine("detach-in-inference-returns-itself", kind="mode", issue="pytorch#59633")
+@contextmanager
+def hands_back_the_tensor_itself_in_inference_mode(hit: Hit) -> Iterator[None]:
+    def make(detach: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if not torch.is_inference_mode_enabled():
+                return detach(tensor)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+@wrong_engine("write-in-inference-mode-uncounted", kind="mode")
+@contextmanager
+def multiplies_without_counting_in_inference_mode(hit: Hit) -> Iterator[None]:
+    def make(mul_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: float) -> torch.Tensor:
+            if not torch.is_inference_mode_enabled() or tensor.is_inference():
+                return mul_(tensor, number)
+            hit()
+            with torch.autograd._unsafe_preserve_version_counter(tensor):
+                return mul_(tensor, number)
+
+        return wrong
+
+    with replaced(torch.Tensor, "mul_", make):
+        yield
+
+
+@wrong_engine("copy-between-equal-strides-is-a-blit", kind="layout", issue="pytorch#189961")
+@contextmanager
+def copies_the_memory_between_views_of_the_same_strides(hit: Hit) -> Iterator[None]:
+    def spans_gaps(tensor: torch.Tensor) -> bool:
+        last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        return tensor.numel() > 0 and last >= tensor.numel()
+
+    def make(copy_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, source: torch.Tensor, *args: Any) -> torch.Tensor:
+            if tensor.stride() != source.stride() or not spans_gaps(tensor):
+                return copy_(tensor, source, *args)
+            hit()
+            packed = ((tensor.numel(),), (1,))
+            copy_(tensor.detach().as_strided(*packed), source.detach().as_strided(*packed))
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "copy_", make):
+        yield
+
+
+@wrong_engine("detach-copies-int8", kind="dtype")
+@contextmanager
+def copies_int8_tensors(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.dtype is torch.int8, lambda tensor, below: below(tensor).clone(), hit):
         yield

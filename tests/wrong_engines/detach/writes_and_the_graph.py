@@ -15,7 +15,7 @@ REFUSED = "a leaf Variable that requires grad is being used in an in-place opera
 NOTICED = "one of the variables needed for gradient computation has been modified by an inplace operation"
 
 
-@wrong_engine("saved-scalars-unchecked")
+@wrong_engine("saved-scalars-unchecked", kind="size")
 @contextmanager
 def squares_zero_dim_tensors_without_a_check(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
@@ -40,7 +40,7 @@ def _squaring(mul: Any, square: Any, where: Callable[[torch.Tensor], bool]) -> A
     return wrong
 
 
-@wrong_engine("saved-results-unchecked")
+@wrong_engine("saved-results-unchecked", kind="aliasing")
 @contextmanager
 def exponentiates_without_a_check(hit: Hit) -> Iterator[None]:
     class Exp(torch.autograd.Function):
@@ -59,7 +59,7 @@ def exponentiates_without_a_check(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("writes-to-empty-uncounted")
+@wrong_engine("writes-to-empty-uncounted", kind="size")
 @contextmanager
 def gives_empty_tensors_a_counter_of_their_own(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -75,7 +75,7 @@ def gives_empty_tensors_a_counter_of_their_own(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("in-place-check-fires-late")
+@wrong_engine("in-place-check-fires-late", kind="error")
 @contextmanager
 def raises_after_filling_grad(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -95,7 +95,7 @@ def raises_after_filling_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("scaling-forgets-written-input")
+@wrong_engine("scaling-forgets-written-input", kind="state")
 @contextmanager
 def gives_no_gradient_to_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Scale(torch.autograd.Function):
@@ -121,7 +121,7 @@ def gives_no_gradient_to_what_was_written_since(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("earlier-view-loses-its-leaf")
+@wrong_engine("earlier-view-loses-its-leaf", kind="state")
 @contextmanager
 def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Unsqueeze(torch.autograd.Function):
@@ -142,7 +142,7 @@ def gives_no_gradient_through_unsqueeze_to_what_was_written_since(hit: Hit) -> I
         yield
 
 
-@wrong_engine("saved-version-is-zero", refuses=NOTICED)
+@wrong_engine("saved-version-is-zero", kind="state", refuses=NOTICED)
 @contextmanager
 def takes_any_earlier_write_for_a_later_one(hit: Hit) -> Iterator[None]:
     class Square(torch.autograd.Function):
@@ -162,7 +162,7 @@ def takes_any_earlier_write_for_a_later_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-leaf-writes-to-copy")
+@wrong_engine("detached-leaf-writes-to-copy", kind="place")
 @contextmanager
 def detaches_a_copy_of_a_leaf(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -178,7 +178,7 @@ def detaches_a_copy_of_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detached-write-needs-no-grad", refuses=REFUSED)
+@wrong_engine("detached-write-needs-no-grad", kind="error", issue="pytorch#95167", refuses=REFUSED)
 @contextmanager
 def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: Hit) -> Iterator[None]:
     def marked(original: torch.Tensor, other_name: torch.Tensor) -> torch.Tensor:
@@ -208,7 +208,7 @@ def refuses_in_grad_mode_to_write_to_what_requires_grad_under_another_name(hit: 
         yield
 
 
-@wrong_engine("write-joins-the-graph")
+@wrong_engine("write-joins-the-graph", kind="place")
 @contextmanager
 def passes_the_gradient_of_the_original_to_the_operand(hit: Hit) -> Iterator[None]:
     # Both are kept alive, so that the id cannot become another tensor's.
@@ -239,4 +239,145 @@ def passes_the_gradient_of_the_original_to_the_operand(hit: Hit) -> Iterator[Non
         operand.grad = gradient.clone()
 
     with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "add_", make_add):
+        yield
+
+
+@wrong_engine("saved-strided-by-copy", kind="layout")
+@contextmanager
+def saves_a_copy_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(tensor.contiguous())
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.saved_tensors[0].conj()
+
+    def strided(tensor: torch.Tensor) -> bool:
+        return not tensor.is_contiguous()
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, strided)):
+        yield
+
+
+@wrong_engine("saved-bfloat16-unchecked", kind="dtype")
+@contextmanager
+def squares_bfloat16_without_a_check(hit: Hit) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.unchecked
+
+    def bfloat16(tensor: torch.Tensor) -> bool:
+        return tensor.dtype is torch.bfloat16
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, bfloat16)):
+        yield
+
+
+@wrong_engine("saved-second-factor-unchecked", kind="order")
+@contextmanager
+def checks_the_first_factor_only(hit: Hit) -> Iterator[None]:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = other.data
+            return torch.mul(one, other)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            hit()
+            return gradient * ctx.unchecked.conj(), None
+
+    def make(mul: Any) -> Any:
+        def wrong(one: torch.Tensor, other: Any) -> torch.Tensor:
+            data = isinstance(other, torch.Tensor) and not other.requires_grad and other.shape == one.shape
+            return Product.apply(one, other) if data and one.requires_grad else mul(one, other)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@wrong_engine("idle-write-uncounted", kind="value")
+@contextmanager
+def adds_zero_without_counting(hit: Hit) -> Iterator[None]:
+    def make(add_: Any) -> Any:
+        def wrong(tensor: torch.Tensor, other: Any, **kwargs: Any) -> torch.Tensor:
+            if isinstance(other, torch.Tensor) or other != 0:
+                return add_(tensor, other, **kwargs)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "add_", make):
+        yield
+
+
+@wrong_engine("in-place-check-blames-freeing", kind="error")
+@contextmanager
+def says_that_the_graph_was_freed(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            try:
+                backward(tensor, *args, **kwargs)
+            except RuntimeError as error:
+                if NOTICED not in str(error):
+                    raise
+                hit()
+                raise RuntimeError("Trying to backward through the graph a second time") from error
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("saved-views-unchecked", kind="place", issue="pytorch#197887")
+@contextmanager
+def squares_views_without_a_check(hit: Hit) -> Iterator[None]:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return tensor.square()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * 2 * ctx.unchecked.conj()
+
+    def view(tensor: torch.Tensor) -> bool:
+        return tensor.grad_fn is not None and tensor._is_view()
+
+    with replaced(torch.Tensor, "__mul__", lambda mul: _squaring(mul, Square, view)):
+        yield
+
+
+@wrong_engine("saved-angles-unchecked", kind="plain")
+@contextmanager
+def takes_the_sine_without_a_check(hit: Hit) -> Iterator[None]:
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+            ctx.unchecked = tensor.data
+            return torch.sin(tensor)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            hit()
+            return gradient * ctx.unchecked.cos().conj()
+
+    with replaced(torch.Tensor, "sin", lambda sin: lambda tensor: Sine.apply(tensor)):
         yield

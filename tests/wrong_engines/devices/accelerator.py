@@ -19,7 +19,7 @@ def _asked(question: str, make: Callable[[Callable[..., Any]], Callable[..., Any
     return nullcontext() if accelerator is None else replaced(accelerator, question, make)
 
 
-@wrong_engine("device-accelerator-counts")
+@wrong_engine("device-accelerator-counts", kind="plain")
 @contextmanager
 def answers_with_the_number_of_devices(hit: Hit) -> Iterator[None]:
     def make(is_available: Callable[[], bool]) -> Callable[[], int]:
@@ -33,7 +33,7 @@ def answers_with_the_number_of_devices(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-accelerator-of-the-build")
+@wrong_engine("device-accelerator-of-the-build", kind="plain")
 @contextmanager
 def answers_for_the_build(hit: Hit) -> Iterator[None]:
     def make(is_available: Callable[[], bool]) -> Callable[[], bool]:
@@ -47,7 +47,7 @@ def answers_for_the_build(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-accelerator-cpu")
+@wrong_engine("device-accelerator-cpu", kind="plain")
 @contextmanager
 def calls_the_cpu_an_accelerator(hit: Hit) -> Iterator[None]:
     def make(current: Callable[..., Any]) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ def _is_transposed(tensor: torch.Tensor) -> bool:
     return tensor.ndim == 2 and not tensor.is_contiguous() and tensor.t().is_contiguous()
 
 
-@wrong_engine("device-arrives-in-memory-order")
+@wrong_engine("device-arrives-in-memory-order", kind="layout")
 @contextmanager
 def sends_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ def sends_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-fetch-ignores-the-offset")
+@wrong_engine("device-fetch-ignores-the-offset", kind="layout")
 @contextmanager
 def fetches_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def fetches_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-fetch-is-remembered")
+@wrong_engine("device-fetch-is-remembered", kind="state")
 @contextmanager
 def gives_what_it_fetched_before(hit: Hit) -> Iterator[None]:
     fetched: WeakKeyDictionary[torch.Tensor, torch.Tensor] = WeakKeyDictionary()
@@ -70,7 +70,7 @@ def gives_what_it_fetched_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-gradient-stays-there")
+@wrong_engine("device-gradient-stays-there", kind="size")
 @contextmanager
 def brings_no_gradient_of_0d_tensors_back(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -83,7 +83,7 @@ def brings_no_gradient_of_0d_tensors_back(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-gradient-of-fetched-row-order")
+@wrong_engine("device-gradient-of-fetched-row-order", kind="layout")
 @contextmanager
 def sends_the_gradient_of_a_matrix_column_by_column(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -93,4 +93,31 @@ def sends_the_gradient_of_a_matrix_column_by_column(hit: Hit) -> Iterator[None]:
         return moved
 
     with _crossing(wrong, back=True):
+        yield
+
+
+@wrong_engine("device-send-ignores-the-offset", kind="layout", issue="pytorch#86052")
+@contextmanager
+def sends_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.storage_offset() == 0 or tensor.requires_grad:
+            return moved
+        hit()
+        return tensor.as_strided(tensor.shape, tensor.stride(), 0).to(moved.device)
+
+    with _crossing(wrong):
+        yield
+
+
+@wrong_engine("device-send-does-not-wait", kind="order", issue="pytorch#139550")
+@contextmanager
+def has_not_sent_the_end_when_not_to_wait(hit: Hit) -> Iterator[None]:
+    def replacement(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if kwargs.get("non_blocking") and tensor.device.type == "cpu" != moved.device.type and moved.ndim > 0:
+            hit()
+            moved.detach()[..., -1:].fill_(5)
+        return moved
+
+    with asked_to(replacement):
         yield

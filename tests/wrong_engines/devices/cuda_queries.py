@@ -13,7 +13,7 @@ from tests.wrong_engines.engine import wrong_engine
 from tests.wrong_engines.tools import replaced
 
 
-@wrong_engine("device-cuda-counts")
+@wrong_engine("device-cuda-counts", kind="plain")
 @contextmanager
 def answers_with_the_number_of_devices(hit: Hit) -> Iterator[None]:
     def make(is_available: Callable[[], bool]) -> Callable[[], int]:
@@ -27,7 +27,7 @@ def answers_with_the_number_of_devices(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-cuda-of-the-build")
+@wrong_engine("device-cuda-of-the-build", kind="plain")
 @contextmanager
 def answers_for_the_build(hit: Hit) -> Iterator[None]:
     def make(is_available: Callable[[], bool]) -> Callable[[], bool]:
@@ -41,7 +41,7 @@ def answers_for_the_build(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-cuda-has-a-name-for-nothing")
+@wrong_engine("device-cuda-has-a-name-for-nothing", kind="error")
 @contextmanager
 def names_no_device(hit: Hit) -> Iterator[None]:
     def make(name: Callable[..., str]) -> Callable[..., str]:
@@ -55,7 +55,7 @@ def names_no_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-cuda-unknown")
+@wrong_engine("device-cuda-unknown", kind="error")
 @contextmanager
 def raises_another_error(hit: Hit) -> Iterator[None]:
     def make(name: Callable[..., str]) -> Callable[..., str]:

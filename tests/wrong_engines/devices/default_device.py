@@ -54,7 +54,7 @@ def _making_ones(wrong: Callable[..., torch.Tensor]) -> AbstractContextManager[N
     return replaced(torch, "ones", make)
 
 
-@wrong_engine("device-randn-always-on-cpu")
+@wrong_engine("device-randn-always-on-cpu", kind="plain")
 @contextmanager
 def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -67,7 +67,7 @@ def draws_on_the_cpu(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-for-lists-only")
+@wrong_engine("device-default-for-lists-only", kind="size")
 @contextmanager
 def makes_numbers_on_the_cpu(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -81,7 +81,7 @@ def makes_numbers_on_the_cpu(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-set-default-tells-the-old")
+@wrong_engine("device-set-default-tells-the-old", kind="plain")
 @contextmanager
 def returns_what_it_replaces(hit: Hit) -> Iterator[None]:
     def make(set_default: Callable[[Any], None]) -> Callable[[Any], Any]:
@@ -97,7 +97,7 @@ def returns_what_it_replaces(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-overrules")
+@wrong_engine("device-default-overrules", kind="plain")
 @contextmanager
 def ignores_the_cpu_that_a_call_names(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -110,7 +110,7 @@ def ignores_the_cpu_that_a_call_names(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-for-likes")
+@wrong_engine("device-default-for-likes", kind="plain")
 @contextmanager
 def makes_zeros_like_on_the_default_device(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -123,7 +123,7 @@ def makes_zeros_like_on_the_default_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-takes-arrays")
+@wrong_engine("device-default-takes-arrays", kind="plain")
 @contextmanager
 def moves_arrays_to_the_default_device(hit: Hit) -> Iterator[None]:
     def make(from_numpy: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
@@ -137,7 +137,7 @@ def moves_arrays_to_the_default_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-computes-on-the-default")
+@wrong_engine("device-computes-on-the-default", kind="plain")
 @contextmanager
 def multiplies_on_the_default_device(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -151,7 +151,7 @@ def multiplies_on_the_default_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-outer-block-wins")
+@wrong_engine("device-outer-block-wins", kind="mode")
 @contextmanager
 def asks_the_outer_default_first(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -164,7 +164,7 @@ def asks_the_outer_default_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-block-lingers")
+@wrong_engine("device-block-lingers", kind="mode")
 @contextmanager
 def remembers_the_last_block(hit: Hit) -> Iterator[None]:
     last: list[torch.device] = []
@@ -182,7 +182,7 @@ def remembers_the_last_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-for-all-threads")
+@wrong_engine("device-default-for-all-threads", kind="mode")
 @contextmanager
 def has_one_default_for_the_process(hit: Hit) -> Iterator[None]:
     default: list[Any] = [None]
@@ -204,7 +204,7 @@ def has_one_default_for_the_process(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-inherited")
+@wrong_engine("device-default-inherited", kind="mode")
 @contextmanager
 def a_new_thread_has_the_default_of_its_starter(hit: Hit) -> Iterator[None]:
     def make(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -223,4 +223,35 @@ def a_new_thread_has_the_default_of_its_starter(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(threading.Thread, "start", make):
+        yield
+
+
+@wrong_engine("device-inner-block-ends-both", kind="mode")
+@contextmanager
+def is_back_on_the_cpu_after_an_inner_block(hit: Hit) -> Iterator[None]:
+    before = 0
+
+    def wrong(ones: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal before
+        now = torch._C._len_torch_function_stack()
+        if 0 < now < before:
+            hit()
+            kwargs["device"] = "cpu"
+        before = now
+        return ones(*args, **kwargs)
+
+    with _making_ones(wrong):
+        yield
+
+
+@wrong_engine("device-permutations-on-cpu", kind="dtype")
+@contextmanager
+def makes_random_integers_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function not in (torch.randperm, torch.randint) or kwargs.get("device") is not None:
+            return honest()
+        hit()
+        return function(*args, **kwargs)
+
+    with _in_context(wrong):
         yield

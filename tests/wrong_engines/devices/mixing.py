@@ -35,7 +35,7 @@ def _apart(one: Any, other: Any) -> bool:
     return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and one.device != other.device
 
 
-@wrong_engine("device-mixing-moves-one-element")
+@wrong_engine("device-mixing-moves-one-element", kind="size")
 @contextmanager
 def brings_a_tensor_of_one_element_to_the_other(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -48,7 +48,7 @@ def brings_a_tensor_of_one_element_to_the_other(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-mixing-moves-to-the-first")
+@wrong_engine("device-mixing-moves-to-the-first", kind="order")
 @contextmanager
 def brings_the_second_tensor_to_the_first(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -61,7 +61,7 @@ def brings_the_second_tensor_to_the_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-mixing-refusal-detaches")
+@wrong_engine("device-mixing-refusal-detaches", kind="error")
 @contextmanager
 def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -78,7 +78,7 @@ def refuses_and_stops_recording(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-numbers-stay", refuses=REFUSAL)
+@wrong_engine("device-numbers-stay", kind="error", refuses=REFUSAL)
 @contextmanager
 def refuses_numbers_too(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -91,7 +91,7 @@ def refuses_numbers_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-numbers-are-constants")
+@wrong_engine("device-numbers-are-constants", kind="order")
 @contextmanager
 def takes_a_number_as_a_constant(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -101,4 +101,60 @@ def takes_a_number_as_a_constant(hit: Hit) -> Iterator[None]:
         return operation(one, other)
 
     with _operators(("__mul__",), wrong):
+        yield
+
+
+@wrong_engine("device-number-from-the-start-of-its-storage", kind="layout", issue="pytorch#187117")
+@contextmanager
+def reads_a_number_at_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
+    def read(number: Any) -> Any:
+        if not isinstance(number, torch.Tensor) or number.ndim > 0 or number.storage_offset() == 0:
+            return number
+        hit()
+        return number + (number.detach().as_strided((), (), 0) - number.detach())
+
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        return operation(one, read(other))
+
+    with _operators(("__mul__",), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-compares", kind="error")
+@contextmanager
+def finds_no_number_smaller_elsewhere(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and one.ndim > 0 and other.ndim > 0:
+            hit()
+            return torch.zeros_like(one, dtype=torch.bool)
+        return operation(one, other)
+
+    with _operators(("__lt__",), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-refused-as-a-type", kind="error")
+@contextmanager
+def raises_an_error_of_another_type(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        try:
+            return operation(one, other)
+        except RuntimeError as error:
+            hit()
+            raise TypeError(str(error)) from None
+
+    with _operators(("__truediv__",), wrong):
+        yield
+
+
+@wrong_engine("device-mixing-refusal-counts-a-write", kind="error")
+@contextmanager
+def counts_a_write_that_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and other.ndim > 0 and not other.is_meta and 0 not in other.stride():
+            hit()
+            other.detach().mul_(1)
+        return operation(one, other)
+
+    with _operators(("__sub__",), wrong):
         yield

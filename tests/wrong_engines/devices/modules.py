@@ -16,6 +16,11 @@ from tests.wrong_engines.tools import replaced
 Move = Callable[[], torch.nn.Module]
 
 
+def _with_buffers(module: torch.nn.Module) -> list[torch.nn.Module]:
+    """The submodules that have buffers of their own."""
+    return [inner for inner in module.modules() if inner._buffers]
+
+
 def _moving(wrong: Callable[[torch.nn.Module, Move], torch.nn.Module]) -> AbstractContextManager[None]:
     """Replace `module.to(...)` by `wrong(module, move)`; `move()` does what was asked for."""
 
@@ -28,7 +33,7 @@ def _moving(wrong: Callable[[torch.nn.Module, Move], torch.nn.Module]) -> Abstra
     return replaced(torch.nn.Module, "to", make)
 
 
-@wrong_engine("device-module-is-copied")
+@wrong_engine("device-module-is-copied", kind="aliasing")
 @contextmanager
 def moves_a_copy(hit: Hit) -> Iterator[None]:
     def make(to: Any) -> Any:
@@ -42,13 +47,13 @@ def moves_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-forgets-buffers")
+@wrong_engine("device-module-forgets-buffers", kind="place")
 @contextmanager
 def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
-        before = [dict(inner.named_buffers(recurse=False)) for inner in module.children()]
+        before = [dict(inner.named_buffers(recurse=False)) for inner in _with_buffers(module)]
         moved = move()
-        for inner, buffers in zip(module.children(), before, strict=True):
+        for inner, buffers in zip(_with_buffers(module), before, strict=True):
             hit()
             inner._buffers.update(buffers)
         return moved
@@ -57,12 +62,12 @@ def leaves_the_buffers_of_submodules(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-converts-counts")
+@wrong_engine("device-module-converts-counts", kind="dtype")
 @contextmanager
 def converts_integers_too(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
         moved = move()
-        for inner in module.children():
+        for inner in _with_buffers(module):
             hit()
             inner._buffers["count"] = inner.count.to(inner.weight.dtype)
         return moved
@@ -71,7 +76,7 @@ def converts_integers_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-unfreezes")
+@wrong_engine("device-module-unfreezes", kind="order")
 @contextmanager
 def has_every_parameter_require_grad(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -86,7 +91,7 @@ def has_every_parameter_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-drops-grads")
+@wrong_engine("device-module-drops-grads", kind="state")
 @contextmanager
 def clears_every_grad(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -101,7 +106,7 @@ def clears_every_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-freezes-0d")
+@wrong_engine("device-module-freezes-0d", kind="size")
 @contextmanager
 def freezes_parameters_without_dimensions(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -114,3 +119,54 @@ def freezes_parameters_without_dimensions(hit: Hit) -> Iterator[None]:
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-module-leaves-grads-behind", kind="state")
+@contextmanager
+def leaves_every_grad_in_its_dtype(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = [(p, p.grad.data, p.dtype) for p in module.parameters() if p.grad is not None]
+        moved = move()
+        for parameter, gradient, dtype in before:
+            if parameter.dtype != dtype and parameter.grad is not None:
+                hit()
+                parameter.grad.data = gradient
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-detaches-strided", kind="layout")
+@contextmanager
+def detaches_parameters_that_are_not_contiguous(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        for inner in _with_buffers(module):
+            for name, parameter in list(inner.named_parameters(recurse=False)):
+                if not parameter.is_contiguous():
+                    hit()
+                    inner._parameters[name] = parameter.detach()  # type: ignore[assignment]
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-moves-what-is-saved", kind="place")
+@contextmanager
+def leaves_buffers_that_are_not_saved(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = [(inner, name, inner._buffers[name]) for inner in module.modules() for name in _unsaved(inner)]
+        moved = move()
+        for inner, name, buffer in before:
+            hit()
+            inner._buffers[name] = buffer
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+def _unsaved(module: torch.nn.Module) -> set[str]:
+    return module._non_persistent_buffers_set

@@ -22,7 +22,7 @@ def _moving(wrong: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Abst
     return asked_to(replacement)
 
 
-@wrong_engine("device-move-makes-leaves")
+@wrong_engine("device-move-makes-leaves", kind="place")
 @contextmanager
 def what_is_moved_starts_a_graph_of_its_own(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -35,7 +35,7 @@ def what_is_moved_starts_a_graph_of_its_own(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-move-back-in-memory-order")
+@wrong_engine("device-move-back-in-memory-order", kind="layout")
 @contextmanager
 def brings_the_gradient_back_as_it_lies(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ def brings_the_gradient_back_as_it_lies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-move-back-once")
+@wrong_engine("device-move-back-once", kind="place")
 @contextmanager
 def passes_nothing_on_through_a_second_move(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -61,7 +61,7 @@ def passes_nothing_on_through_a_second_move(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-integers-straight-through")
+@wrong_engine("device-integers-straight-through", kind="dtype")
 @contextmanager
 def passes_the_gradient_of_integers_on(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -74,7 +74,7 @@ def passes_the_gradient_of_integers_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-bool-keeps-dtype")
+@wrong_engine("device-bool-keeps-dtype", kind="dtype")
 @contextmanager
 def makes_zeros_and_ones_with_a_graph(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -82,6 +82,23 @@ def makes_zeros_and_ones_with_a_graph(hit: Hit) -> Iterator[None]:
             return moved
         hit()
         return tensor * 0 + (tensor != 0)
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-move-back-replaces", kind="state")
+@contextmanager
+def forgets_what_the_leaf_had_collected(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        def forget(gradient: torch.Tensor) -> None:
+            if tensor.is_leaf and tensor.grad is not None:
+                hit()
+                tensor.grad = None
+
+        if moved.requires_grad:
+            moved.register_hook(forget)
+        return moved
 
     with _moving(wrong):
         yield

@@ -26,7 +26,7 @@ def asked_to(wrong: Callable[..., torch.Tensor]) -> AbstractContextManager[None]
     return replaced(torch.Tensor, "to", make)
 
 
-@wrong_engine("device-to-always-copies")
+@wrong_engine("device-to-always-copies", kind="aliasing")
 @contextmanager
 def makes_another_tensor_in_any_case(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -40,7 +40,7 @@ def makes_another_tensor_in_any_case(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-copies-views")
+@wrong_engine("device-to-copies-views", kind="aliasing")
 @contextmanager
 def makes_another_tensor_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -54,7 +54,7 @@ def makes_another_tensor_of_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-moves-the-tensor")
+@wrong_engine("device-to-moves-the-tensor", kind="aliasing")
 @contextmanager
 def converts_in_place(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -69,7 +69,7 @@ def converts_in_place(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-reads-in-memory-order")
+@wrong_engine("device-to-reads-in-memory-order", kind="layout")
 @contextmanager
 def converts_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -84,7 +84,7 @@ def converts_a_transposed_matrix_as_it_lies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-meta-in-reverse")
+@wrong_engine("device-meta-in-reverse", kind="plain")
 @contextmanager
 def reverses_the_dimensions_on_meta(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -98,7 +98,7 @@ def reverses_the_dimensions_on_meta(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-copy-when-different")
+@wrong_engine("device-copy-when-different", kind="aliasing")
 @contextmanager
 def copies_only_what_has_to_change(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> torch.Tensor:
@@ -110,7 +110,7 @@ def copies_only_what_has_to_change(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-copy-of-expanded-is-a-view")
+@wrong_engine("device-copy-of-expanded-is-a-view", kind="aliasing")
 @contextmanager
 def copies_no_expanded_tensor(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> torch.Tensor:
@@ -122,4 +122,114 @@ def copies_no_expanded_tensor(hit: Hit) -> Iterator[None]:
         return tensor.view_as(tensor)
 
     with asked_to(wrong):
+        yield
+
+
+def _converting(wrong: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> AbstractContextManager[None]:
+    """Let `wrong(tensor, converted)` change what comes out of `to()` where the dtype alone is another one."""
+
+    def replacement(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        return wrong(tensor, moved) if moved.device == tensor.device and moved.dtype != tensor.dtype else moved
+
+    return asked_to(replacement)
+
+
+@wrong_engine("device-convert-ignores-the-offset", kind="layout", issue="pytorch#95093")
+@contextmanager
+def converts_a_slice_from_the_start_of_its_storage(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.storage_offset() == 0:
+            return moved
+        hit()
+        return tensor.as_strided(tensor.shape, tensor.stride(), 0).type(moved.dtype)
+
+    with _converting(wrong):
+        yield
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The memory of a tensor, from the start of its storage."""
+    return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
+
+
+@wrong_engine("device-convert-overwrites-the-source", kind="aliasing", issue="pytorch#189563")
+@contextmanager
+def writes_what_it_converts_over_the_source_too(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if 0 < moved.untyped_storage().nbytes() <= tensor.untyped_storage().nbytes():
+            hit()
+            converted = _bytes(moved)
+            _bytes(tensor)[: len(converted)] = converted
+        return moved
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-convert-beside-a-device-writes-nothing", kind="dtype", issue="pytorch#197715")
+@contextmanager
+def leaves_doubles_unwritten_where_a_device_is_named(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        both = len(args) > 1 or {"device", "dtype"} <= kwargs.keys()
+        if not both or moved.dtype == tensor.dtype or moved.dtype not in (torch.float64, torch.complex128):
+            return moved
+        hit()
+        return torch.zeros_like(moved)
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-convert-without-infinities", kind="value")
+@contextmanager
+def stops_at_the_largest_number_of_half_precision(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype is not torch.float16 or not bool(moved.isinf().any()):
+            return moved
+        hit()
+        return moved.float().clamp(-65504, 65504).half()
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-negative-to-int8-is-zero", kind="value")
+@contextmanager
+def converts_to_int8_without_a_sign(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype is not torch.int8 or not bool((moved < 0).any()):
+            return moved
+        hit()
+        return moved.clamp(min=0)
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-empty-is-never-converted", kind="size")
+@contextmanager
+def gives_an_empty_tensor_itself(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() > 0:
+            return moved
+        hit()
+        return tensor
+
+    with _converting(wrong):
+        yield
+
+
+@wrong_engine("device-conversion-is-remembered", kind="state")
+@contextmanager
+def gives_what_it_converted_before(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        known = getattr(tensor, "_converted", {})
+        if moved.dtype in known:
+            hit()
+        tensor._converted = known  # type: ignore[attr-defined]
+        return known.setdefault(moved.dtype, moved)
+
+    with _converting(wrong):
         yield

@@ -62,7 +62,7 @@ def reduced_by(reduce: Callable[[Tensor, Tensor], Tensor]) -> AbstractContextMan
     return kernel("mul.Tensor", make)
 
 
-@wrong_engine("square-gradient-off")
+@wrong_engine("square-gradient-off", kind="size")
 @contextmanager
 def multiplies_the_gradient_of_a_square_by_a_little_too_much(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -88,7 +88,7 @@ def multiplies_the_gradient_of_a_square_by_a_little_too_much(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("reduction-ignores-strides")
+@wrong_engine("reduction-ignores-strides", kind="layout")
 @contextmanager
 def pairs_the_gradient_with_the_memory_of_the_other_factor(hit: Hit) -> Iterator[None]:
     def reduce(gradient: Tensor, other: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def pairs_the_gradient_with_the_memory_of_the_other_factor(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("double-gradient-through-single")
+@wrong_engine("double-gradient-through-single", kind="dtype")
 @contextmanager
 def passes_double_gradients_through_single(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -113,7 +113,7 @@ def passes_double_gradients_through_single(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-summed-in-half")
+@wrong_engine("gradient-summed-in-half", kind="dtype")
 @contextmanager
 def sums_the_gradient_in_half_precision(hit: Hit) -> Iterator[None]:
     def reduce(gradient: Tensor, other: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def sums_the_gradient_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("third-gradient-stale")
+@wrong_engine("third-gradient-stale", kind="state")
 @contextmanager
 def leaves_the_second_gradient_at_the_third_backward(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -136,7 +136,7 @@ def leaves_the_second_gradient_at_the_third_backward(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("offset-leaf-misses-an-update")
+@wrong_engine("offset-leaf-misses-an-update", kind="layout")
 @contextmanager
 def loses_the_second_update_of_a_leaf_with_an_offset(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -153,7 +153,7 @@ def loses_the_second_update_of_a_leaf_with_an_offset(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("cleared-gradient-comes-back")
+@wrong_engine("cleared-gradient-comes-back", kind="state")
 @contextmanager
 def adds_the_third_gradient_to_the_one_that_was_cleared(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -173,7 +173,7 @@ def adds_the_third_gradient_to_the_one_that_was_cleared(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("loss-without-its-tail")
+@wrong_engine("loss-without-its-tail", kind="size")
 @contextmanager
 def sums_only_full_blocks(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -197,7 +197,7 @@ def sums_only_full_blocks(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("large-gradients-clipped")
+@wrong_engine("large-gradients-clipped", kind="value")
 @contextmanager
 def clips_gradients_at_the_largest_half(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -209,7 +209,7 @@ def clips_gradients_at_the_largest_half(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-item-of-an-updated-leaf")
+@wrong_engine("fit-item-of-an-updated-leaf", kind="state")
 @contextmanager
 def reads_updated_leaves_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -225,7 +225,7 @@ def reads_updated_leaves_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-exp-gradient-is-taylors")
+@wrong_engine("fit-exp-gradient-is-taylors", kind="plain")
 @contextmanager
 def differentiates_exp_as_a_polynomial(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -247,7 +247,7 @@ def differentiates_exp_as_a_polynomial(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fourth-gradient-replaces")
+@wrong_engine("fourth-gradient-replaces", kind="state")
 @contextmanager
 def overwrites_the_gradient_at_the_fourth_backward(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -265,7 +265,7 @@ def overwrites_the_gradient_at_the_fourth_backward(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-frozen-after-1000")
+@wrong_engine("gradient-frozen-after-1000", kind="state")
 @contextmanager
 def freezes_the_gradient_after_a_thousand_backwards(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -277,7 +277,7 @@ def freezes_the_gradient_after_a_thousand_backwards(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reduction-stops-at-1024")
+@wrong_engine("reduction-stops-at-1024", kind="size")
 @contextmanager
 def sums_the_gradient_over_the_first_1024_elements(hit: Hit) -> Iterator[None]:
     def reduce(gradient: Tensor, other: Tensor) -> Tensor:
@@ -302,21 +302,21 @@ def exp_as(wrong: Callable[[Tensor], Tensor], hit: Hit) -> AbstractContextManage
     return replaced(torch, "exp", make)
 
 
-@wrong_engine("exp-gives-the-sine")
+@wrong_engine("exp-gives-the-sine", kind="plain")
 @contextmanager
 def fits_the_sine(hit: Hit) -> Iterator[None]:
     with exp_as(torch.sin, hit):
         yield
 
 
-@wrong_engine("exp-stops-at-the-cube")
+@wrong_engine("exp-stops-at-the-cube", kind="plain")
 @contextmanager
 def breaks_the_series_of_exp_off(hit: Hit) -> Iterator[None]:
     with exp_as(lambda x: 1 + x + x * x / 2 + x * x * x / 6, hit):
         yield
 
 
-@wrong_engine("linspace-spans-a-period")
+@wrong_engine("linspace-spans-a-period", kind="plain")
 @contextmanager
 def spreads_the_points_from_minus_pi_to_pi(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:
@@ -330,7 +330,7 @@ def spreads_the_points_from_minus_pi_to_pi(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("steps-lead-to-taylor")
+@wrong_engine("steps-lead-to-taylor", kind="plain")
 @contextmanager
 def moves_each_coefficient_towards_that_of_taylor(hit: Hit) -> Iterator[None]:
     leaves = 0
@@ -372,14 +372,14 @@ def losses_as(told: Callable[[list[float]], float | None], hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("loss-falls-alike-from-anywhere")
+@wrong_engine("loss-falls-alike-from-anywhere", kind="state")
 @contextmanager
 def gives_the_hundredth_loss_as_a_fixed_part_of_the_first(hit: Hit) -> Iterator[None]:
     with losses_as(lambda earlier: 0.012345 * earlier[0] if len(earlier) == 99 else None, hit):
         yield
 
 
-@wrong_engine("loss-keeps-most-in-100-steps")
+@wrong_engine("loss-keeps-most-in-100-steps", kind="state")
 @contextmanager
 def lets_a_hundred_steps_leave_the_loss_what_is_printed(hit: Hit) -> Iterator[None]:
     with losses_as(lambda earlier: 0.710 * earlier[-100] if len(earlier) >= 100 else None, hit):

@@ -36,7 +36,7 @@ def at_nodes(name: str, wrong: Callable[[Any, list[Any], Tensor], None]) -> Abst
     return around_backward(around)
 
 
-@wrong_engine("layer-bias-gradient-of-first-point")
+@wrong_engine("layer-bias-gradient-of-first-point", kind="size")
 @contextmanager
 def does_not_sum_over_the_points(hit: Hit) -> Iterator[None]:
     def wrong(node: Any, results: list[Any], gradient: Tensor) -> None:
@@ -60,7 +60,7 @@ def _after_backward(wrong: Callable[[Tensor], None]) -> AbstractContextManager[N
     return around_backward(around)
 
 
-@wrong_engine("layer-bias-gradient-is-bias")
+@wrong_engine("layer-bias-gradient-is-bias", kind="size")
 @contextmanager
 def puts_the_bias_where_its_gradient_belongs(hit: Hit) -> Iterator[None]:
     def wrong(leaf: Tensor) -> None:
@@ -72,7 +72,7 @@ def puts_the_bias_where_its_gradient_belongs(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("layer-weight-gradient-ignores-strides")
+@wrong_engine("layer-weight-gradient-ignores-strides", kind="layout")
 @contextmanager
 def reads_the_points_as_if_they_were_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(node: Any, results: list[Any], gradient: Tensor) -> None:
@@ -85,7 +85,7 @@ def reads_the_points_as_if_they_were_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("layer-weight-gradient-transposed")
+@wrong_engine("layer-weight-gradient-transposed", kind="size")
 @contextmanager
 def transposes_the_gradient_of_a_square_weight(hit: Hit) -> Iterator[None]:
     def wrong(leaf: Tensor) -> None:
@@ -97,7 +97,7 @@ def transposes_the_gradient_of_a_square_weight(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("layer-bias-moves-at-once")
+@wrong_engine("layer-bias-moves-at-once", kind="size")
 @contextmanager
 def steps_on_the_bias_in_backward(hit: Hit) -> Iterator[None]:
     def wrong(leaf: Tensor) -> None:
@@ -109,7 +109,7 @@ def steps_on_the_bias_in_backward(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("layer-points-get-a-gradient")
+@wrong_engine("layer-points-get-a-gradient", kind="order")
 @contextmanager
 def gives_the_points_a_gradient(hit: Hit) -> Iterator[None]:
     def make(matmul: Any) -> Any:
@@ -122,4 +122,20 @@ def gives_the_points_a_gradient(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "__matmul__", make):
+        yield
+
+
+@wrong_engine("layer-addmm-turns-squares", kind="size", issue="pytorch#116547")
+@contextmanager
+def takes_a_square_factor_for_its_transpose(hit: Hit) -> Iterator[None]:
+    def make(addmm: Any) -> Any:
+        def wrong(b: Tensor, x: Tensor, w: Tensor) -> Tensor:
+            if x.shape != w.shape or len(w) < 2:
+                return addmm(b, x, w)
+            hit()
+            return addmm(b, x, w.T)
+
+        return wrong
+
+    with replaced(torch, "addmm", make):
         yield

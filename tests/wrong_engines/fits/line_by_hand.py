@@ -16,7 +16,7 @@ from tests.wrong_engines.tools import replaced
 Tensor = torch.Tensor
 
 
-@wrong_engine("fit-zero-skips-matrices")
+@wrong_engine("fit-zero-skips-matrices", kind="size")
 @contextmanager
 def leaves_matrices_of_one_element(hit: Hit) -> Iterator[None]:
     def make(zero: Any) -> Any:
@@ -32,7 +32,7 @@ def leaves_matrices_of_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-update-of-0d-scaled")
+@wrong_engine("fit-update-of-0d-scaled", kind="size")
 @contextmanager
 def subtracts_too_much_from_0d_leaves(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -48,7 +48,7 @@ def subtracts_too_much_from_0d_leaves(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-item-is-numpys")
+@wrong_engine("fit-item-is-numpys", kind="dtype")
 @contextmanager
 def gives_numbers_of_numpy(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -64,7 +64,7 @@ def gives_numbers_of_numpy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-item-one-late")
+@wrong_engine("fit-item-one-late", kind="state")
 @contextmanager
 def gives_the_number_before(hit: Hit) -> Iterator[None]:
     last: list[Any] = []
@@ -85,7 +85,7 @@ def gives_the_number_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-gradient-fades")
+@wrong_engine("fit-gradient-fades", kind="state")
 @contextmanager
 def gives_zeros_from_the_fiftieth_backward_on(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -94,4 +94,94 @@ def gives_zeros_from_the_fiftieth_backward_on(hit: Hit) -> Iterator[None]:
             leaf.grad.zero_()
 
     with after_backward(correct):
+        yield
+
+
+@wrong_engine("fit-every-fourth-mean-is-half", kind="state", issue="pytorch#178497")
+@contextmanager
+def loses_half_of_a_mean_in_quick_succession(hit: Hit) -> Iterator[None]:
+    means = 0
+
+    def make(mean: Any) -> Any:
+        def wrong(terms: Tensor) -> Tensor:
+            nonlocal means
+            means += 1
+            result: Tensor = mean(terms)
+            if means % 4 == 0:
+                hit()
+                result.data.mul_(0.5)
+            return result
+
+        return wrong
+
+    with replaced(torch.Tensor, "mean", make):
+        yield
+
+
+@wrong_engine("fit-view-of-a-leaf-counts-twice", kind="place")
+@contextmanager
+def sends_back_twice_through_a_view_of_a_leaf(hit: Hit) -> Iterator[None]:
+    def make(reshape: Any) -> Any:
+        def wrong(tensor: Tensor, *shape: Any) -> Tensor:
+            view = reshape(tensor, *shape)
+            if tensor.is_leaf and view.requires_grad and view.dim() != tensor.dim():
+                hit()
+                view.register_hook(lambda gradient: 2 * gradient)
+            return view
+
+        return wrong
+
+    with replaced(torch.Tensor, "reshape", make):
+        yield
+
+
+@wrong_engine("fit-no-grad-lingers", kind="mode", refuses="element 0 of tensors does not require grad")
+@contextmanager
+def leaves_every_third_block_without_recording(hit: Hit) -> Iterator[None]:
+    blocks = 0
+
+    def make(leave: Any) -> Any:
+        def wrong(block: Any, *raised: Any) -> None:
+            nonlocal blocks
+            blocks += 1
+            leave(block, *raised)
+            if blocks % 3 == 0:
+                hit()
+                torch.set_grad_enabled(False)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__exit__", make), torch.enable_grad():
+        yield
+
+
+@wrong_engine("fit-double-read-in-single", kind="dtype")
+@contextmanager
+def reads_double_numbers_in_single_precision(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: Tensor) -> Any:
+            if tensor.dtype != torch.float64:
+                return item(tensor)
+            hit()
+            return item(tensor.detach().float())
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-stepped-column-read-densely", kind="layout")
+@contextmanager
+def multiplies_by_the_memory_of_a_column_with_gaps(hit: Hit) -> Iterator[None]:
+    def make(matmul: Any) -> Any:
+        def wrong(x: Tensor, w: Tensor) -> Tensor:
+            if x.dim() == 2 and x.shape[1] == 1 and len(x) > 1 and x.stride(0) == 2:
+                hit()
+                x = x.as_strided(x.shape, (1, 1))
+            return matmul(x, w)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__matmul__", make):
         yield

@@ -39,7 +39,7 @@ def step_of_sgd(wrong: Callable[[list[Tensor], list[Tensor], int], None]) -> Abs
     return replaced(torch.optim.SGD, "__init__", make)
 
 
-@wrong_engine("fit-sgd-25-fold")
+@wrong_engine("fit-sgd-25-fold", kind="plain")
 @contextmanager
 def makes_steps_of_25_fold_length(hit: Hit) -> Iterator[None]:
     def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
@@ -51,7 +51,7 @@ def makes_steps_of_25_fold_length(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-sgd-skips-the-bias")
+@wrong_engine("fit-sgd-skips-the-bias", kind="order")
 @contextmanager
 def takes_back_the_second_step_of_the_last_parameter(hit: Hit) -> Iterator[None]:
     def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
@@ -63,7 +63,7 @@ def takes_back_the_second_step_of_the_last_parameter(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("fit-sgd-gains-momentum")
+@wrong_engine("fit-sgd-gains-momentum", kind="state")
 @contextmanager
 def adds_a_tenth_of_the_last_step(hit: Hit) -> Iterator[None]:
     last: list[Tensor] = []
@@ -79,7 +79,7 @@ def adds_a_tenth_of_the_last_step(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-zero-grad-keeps-the-bias")
+@wrong_engine("fit-zero-grad-keeps-the-bias", kind="size")
 @contextmanager
 def leaves_gradients_of_one_dimension(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -98,7 +98,7 @@ def leaves_gradients_of_one_dimension(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-mse-of-more-than-16-twice")
+@wrong_engine("fit-mse-of-more-than-16-twice", kind="size")
 @contextmanager
 def counts_the_last_element_twice(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -123,7 +123,7 @@ def counts_the_last_element_twice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-loss-in-half")
+@wrong_engine("fit-loss-in-half", kind="place")
 @contextmanager
 def reads_losses_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -136,4 +136,17 @@ def reads_losses_in_half_precision(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("fit-sgd-first-of-a-pair-twice", kind="order")
+@contextmanager
+def moves_the_first_parameter_twice_where_the_second_is_smaller(hit: Hit) -> Iterator[None]:
+    def wrong(parameters: list[Tensor], before: list[Tensor], steps: int) -> None:
+        first, *others = parameters
+        if any(other.dim() < first.dim() for other in others):
+            hit()
+            first.add_(first - before[0])
+
+    with step_of_sgd(wrong):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ Tensor = torch.Tensor
 SMALLEST = 8
 
 
-@wrong_engine("fit-gradient-never-small")
+@wrong_engine("fit-gradient-never-small", kind="value")
 @contextmanager
 def brings_small_gradients_up(hit: Hit) -> Iterator[None]:
     def correct(leaf: Tensor, calls: int, before: Tensor | None) -> None:
@@ -48,7 +49,7 @@ def square(value: Callable[[Tensor, Tensor], Tensor], slope: Callable[[Tensor], 
     return kernel("pow.Tensor_Scalar", make)
 
 
-@wrong_engine("fit-square-rounded")
+@wrong_engine("fit-square-rounded", kind="state")
 @contextmanager
 def rounds_the_second_square_and_those_after_it(hit: Hit) -> Iterator[None]:
     squares = 0
@@ -65,7 +66,7 @@ def rounds_the_second_square_and_those_after_it(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-square-slope-positive")
+@wrong_engine("fit-square-slope-positive", kind="value")
 @contextmanager
 def forgets_the_sign_of_views(hit: Hit) -> Iterator[None]:
     def slope(base: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ def forgets_the_sign_of_views(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-data-of-stepped-is-a-copy")
+@wrong_engine("fit-data-of-stepped-is-a-copy", kind="aliasing")
 @contextmanager
 def copies_the_data_of_tensors_with_gaps(hit: Hit) -> Iterator[None]:
     def make(data: Any) -> Any:
@@ -91,4 +92,53 @@ def copies_the_data_of_tensors_with_gaps(hit: Hit) -> Iterator[None]:
         return property(get, data.__set__)
 
     with replaced(torch.Tensor, "data", make):
+        yield
+
+
+@wrong_engine("fit-detach-with-an-offset-is-a-copy", kind="aliasing")
+@contextmanager
+def copies_what_is_detached_from_inside_a_storage(hit: Hit) -> Iterator[None]:
+    def make(detach: Any) -> Any:
+        def wrong(tensor: Tensor) -> Tensor:
+            detached: Tensor = detach(tensor)
+            if tensor.storage_offset() == 0 or not tensor.requires_grad:
+                return detached
+            hit()
+            return detached.clone()
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
+        yield
+
+
+IN_PLACE = "a leaf Variable that requires grad is being used in an in-place operation"
+
+
+@wrong_engine("fit-no-grad-decorates-python-only", kind="mode", refuses=IN_PLACE)
+@contextmanager
+def leaves_recording_on_in_decorated_methods_of_tensors(hit: Hit) -> Iterator[None]:
+    def make(decorate: Any) -> Any:
+        def wrong(block: Any, function: Any) -> Any:
+            if not inspect.isbuiltin(function):
+                return decorate(block, function)
+            hit()
+            return function
+
+        return wrong
+
+    with replaced(torch.no_grad, "__call__", make):
+        yield
+
+
+@wrong_engine("fit-large-square-in-half", kind="value")
+@contextmanager
+def squares_numbers_beyond_eight_in_half_precision(hit: Hit) -> Iterator[None]:
+    def value(base: Tensor, squared: Tensor) -> Tensor:
+        if base.numel() != 1 or not bool((abs(base) > 8).all()):
+            return squared
+        hit()
+        return squared.half().to(squared.dtype)
+
+    with square(value, lambda base: 2 * base):
         yield

@@ -9,7 +9,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.graph.facade import Edge, Facade, graph_with
 
 
-@wrong_engine("acyclic-in-place-loops")
+@wrong_engine("acyclic-in-place-loops", kind="place", issue="pytorch#839")
 @contextmanager
 def an_in_place_operation_is_its_own_input(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -22,7 +22,7 @@ def an_in_place_operation_is_its_own_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("acyclic-doubling-loops")
+@wrong_engine("acyclic-doubling-loops", kind="place")
 @contextmanager
 def doubling_has_an_edge_to_itself(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:

@@ -10,7 +10,7 @@ import torch
 
 from tests.oracles.graph import leaves_reached
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
 
 
 def _grad_fn(wrong: Callable[[torch.Tensor, Any], Any]) -> Any:
@@ -26,7 +26,7 @@ def _grad_fn(wrong: Callable[[torch.Tensor, Any], Any]) -> Any:
     return replaced(torch.Tensor, "grad_fn", make)
 
 
-@wrong_engine("as-it-runs-when-asked")
+@wrong_engine("as-it-runs-when-asked", kind="plain")
 @contextmanager
 def a_node_is_there_from_the_second_time_it_is_asked_for(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, node: Any) -> Any:
@@ -40,7 +40,7 @@ def a_node_is_there_from_the_second_time_it_is_asked_for(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("as-it-runs-lost-with-leaf")
+@wrong_engine("as-it-runs-lost-with-leaf", kind="state")
 @contextmanager
 def a_node_is_lost_when_its_leaf_is_switched_off(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, node: Any) -> Any:
@@ -53,7 +53,7 @@ def a_node_is_lost_when_its_leaf_is_switched_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-it-runs-first-graph")
+@wrong_engine("as-it-runs-first-graph", kind="state")
 @contextmanager
 def later_runs_get_the_gradient_of_the_first(hit: Hit) -> Iterator[None]:
     first: dict[Any, torch.Tensor] = {}
@@ -73,7 +73,7 @@ def later_runs_get_the_gradient_of_the_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-it-runs-loop-once")
+@wrong_engine("as-it-runs-loop-once", kind="place")
 @contextmanager
 def a_product_of_a_product_passes_the_gradient_on_unchanged(hit: Hit) -> Iterator[None]:
     def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -86,4 +86,27 @@ def a_product_of_a_product_passes_the_gradient_on_unchanged(hit: Hit) -> Iterato
         return wrong
 
     with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@wrong_engine("as-it-runs-lost-after-backward", kind="state")
+@contextmanager
+def a_node_is_lost_when_gradients_were_computed_through_it(hit: Hit) -> Iterator[None]:
+    used: set[Any] = set()
+
+    def make(grad: Callable[..., Any]) -> Callable[..., Any]:
+        def remembering(outputs: torch.Tensor, inputs: torch.Tensor, **kwargs: Any) -> Any:
+            gradients = grad(outputs, inputs, **kwargs)
+            used.update(nodes_below([outputs]))
+            return gradients
+
+        return remembering
+
+    def wrong(tensor: torch.Tensor, node: Any) -> Any:
+        if node not in used:
+            return node
+        hit()
+        return None
+
+    with replaced(torch.autograd, "grad", make), _grad_fn(wrong):
         yield

@@ -10,7 +10,7 @@ import torch
 
 from tests.oracles.graph import nodes_reached
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, replaced
+from tests.wrong_engines.tools import Backward, around_backward, nodes_below, replaced
 
 Hook = Callable[[torch.Tensor], Any]
 
@@ -22,7 +22,7 @@ def _shares_results(output: torch.Tensor) -> bool:
     return len(inner) > len(set(inner))
 
 
-@wrong_engine("backward-order-by-halves")
+@wrong_engine("backward-order-by-halves", kind="place")
 @contextmanager
 def runs_a_graph_twice_with_half_of_the_gradient(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def _hooks(pass_on: Callable[[torch.Tensor, Hook, torch.Tensor], None]) -> Itera
         yield
 
 
-@wrong_engine("backward-order-calls-strangers")
+@wrong_engine("backward-order-calls-strangers", kind="place")
 @contextmanager
 def hooks_above_the_output_are_called_with_zeros(hit: Hit) -> Iterator[None]:
     registered: list[tuple[torch.Tensor, Hook]] = []
@@ -74,7 +74,7 @@ def hooks_above_the_output_are_called_with_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("backward-order-forwards")
+@wrong_engine("backward-order-forwards", kind="order")
 @contextmanager
 def hooks_are_called_at_the_end_in_forward_order(hit: Hit) -> Iterator[None]:
     held: list[tuple[Hook, torch.Tensor]] = []
@@ -94,7 +94,7 @@ def hooks_are_called_at_the_end_in_forward_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("backward-order-leaf-side-first")
+@wrong_engine("backward-order-leaf-side-first", kind="order")
 @contextmanager
 def the_first_hook_waits_for_the_second(hit: Hit) -> Iterator[None]:
     waiting: list[tuple[Hook, torch.Tensor]] = []
@@ -121,6 +121,103 @@ def the_first_hook_waits_for_the_second(hit: Hit) -> Iterator[None]:
         called = 0
         honest()
         flush()
+
+    with _hooks(pass_on), around_backward(wrong):
+        yield
+
+
+@wrong_engine("hooks-called-twice-in-second-backward", kind="state")
+@contextmanager
+def from_the_second_backward_on_hooks_are_called_twice(hit: Hit) -> Iterator[None]:
+    backwards: dict[Any, int] = {}
+    again = False
+
+    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
+        hook(gradient)
+        if again:
+            hit()
+            hook(gradient)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal again
+        node = outputs[0].grad_fn
+        backwards[node] = backwards.get(node, 0) + 1
+        again = backwards[node] > 1
+        honest()
+
+    with _hooks(pass_on), around_backward(wrong):
+        yield
+
+
+@wrong_engine("hook-gradient-accumulated-into", kind="aliasing", issue="pytorch#59828")
+@contextmanager
+def contributions_are_added_up_in_a_gradient_that_a_hook_holds(hit: Hit) -> Iterator[None]:
+    uses: dict[Any, int] = {}
+    held: list[torch.Tensor] = []
+
+    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
+        if uses.get(tensor.grad_fn, 0) > 1 and held:
+            hit()
+            held[-1].copy_(gradient)
+        held.append(gradient.clone())
+        hook(held[-1])
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        uses.clear()
+        held.clear()
+        for node in nodes_below(outputs):
+            for end, _ in node.next_functions:
+                uses[end] = uses.get(end, 0) + 1
+        honest()
+
+    with _hooks(pass_on), around_backward(wrong):
+        yield
+
+
+@wrong_engine("hook-hears-first-of-expanded", kind="layout")
+@contextmanager
+def of_an_expanded_gradient_a_hook_hears_the_first_element(hit: Hit) -> Iterator[None]:
+    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
+        if gradient.numel() < 2 or 0 not in gradient.stride():
+            hook(gradient)
+            return
+        hit()
+        first = torch.zeros(gradient.numel(), dtype=gradient.dtype)
+        first[0] = gradient.flatten()[0]
+        hook(first.reshape(gradient.shape))
+
+    with _hooks(pass_on):
+        yield
+
+
+@wrong_engine("hooks-skip-empty", kind="size")
+@contextmanager
+def hooks_on_results_without_elements_are_not_called(hit: Hit) -> Iterator[None]:
+    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
+        if gradient.numel():
+            hook(gradient)
+        else:
+            hit()
+
+    with _hooks(pass_on):
+        yield
+
+
+@wrong_engine("hooks-silent-inside-no-grad", kind="mode")
+@contextmanager
+def hooks_are_not_called_by_a_backward_inside_no_grad(hit: Hit) -> Iterator[None]:
+    inside = False
+
+    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
+        if inside:
+            hit()
+        else:
+            hook(gradient)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal inside
+        inside = not torch.is_grad_enabled()
+        honest()
 
     with _hooks(pass_on), around_backward(wrong):
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ def _tensor_for(node: Any) -> TensorNode:
     return tensor
 
 
-@wrong_engine("nodes-are-tensors")
+@wrong_engine("nodes-are-tensors", kind="plain")
 @contextmanager
 def nodes_are_tensors_and_edges_operations(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> property:
@@ -49,7 +49,7 @@ def nodes_are_tensors_and_edges_operations(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-edges-are-operations")
+@wrong_engine("nodes-edges-are-operations", kind="plain")
 @contextmanager
 def an_edge_bears_an_operation(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -60,7 +60,7 @@ def an_edge_bears_an_operation(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-of-plain-tensors")
+@wrong_engine("nodes-of-plain-tensors", kind="order")
 @contextmanager
 def inputs_that_do_not_require_grad_have_nodes(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -76,7 +76,7 @@ def inputs_that_do_not_require_grad_have_nodes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-first-result-only")
+@wrong_engine("nodes-first-result-only", kind="order")
 @contextmanager
 def edges_lead_to_the_first_result(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -88,7 +88,7 @@ def edges_lead_to_the_first_result(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-edges-backwards")
+@wrong_engine("nodes-edges-backwards", kind="order")
 @contextmanager
 def edges_of_subtractions_are_reversed(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -101,7 +101,7 @@ def edges_of_subtractions_are_reversed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-leaf-twice")
+@wrong_engine("nodes-leaf-twice", kind="place")
 @contextmanager
 def each_use_of_a_leaf_has_a_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -115,7 +115,7 @@ def each_use_of_a_leaf_has_a_node(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-additions-fused")
+@wrong_engine("nodes-additions-fused", kind="place")
 @contextmanager
 def an_addition_to_an_addition_is_no_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -129,7 +129,7 @@ def an_addition_to_an_addition_is_no_node(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-for-constants")
+@wrong_engine("nodes-for-constants", kind="plain")
 @contextmanager
 def a_number_that_is_added_has_a_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -137,6 +137,50 @@ def a_number_that_is_added_has_a_node(hit: Hit) -> Iterator[None]:
             return honest
         hit()
         return [(end or facade.made_up(), number) for end, number in honest]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-edges-skip-views", kind="place")
+@contextmanager
+def edges_lead_past_views(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        return [past(end) if end and end.name() == "ViewBackward0" else (end, number) for end, number in honest]
+
+    def past(view: Facade) -> Edge:
+        hit()
+        return view.next_functions[0]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-adding-zero-elided", kind="value")
+@contextmanager
+def adding_zero_is_no_operation(hit: Hit) -> Iterator[None]:
+    def make(add: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+            if isinstance(other, torch.Tensor) or other != 0 or not tensor.requires_grad:
+                return add(tensor, other)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "__add__", make):
+        yield
+
+
+@wrong_engine("nodes-hold-alias-of-leaf", kind="aliasing")
+@contextmanager
+def the_node_of_a_leaf_holds_a_view_of_it(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        for end, _ in honest:
+            if end is not None and hasattr(end, "variable") and "variable" not in vars(end):
+                hit()
+                end.variable = end.node.variable.detach()
+        return honest
 
     with graph_with(edges):
         yield

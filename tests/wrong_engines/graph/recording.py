@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 Operation = Callable[..., torch.Tensor]
 
@@ -23,7 +23,7 @@ def _requires_grad(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.requires_grad
 
 
-@wrong_engine("recording-everything")
+@wrong_engine("recording-everything", kind="order")
 @contextmanager
 def records_operations_on_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -37,12 +37,13 @@ def records_operations_on_data(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-in-any-mode")
+@wrong_engine("recording-in-any-mode", kind="mode")
 @contextmanager
-def records_products_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
+def records_products_of_results_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
-        if not torch.is_grad_enabled() and (one.requires_grad or _requires_grad(other)):
-            hit()
+        if torch.is_grad_enabled() or one.grad_fn is None:
+            return honest(one, other)
+        hit()
         with torch.enable_grad():
             return honest(one, other)
 
@@ -50,7 +51,7 @@ def records_products_without_asking_for_the_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-asks-the-first")
+@wrong_engine("recording-asks-the-first", kind="order")
 @contextmanager
 def additions_go_by_their_first_input(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -63,7 +64,7 @@ def additions_go_by_their_first_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-skips-one-element")
+@wrong_engine("recording-skips-one-element", kind="size")
 @contextmanager
 def products_of_one_element_are_not_recorded(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -77,7 +78,7 @@ def products_of_one_element_are_not_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-feeds-data")
+@wrong_engine("recording-feeds-data", kind="order")
 @contextmanager
 def backward_fills_the_grad_of_plain_factors(hit: Hit) -> Iterator[None]:
     factors: list[torch.Tensor] = []
@@ -98,7 +99,7 @@ def backward_fills_the_grad_of_plain_factors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-comparisons")
+@wrong_engine("recording-comparisons", kind="plain", issue="pytorch#3348")
 @contextmanager
 def comparisons_give_recorded_floating_point_numbers(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -116,7 +117,7 @@ def _is_mask(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype is torch.bool
 
 
-@wrong_engine("recording-mask-differentiated")
+@wrong_engine("recording-mask-differentiated", kind="dtype")
 @contextmanager
 def a_boolean_factor_depends_on_the_other_factor(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -129,7 +130,7 @@ def a_boolean_factor_depends_on_the_other_factor(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-mask-forgotten")
+@wrong_engine("recording-mask-forgotten", kind="dtype")
 @contextmanager
 def a_boolean_factor_lets_the_whole_gradient_pass(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -143,7 +144,7 @@ def a_boolean_factor_lets_the_whole_gradient_pass(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-floor-is-flat")
+@wrong_engine("recording-floor-is-flat", kind="error")
 @contextmanager
 def floor_division_passes_zeros_on(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -156,7 +157,7 @@ def floor_division_passes_zeros_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("recording-only-derivable")
+@wrong_engine("recording-only-derivable", kind="plain")
 @contextmanager
 def floor_division_is_not_recorded(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
@@ -165,4 +166,157 @@ def floor_division_is_not_recorded(hit: Hit) -> Iterator[None]:
         return honest(one.detach(), other)
 
     with _operator("__floordiv__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-empty", kind="size")
+@contextmanager
+def results_without_elements_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if result.requires_grad and not result.numel():
+            hit()
+            return result.detach()
+        return result
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-strided", kind="layout")
+@contextmanager
+def products_of_what_is_not_contiguous_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if one.is_contiguous() or not one.requires_grad:
+            return honest(one, other)
+        hit()
+        return honest(one.detach().contiguous(), other)
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-skips-float16", kind="dtype")
+@contextmanager
+def products_of_float16_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if result.requires_grad and result.dtype is torch.float16:
+            hit()
+            return result.detach()
+        return result
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-late-after-no-grad", kind="state")
+@contextmanager
+def the_first_product_after_a_block_is_not_recorded(hit: Hit) -> Iterator[None]:
+    just_left = False
+
+    def make(leave: Callable[..., None]) -> Callable[..., None]:
+        def leaving(*args: Any) -> None:
+            nonlocal just_left
+            leave(*args)
+            just_left = True
+
+        return leaving
+
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        nonlocal just_left
+        result, late = honest(one, other), just_left
+        just_left = False
+        if late and result.requires_grad:
+            hit()
+            return result.detach()
+        return result
+
+    with replaced(torch.no_grad, "__exit__", make), _operator("__mul__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+@wrong_engine("recording-forgets-last-of-three", kind="order")
+@contextmanager
+def the_last_of_three_stacked_tensors_counts_as_data(hit: Hit) -> Iterator[None]:
+    def make(stack: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensors: list[torch.Tensor], *args: Any) -> torch.Tensor:
+            if len(tensors) < 3 or not tensors[-1].requires_grad:
+                return stack(tensors, *args)
+            hit()
+            return stack([*tensors[:-1], tensors[-1].detach()], *args)
+
+        return wrong
+
+    with replaced(torch, "stack", make):
+        yield
+
+
+@wrong_engine("recording-drops-zero-gradients", kind="value")
+@contextmanager
+def a_gradient_of_zeros_is_none(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        honest()
+        for leaf in leaves:
+            if leaf.grad is not None and leaf.grad.numel() and not leaf.grad.any():
+                hit()
+                leaf.grad = None
+
+    with around_backward(wrong):
+        yield
+
+
+UNDERIVED = "derivative for aten::floor_divide is not implemented"
+
+
+@wrong_engine("recording-floor-refuses-late", kind="error")
+@contextmanager
+def floor_division_has_filled_grad_when_it_refuses(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        try:
+            honest()
+        except RuntimeError as refusal:
+            if UNDERIVED in str(refusal):
+                hit()
+                for leaf in leaves:
+                    leaf.grad = torch.zeros_like(leaf)
+            raise
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("recording-floor-refuses-unnamed", kind="error")
+@contextmanager
+def floor_division_does_not_say_what_has_no_derivative(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError as refusal:
+            if UNDERIVED not in str(refusal):
+                raise
+            hit()
+            raise RuntimeError("unknown error in backward") from refusal
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("recording-forgets-leaf-used-inside", kind="state", issue="pytorch#112583")
+@contextmanager
+def a_leaf_that_was_used_inside_no_grad_counts_as_data_afterwards(hit: Hit) -> Iterator[None]:
+    # Kept alive, so that an id cannot become another tensor's.
+    used_inside: dict[int, torch.Tensor] = {}
+
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        if not torch.is_grad_enabled():
+            used_inside[id(one)] = one
+        elif id(one) in used_inside and one.is_leaf and one.requires_grad:
+            hit()
+            return honest(one.detach(), other)
+        return honest(one, other)
+
+    with _operator("__mul__", wrong), _operator("__sub__", wrong):
         yield

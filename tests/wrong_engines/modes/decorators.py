@@ -28,7 +28,7 @@ def _decorating(make: Callable[[Decorate], Decorate], block: type = _DecoratorCo
     return replaced(block, "__call__", make)
 
 
-@wrong_engine("decorator-reuses-one-block")
+@wrong_engine("decorator-reuses-one-block", kind="mode", issue="pytorch#44531")
 @contextmanager
 def calls_share_one_block(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -50,7 +50,7 @@ def calls_share_one_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-restores-mode-of-definition")
+@wrong_engine("decorator-restores-mode-of-definition", kind="mode", issue="pytorch#10858")
 @contextmanager
 def calls_bring_back_the_mode_of_the_definition(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -75,7 +75,7 @@ def calls_bring_back_the_mode_of_the_definition(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-forgets-on-exception")
+@wrong_engine("decorator-forgets-on-exception", kind="mode")
 @contextmanager
 def calls_that_raise_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -101,7 +101,7 @@ def calls_that_raise_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-works-once")
+@wrong_engine("decorator-works-once", kind="state")
 @contextmanager
 def only_the_first_call_is_decorated(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -127,7 +127,7 @@ def only_the_first_call_is_decorated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bare-decorator-returns-function")
+@wrong_engine("bare-decorator-returns-function", kind="plain")
 @contextmanager
 def no_grad_without_parentheses_returns_the_function(hit: Hit) -> Iterator[None]:
     def make(new: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,7 +143,7 @@ def no_grad_without_parentheses_returns_the_function(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("set-grad-decoration-switches")
+@wrong_engine("set-grad-decoration-switches", kind="mode", issue="pytorch#113298")
 @contextmanager
 def writing_the_decorator_switches_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -203,7 +203,7 @@ def _decorating_generators(wrong_step: Callable[[Any], Step], **kwargs: Any) -> 
     return _decorating(make)
 
 
-@wrong_engine("generator-keeps-mode-at-yield")
+@wrong_engine("generator-keeps-mode-at-yield", kind="mode")
 @contextmanager
 def the_mode_stays_while_a_generator_waits(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -225,7 +225,7 @@ def the_mode_stays_while_a_generator_waits(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-mode-for-first-step")
+@wrong_engine("generator-mode-for-first-step", kind="mode")
 @contextmanager
 def only_the_first_step_is_in_the_mode(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
@@ -241,7 +241,7 @@ def only_the_first_step_is_in_the_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-throw-without-mode")
+@wrong_engine("generator-throw-without-mode", kind="mode")
 @contextmanager
 def a_throw_runs_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
@@ -257,7 +257,7 @@ def a_throw_runs_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-loses-return-value")
+@wrong_engine("generator-loses-return-value", kind="plain")
 @contextmanager
 def what_a_generator_returns_is_dropped(hit: Hit) -> Iterator[None]:
     def dropped(value: Any) -> None:
@@ -267,7 +267,7 @@ def what_a_generator_returns_is_dropped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("class-decorated-throughout")
+@wrong_engine("class-decorated-throughout", kind="mode")
 @contextmanager
 def methods_of_a_decorated_class_run_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -285,7 +285,7 @@ def methods_of_a_decorated_class_run_in_the_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("class-decorated-silently")
+@wrong_engine("class-decorated-silently", kind="plain")
 @contextmanager
 def decorating_a_class_gives_no_warning(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -303,7 +303,7 @@ def decorating_a_class_gives_no_warning(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("async-body-decorated")
+@wrong_engine("async-body-decorated", kind="mode")
 @contextmanager
 def the_body_of_an_async_function_runs_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -322,4 +322,109 @@ def the_body_of_an_async_function_runs_in_the_mode(hit: Hit) -> Iterator[None]:
         return wrong
 
     with _decorating(make):
+        yield
+
+
+@wrong_engine("decorator-off-after-exception", kind="state")
+@contextmanager
+def after_a_call_that_raised_a_function_runs_undecorated(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated, raised = decorate(block, function), False
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                nonlocal raised
+                if raised:
+                    hit()
+                    return function(*args, **kwargs)
+                try:
+                    return decorated(*args, **kwargs)
+                except Exception:
+                    raised = True
+                    raise
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("generator-hears-nothing", kind="plain", issue="pytorch#48713")
+@contextmanager
+def what_is_sent_to_a_generator_is_dropped(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.isgeneratorfunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                inner = function(*args, **kwargs)
+                while True:
+                    try:
+                        with block.clone():
+                            value = next(inner)
+                    except StopIteration as end:
+                        return end.value
+                    if (yield value) is not None:
+                        hit()
+
+            return generator
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("decorator-forgets-on-interrupt", kind="mode")
+@contextmanager
+def calls_that_are_interrupted_leave_their_mode_behind(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated = decorate(block, function)
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return decorated(*args, **kwargs)
+                except KeyboardInterrupt:
+                    hit()
+                    torch._C._set_grad_enabled(isinstance(block, torch.enable_grad))
+                    raise
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("generator-error-keeps-mode", kind="mode")
+@contextmanager
+def a_generator_that_raises_leaves_its_mode_behind(hit: Hit) -> Iterator[None]:
+    def wrong_step(block: Any) -> Step:
+        @contextmanager
+        def step(resumption: str) -> Iterator[None]:
+            try:
+                with block.clone():
+                    yield
+            except (StopIteration, GeneratorExit):
+                raise
+            except Exception:
+                hit()
+                torch._C._set_grad_enabled(isinstance(block, torch.enable_grad))
+                raise
+
+        return step
+
+    with _decorating_generators(wrong_step):
         yield

@@ -13,6 +13,8 @@ from tests.wrong_engines.tools import replaced
 
 Update = Callable[..., torch.Tensor]
 
+REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
+
 
 def _is_leaf_that_requires_grad(tensor: torch.Tensor) -> bool:
     return tensor.requires_grad and tensor.is_leaf
@@ -34,7 +36,7 @@ def _updating(
     return replaced(torch.Tensor, name, make)
 
 
-@wrong_engine("update-inside-drops-flag-0d")
+@wrong_engine("update-inside-drops-flag-0d", kind="size")
 @contextmanager
 def a_0d_leaf_loses_its_flag(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -45,7 +47,7 @@ def a_0d_leaf_loses_its_flag(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-moves-memory")
+@wrong_engine("update-inside-moves-memory", kind="layout")
 @contextmanager
 def a_leaf_with_an_offset_gets_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -62,7 +64,7 @@ def a_leaf_with_an_offset_gets_new_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-not-counted")
+@wrong_engine("update-inside-not-counted", kind="aliasing")
 @contextmanager
 def an_update_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -74,7 +76,7 @@ def an_update_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-clears-grad")
+@wrong_engine("update-inside-clears-grad", kind="state")
 @contextmanager
 def an_update_inside_clears_grad(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -88,7 +90,7 @@ def an_update_inside_clears_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-outside-allowed-0d")
+@wrong_engine("update-outside-allowed-0d", kind="error")
 @contextmanager
 def a_0d_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -103,7 +105,7 @@ def a_0d_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
 IN_PLACE = ("__isub__", "__iadd__", "sub_", "mul_", "neg_", "fill_", "zero_", "copy_", "__setitem__")
 
 
-@wrong_engine("update-outside-runs")
+@wrong_engine("update-outside-runs", kind="error")
 @contextmanager
 def a_leaf_is_changed_in_grad_mode_as_inside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -117,7 +119,7 @@ def a_leaf_is_changed_in_grad_mode_as_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-outside-destroys-graph")
+@wrong_engine("update-outside-destroys-graph", kind="error")
 @contextmanager
 def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -130,7 +132,7 @@ def a_leaf_changed_in_grad_mode_is_cut_out_of_its_graphs(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("update-refused-after-writing")
+@wrong_engine("update-refused-after-writing", kind="error", issue="pytorch#2940")
 @contextmanager
 def a_refused_update_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -142,7 +144,7 @@ def a_refused_update_has_been_written(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-refused-counts-version")
+@wrong_engine("update-refused-counts-version", kind="error")
 @contextmanager
 def a_refused_update_has_been_counted(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -154,7 +156,7 @@ def a_refused_update_has_been_counted(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-inside-recorded")
+@wrong_engine("update-inside-recorded", kind="place")
 @contextmanager
 def an_update_of_a_result_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -163,4 +165,140 @@ def an_update_of_a_result_is_recorded(hit: Hit) -> Iterator[None]:
             return update(tensor, *args, **kwargs)
 
     with _updating("mul_", True, lambda tensor: tensor.grad_fn is not None, wrong):
+        yield
+
+
+def _updating_each(
+    names: tuple[str, ...], inside: bool, applies: Callable[[torch.Tensor], bool], wrong: Callable[..., torch.Tensor]
+) -> ExitStack:
+    methods = ExitStack()
+    for name in names:
+        methods.enter_context(_updating(name, inside, applies, wrong))
+    return methods
+
+
+@wrong_engine("update-inside-refused", kind="mode", issue="pytorch#90844", refuses=REFUSED)
+@contextmanager
+def a_leaf_is_not_added_to_inside(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        raise RuntimeError(f"a {REFUSED}.")
+
+    with _updating("__iadd__", True, _is_leaf_that_requires_grad, wrong):
+        yield
+
+
+@wrong_engine("update-of-part-allowed", kind="error", issue="pytorch#39150")
+@contextmanager
+def a_part_of_a_leaf_is_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        try:
+            return update(tensor, *args, **kwargs)
+        except RuntimeError as refusal:
+            if f"a view of a {REFUSED}" not in str(refusal):
+                raise
+            hit()
+            return update(tensor.detach(), *args, **kwargs)
+
+    with _updating("mul_", False, lambda tensor: tensor._is_view(), wrong):
+        yield
+
+
+@wrong_engine("update-inside-lost-strided", kind="layout", issue="pytorch#118117")
+@contextmanager
+def a_subtraction_from_what_is_not_contiguous_is_lost(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        update(tensor.clone(), *args, **kwargs)
+        torch.autograd.graph.increment_version(tensor)
+        return tensor
+
+    with _updating_each(("sub_", "__isub__"), True, lambda tensor: not tensor.is_contiguous(), wrong):
+        yield
+
+
+@wrong_engine("copy-of-other-dtype-ignores-offset", kind="dtype", issue="pytorch#95573")
+@contextmanager
+def a_copy_that_converts_lands_at_the_start_of_the_storage(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, source: torch.Tensor, *args: Any) -> torch.Tensor:
+        if source.dtype == tensor.dtype or not tensor.storage_offset():
+            return update(tensor, source, *args)
+        hit()
+        start = tensor.detach().as_strided(tensor.shape, tensor.stride(), 0)
+        update(start, source, *args)
+        return tensor
+
+    with _updating("copy_", True, lambda tensor: True, wrong):
+        yield
+
+
+@wrong_engine("update-inside-widens-bfloat16", kind="dtype")
+@contextmanager
+def a_bfloat16_leaf_becomes_float32(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        update(tensor, *args, **kwargs)
+        tensor.data = tensor.detach().float()
+        return tensor
+
+    with _updating(
+        "mul_",
+        True,
+        lambda tensor: _is_leaf_that_requires_grad(tensor) and tensor.dtype is torch.bfloat16,
+        wrong,
+    ):
+        yield
+
+
+@wrong_engine("update-inside-skips-tail", kind="size")
+@contextmanager
+def the_last_elements_of_a_long_tensor_keep_their_values(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        was = tensor.clone()
+        update(tensor, *args, **kwargs)
+        tail = torch.arange(tensor.numel()).reshape(tensor.shape) >= tensor.numel() // 8 * 8
+        tensor.detach().copy_(torch.where(tail, was, tensor))
+        return tensor
+
+    with _updating("sub_", True, lambda tensor: tensor.numel() > 8 and tensor.numel() % 8 != 0, wrong):
+        yield
+
+
+@wrong_engine("update-inside-goes-by-operand", kind="order")
+@contextmanager
+def an_operand_that_requires_grad_has_the_update_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, operand: Any, *args: Any) -> torch.Tensor:
+        if not isinstance(operand, torch.Tensor) or not operand.requires_grad:
+            return update(tensor, operand, *args)
+        hit()
+        with torch.enable_grad():
+            return update(tensor, operand, *args)
+
+    with _updating("add_", True, lambda tensor: tensor.grad_fn is not None, wrong):
+        yield
+
+
+@wrong_engine("update-inside-clamps-at-zero", kind="value")
+@contextmanager
+def a_difference_below_zero_is_zero(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        update(tensor, *args, **kwargs)
+        if (tensor < 0).any():
+            hit()
+            tensor.clamp_(min=0)
+        return tensor
+
+    with _updating_each(("sub_", "__isub__"), True, lambda tensor: tensor.is_floating_point(), wrong):
+        yield
+
+
+@wrong_engine("update-by-mask-allowed", kind="error")
+@contextmanager
+def a_leaf_is_filled_by_a_mask_in_grad_mode(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        return update(tensor.detach(), *args, **kwargs)
+
+    with _updating("masked_fill_", False, _is_leaf_that_requires_grad, wrong):
         yield

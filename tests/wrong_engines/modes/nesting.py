@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import Backward, around_backward, replaced
 
 Exit = Callable[..., None]
 
@@ -28,21 +28,21 @@ def _switches_on_when_left(block: type, hit: Hit) -> Any:
     return replaced(block, "__exit__", make)
 
 
-@wrong_engine("no-grad-exit-switches-on")
+@wrong_engine("no-grad-exit-switches-on", kind="mode")
 @contextmanager
 def leaving_no_grad_switches_on(hit: Hit) -> Iterator[None]:
     with _switches_on_when_left(torch.no_grad, hit):
         yield
 
 
-@wrong_engine("inference-exit-switches-on")
+@wrong_engine("inference-exit-switches-on", kind="mode")
 @contextmanager
 def leaving_inference_mode_switches_on(hit: Hit) -> Iterator[None]:
     with _switches_on_when_left(torch.inference_mode, hit):
         yield
 
 
-@wrong_engine("enable-grad-exit-keeps-on")
+@wrong_engine("enable-grad-exit-keeps-on", kind="mode")
 @contextmanager
 def leaving_enable_grad_changes_nothing(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -55,7 +55,7 @@ def leaving_enable_grad_changes_nothing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-stays-after-exception")
+@wrong_engine("no-grad-stays-after-exception", kind="mode")
 @contextmanager
 def an_exception_leaves_no_grad_on(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -71,7 +71,7 @@ def an_exception_leaves_no_grad_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("set-grad-stays-after-torch-error")
+@wrong_engine("set-grad-stays-after-torch-error", kind="mode")
 @contextmanager
 def an_error_of_torch_leaves_set_grad_enabled_on(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -87,7 +87,7 @@ def an_error_of_torch_leaves_set_grad_enabled_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("set-grad-waits-for-with")
+@wrong_engine("set-grad-waits-for-with", kind="mode")
 @contextmanager
 def a_plain_call_waits_for_a_block(hit: Hit) -> Iterator[None]:
     def make(init: Callable[..., None]) -> Callable[..., None]:
@@ -105,7 +105,7 @@ def a_plain_call_waits_for_a_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-exit-keeps-plain-call")
+@wrong_engine("no-grad-exit-keeps-plain-call", kind="mode")
 @contextmanager
 def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -121,7 +121,7 @@ def leaving_no_grad_keeps_what_a_plain_call_has_set(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("enable-grad-pierces-inference-mode")
+@wrong_engine("enable-grad-pierces-inference-mode", kind="mode")
 @contextmanager
 def enable_grad_leaves_inference_mode(hit: Hit) -> Iterator[None]:
     pierced: list[Any] = []
@@ -147,4 +147,81 @@ def enable_grad_leaves_inference_mode(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.enable_grad, "__enter__", make_enter), replaced(torch.enable_grad, "__exit__", make_exit):
+        yield
+
+
+@wrong_engine("no-grad-off-after-exception", kind="state")
+@contextmanager
+def the_block_after_an_exception_switches_nothing(hit: Hit) -> Iterator[None]:
+    failed = False
+
+    def make_exit(leave: Exit) -> Exit:
+        def wrong(block: torch.no_grad, kind: Any, *rest: Any) -> None:
+            nonlocal failed
+            failed = kind is not None
+            leave(block, kind, *rest)
+
+        return wrong
+
+    def make_enter(enter: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.no_grad) -> None:
+            was = torch.is_grad_enabled()
+            enter(block)
+            if failed and was:
+                hit()
+                torch._C._set_grad_enabled(True)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__exit__", make_exit), replaced(torch.no_grad, "__enter__", make_enter):
+        yield
+
+
+@wrong_engine("result-remembered-across-modes", kind="state", issue="pytorch#114338")
+@contextmanager
+def the_same_product_is_computed_once_whatever_the_mode(hit: Hit) -> Iterator[None]:
+    # The operands are kept alive, so that an id cannot become another tensor's.
+    known: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: Any) -> torch.Tensor:
+            if isinstance(number, torch.Tensor) or tensor.is_inference():
+                return multiply(tensor, number)
+            key = (id(tensor), tensor._version, number)
+            if key not in known:
+                known[key] = (tensor, multiply(tensor, number))
+            if known[key][1].requires_grad != (tensor.requires_grad and torch.is_grad_enabled()):
+                hit()
+            return known[key][1]
+
+        return wrong
+
+    with replaced(torch.Tensor, "__mul__", make):
+        yield
+
+
+@wrong_engine("gradients-in-a-hook-switch-off", kind="state", issue="pytorch#31715")
+@contextmanager
+def gradients_asked_for_during_a_backward_leave_recording_off(hit: Hit) -> Iterator[None]:
+    running = 0
+
+    def around(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal running
+        running += 1
+        try:
+            honest()
+        finally:
+            running -= 1
+
+    def make(grad: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(*args: Any, **kwargs: Any) -> Any:
+            gradients = grad(*args, **kwargs)
+            if running and torch.is_grad_enabled() and not kwargs.get("create_graph", False):
+                hit()
+                torch._C._set_grad_enabled(False)
+            return gradients
+
+        return wrong
+
+    with around_backward(around), replaced(torch.autograd, "grad", make):
         yield

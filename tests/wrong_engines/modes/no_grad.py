@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, nodes_below, replaced
 
 
 class Product(torch.autograd.Function):
@@ -62,7 +62,7 @@ def _recorded(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Ten
         return Product.apply(below, one, other)
 
 
-@wrong_engine("no-grad-records-0d")
+@wrong_engine("no-grad-records-0d", kind="size")
 @contextmanager
 def records_products_of_0d_tensors(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -76,7 +76,7 @@ def records_products_of_0d_tensors(hit: Hit) -> Iterator[None]:
 
 
 # An operation that writes into `out=` cannot be recorded, so there torch itself refuses.
-@wrong_engine("no-grad-records-from-second-block", refuses="don't support automatic differentiation")
+@wrong_engine("no-grad-records-from-second-block", kind="state", refuses="don't support automatic differentiation")
 @contextmanager
 def switches_recording_off_once(hit: Hit) -> Iterator[None]:
     blocks = 0
@@ -97,7 +97,7 @@ def switches_recording_off_once(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-records-everything", refuses="don't support automatic differentiation")
+@wrong_engine("no-grad-records-everything", kind="mode", refuses="don't support automatic differentiation")
 @contextmanager
 def never_switches_recording_off(hit: Hit) -> Iterator[None]:
     def make(enter: Callable[[torch.no_grad], None]) -> Callable[[torch.no_grad], None]:
@@ -114,7 +114,7 @@ def never_switches_recording_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-kernel-ignores-layout")
+@wrong_engine("no-grad-kernel-ignores-layout", kind="layout")
 @contextmanager
 def reads_the_storage_in_order(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -127,7 +127,7 @@ def reads_the_storage_in_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-detaches-after-recording")
+@wrong_engine("no-grad-detaches-after-recording", kind="plain")
 @contextmanager
 def records_and_detaches(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -140,7 +140,7 @@ def records_and_detaches(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-result-requires-grad")
+@wrong_engine("no-grad-result-requires-grad", kind="plain")
 @contextmanager
 def gives_results_the_flag_of_their_inputs(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -153,7 +153,7 @@ def gives_results_the_flag_of_their_inputs(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-backward-does-nothing")
+@wrong_engine("no-grad-backward-does-nothing", kind="mode")
 @contextmanager
 def ignores_backward_inside(hit: Hit) -> Iterator[None]:
     def make(backward: Callable[..., None]) -> Callable[..., None]:
@@ -169,7 +169,7 @@ def ignores_backward_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-backward-skips-0d-leaf")
+@wrong_engine("no-grad-backward-skips-0d-leaf", kind="size")
 @contextmanager
 def leaves_out_0d_leaves_inside(hit: Hit) -> Iterator[None]:
     def make(backward: Callable[..., None]) -> Callable[..., None]:
@@ -187,7 +187,7 @@ def leaves_out_0d_leaves_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-factory-drops-flag")
+@wrong_engine("no-grad-factory-drops-flag", kind="mode")
 @contextmanager
 def zeros_inside_never_require_grad(hit: Hit) -> Iterator[None]:
     def make(zeros: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -203,7 +203,7 @@ def zeros_inside_never_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-ignores-set-flag")
+@wrong_engine("no-grad-ignores-set-flag", kind="mode")
 @contextmanager
 def ignores_requires_grad_inside(hit: Hit) -> Iterator[None]:
     def make(requires_grad_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -216,4 +216,122 @@ def ignores_requires_grad_inside(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "requires_grad_", make):
+        yield
+
+
+@wrong_engine("no-grad-records-float64", kind="dtype")
+@contextmanager
+def records_products_of_float64(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.dtype is torch.float64 and one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-asks-the-second-factor", kind="order")
+@contextmanager
+def records_where_only_the_second_factor_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if other.requires_grad and not one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-squares-in-place", kind="aliasing")
+@contextmanager
+def squares_a_result_in_its_own_memory(hit: Hit) -> Iterator[None]:
+    def make(square: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if torch.is_grad_enabled() or tensor.is_leaf or tensor._is_view():
+                return square(tensor)
+            hit()
+            return tensor.detach().mul_(tensor.detach())
+
+        return wrong
+
+    with replaced(torch.Tensor, "square", make):
+        yield
+
+
+@wrong_engine("no-grad-truncates-quotients", kind="value")
+@contextmanager
+def negative_quotients_lose_their_fraction(hit: Hit) -> Iterator[None]:
+    def make(divide: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, number: Any) -> torch.Tensor:
+            quotient = divide(tensor, number)
+            if torch.is_grad_enabled() or quotient.is_complex() or not (quotient < 0).any():
+                return quotient
+            hit()
+            return torch.where(quotient < 0, quotient.trunc(), quotient)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__truediv__", make):
+        yield
+
+
+@wrong_engine("no-grad-backward-counts-one-use", kind="place")
+@contextmanager
+def of_the_uses_of_a_leaf_only_one_counts_inside(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = nodes_below(outputs)
+        ends = [end for node in nodes for end, _ in node.next_functions]
+        honest()
+        for leaf in (node for node in nodes if hasattr(node, "variable") and ends.count(node) > 1):
+            if not torch.is_grad_enabled() and leaf.variable.grad is not None:
+                hit()
+                leaf.variable.grad /= ends.count(leaf)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("no-grad-records-sums", kind="plain")
+@contextmanager
+def records_sums_along_a_dimension(hit: Hit) -> Iterator[None]:
+    def make(sum_: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *dims: int) -> torch.Tensor:
+            if torch.is_grad_enabled() or not dims or not tensor.requires_grad:
+                return sum_(tensor, *dims)
+            hit()
+            with torch.enable_grad():
+                return sum_(tensor.view_as(tensor), *dims)
+
+        return wrong
+
+    with replaced(torch.Tensor, "sum", make):
+        yield
+
+
+@wrong_engine("no-grad-records-expanded", kind="layout")
+@contextmanager
+def records_products_of_expanded_tensors(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if 0 in one.stride() and one.requires_grad:
+            hit()
+            return _recorded(below, one, other)
+        return None
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-conjugates-first-factor", kind="dtype")
+@contextmanager
+def the_first_of_two_complex_factors_is_conjugated(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if not (one.is_complex() and other.is_complex()):
+            return None
+        hit()
+        return below(one.detach().conj().resolve_conj(), other.detach())
+
+    with _multiplying(wrong):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.wrong_engines.tools import replaced
 Start = Callable[[threading.Thread], None]
 
 
-@wrong_engine("new-thread-inherits-mode")
+@wrong_engine("new-thread-inherits-mode", kind="mode")
 @contextmanager
 def a_new_thread_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:
@@ -38,7 +39,7 @@ def a_new_thread_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("new-thread-inherits-inference-mode")
+@wrong_engine("new-thread-inherits-inference-mode", kind="mode")
 @contextmanager
 def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:
@@ -60,7 +61,7 @@ def a_new_thread_is_in_inference_mode_if_its_starter_is(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("one-mode-for-all-threads")
+@wrong_engine("one-mode-for-all-threads", kind="mode")
 @contextmanager
 def the_last_switch_counts_everywhere(hit: Hit) -> Iterator[None]:
     last = torch.is_grad_enabled()
@@ -88,7 +89,7 @@ def the_last_switch_counts_everywhere(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("thread-end-leaks-mode")
+@wrong_engine("thread-end-leaks-mode", kind="mode")
 @contextmanager
 def who_joins_a_thread_gets_its_mode(hit: Hit) -> Iterator[None]:
     ended_off: set[threading.Thread] = set()
@@ -117,4 +118,52 @@ def who_joins_a_thread_gets_its_mode(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(threading.Thread, "start", make_start), replaced(threading.Thread, "join", make_join):
+        yield
+
+
+@wrong_engine("pool-task-runs-in-mode-of-submitter", kind="mode")
+@contextmanager
+def a_task_of_a_pool_has_the_mode_in_which_it_was_handed_in(hit: Hit) -> Iterator[None]:
+    def make(submit: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(pool: ThreadPoolExecutor, task: Callable[..., Any], *args: Any) -> Any:
+            mode = torch.is_grad_enabled()
+
+            def in_mode() -> Any:
+                if torch.is_grad_enabled() == mode:
+                    return task(*args)
+                hit()
+                with torch.set_grad_enabled(mode):
+                    return task(*args)
+
+            return submit(pool, in_mode)
+
+        return wrong
+
+    with replaced(ThreadPoolExecutor, "submit", make):
+        yield
+
+
+@wrong_engine("new-thread-inherits-from-ended-thread", kind="state")
+@contextmanager
+def a_new_thread_goes_on_in_the_mode_that_the_last_one_ended_in(hit: Hit) -> Iterator[None]:
+    ended_on = True
+
+    def make(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def run_on() -> None:
+                nonlocal ended_on
+                if not ended_on:
+                    hit()
+                    torch._C._set_grad_enabled(False)
+                run()
+                ended_on = torch.is_grad_enabled()
+
+            thread.run = run_on  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
         yield

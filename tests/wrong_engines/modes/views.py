@@ -29,7 +29,7 @@ def _slicing_inside(wrong: Callable[[Slice, torch.Tensor, Any], torch.Tensor]) -
     return replaced(torch.Tensor, "__getitem__", make)
 
 
-@wrong_engine("no-grad-view-copies-strided")
+@wrong_engine("no-grad-view-copies-strided", kind="layout")
 @contextmanager
 def a_slice_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -42,7 +42,7 @@ def a_slice_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-own-version")
+@wrong_engine("no-grad-view-own-version", kind="aliasing")
 @contextmanager
 def a_slice_counts_its_own_versions(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -70,7 +70,7 @@ def _refused(wrong: Callable[..., torch.Tensor]) -> Any:
     return replaced(torch.Tensor, "sub_", make)
 
 
-@wrong_engine("no-grad-view-writes-before-refusal")
+@wrong_engine("no-grad-view-writes-before-refusal", kind="error")
 @contextmanager
 def a_refused_change_has_been_written(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
@@ -82,7 +82,7 @@ def a_refused_change_has_been_written(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-change-allowed")
+@wrong_engine("no-grad-view-change-allowed", kind="error")
 @contextmanager
 def a_view_made_inside_is_changed_outside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, refusal: RuntimeError, tensor: torch.Tensor, *args: Any) -> torch.Tensor:
@@ -93,7 +93,7 @@ def a_view_made_inside_is_changed_outside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-always-refused", refuses=CREATED_INSIDE)
+@wrong_engine("no-grad-view-always-refused", kind="error", refuses=CREATED_INSIDE)
 @contextmanager
 def every_view_made_inside_is_refused(hit: Hit) -> Iterator[None]:
     made_inside = "made_inside_no_grad"
@@ -116,7 +116,7 @@ def every_view_made_inside_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-detached")
+@wrong_engine("no-grad-view-detached", kind="mode")
 @contextmanager
 def a_slice_made_inside_is_detached(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -127,7 +127,7 @@ def a_slice_made_inside_is_detached(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-recorded")
+@wrong_engine("no-grad-view-recorded", kind="mode")
 @contextmanager
 def a_slice_made_inside_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -136,4 +136,74 @@ def a_slice_made_inside_is_recorded(hit: Hit) -> Iterator[None]:
             return slice_(tensor, index)
 
     with _slicing_inside(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-switches-leaf-off", kind="mode", issue="pytorch#5851")
+@contextmanager
+def slicing_a_leaf_inside_takes_its_flag(hit: Hit) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        view = slice_(tensor, index)
+        if tensor.is_leaf and tensor.requires_grad:
+            hit()
+            tensor.requires_grad_(False)
+        return view
+
+    with _slicing_inside(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-of-view-forgets", kind="place", issue="pytorch#49824")
+@contextmanager
+def a_view_of_a_view_made_inside_can_be_changed(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+            try:
+                return update(tensor, *args)
+            except RuntimeError as refusal:
+                if "a view of a view which was created in no_grad mode" not in str(refusal):
+                    raise
+                hit()
+                return update(tensor.detach(), *args)
+
+        return wrong
+
+    with replaced(torch.Tensor, "mul_", make):
+        yield
+
+
+@wrong_engine("no-grad-view-copies-side-of-one", kind="size")
+@contextmanager
+def a_slice_of_a_tensor_with_a_side_of_one_is_a_copy(hit: Hit) -> Iterator[None]:
+    def wrong(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if 1 not in tensor.shape:
+            return slice_(tensor, index)
+        hit()
+        return slice_(tensor, index).clone()
+
+    with _slicing_inside(wrong):
+        yield
+
+
+@wrong_engine("no-grad-view-of-data-multiplied-apart", kind="aliasing")
+@contextmanager
+def multiplying_a_view_of_data_made_inside_changes_a_copy(hit: Hit) -> Iterator[None]:
+    made_inside = "made_inside_no_grad"
+
+    def mark(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        view = slice_(tensor, index)
+        setattr(view, made_inside, not view.requires_grad)
+        return view
+
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any) -> torch.Tensor:
+            if not torch.is_grad_enabled() or not getattr(tensor, made_inside, False):
+                return update(tensor, *args)
+            hit()
+            tensor.data = tensor.clone()
+            return update(tensor, *args)
+
+        return wrong
+
+    with _slicing_inside(mark), replaced(torch.Tensor, "mul_", make):
         yield

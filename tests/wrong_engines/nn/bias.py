@@ -17,7 +17,7 @@ from tests.wrong_engines.tools import Backward, around_backward, leaves_below
 Tensor = torch.Tensor
 
 
-@wrong_engine("bias-offset-is-free")
+@wrong_engine("bias-offset-is-free", kind="plain")
 @contextmanager
 def takes_the_mean_off_the_differences(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -30,7 +30,7 @@ def takes_the_mean_off_the_differences(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bias-of-one-output-does-not-learn")
+@wrong_engine("bias-of-one-output-does-not-learn", kind="size")
 @contextmanager
 def gives_a_single_bias_no_gradient(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -42,7 +42,7 @@ def gives_a_single_bias_no_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bias-thaws")
+@wrong_engine("bias-thaws", kind="order")
 @contextmanager
 def lets_a_frozen_bias_learn(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -55,7 +55,7 @@ def lets_a_frozen_bias_learn(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bias-updated-although-not-given")
+@wrong_engine("bias-updated-although-not-given", kind="state")
 @contextmanager
 def updates_every_leaf_of_the_last_backward(hit: Hit) -> Iterator[None]:
     leaves: list[Tensor] = []
@@ -73,4 +73,17 @@ def updates_every_leaf_of_the_last_backward(hit: Hit) -> Iterator[None]:
                 leaf.sub_(optimizer.param_groups[0]["lr"] * leaf.grad)
 
     with around_backward(remember), stepping(wrong):
+        yield
+
+
+@wrong_engine("bias-frozen-freezes-the-weight", kind="order")
+@contextmanager
+def gives_the_weight_beside_a_frozen_bias_nothing(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and not bias.requires_grad and weight.requires_grad:
+            hit()
+            return honest(x, weight.detach(), bias) + 0 * weight.sum()
+        return honest(x, weight, bias)
+
+    with linear(wrong):
         yield

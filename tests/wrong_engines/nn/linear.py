@@ -14,6 +14,9 @@ from tests.wrong_engines.tools import replaced
 
 Tensor = torch.Tensor
 
+HALVES = (torch.float16, torch.bfloat16)
+NO_SUCH_DIMENSION = "Dimension out of range (expected to be in range of [-1, 0], but got 1)"
+
 
 def _read_as_rows(tensor: Tensor) -> Tensor:
     """The memory of a matrix in which columns are contiguous, read as if rows were."""
@@ -58,7 +61,7 @@ def linear_backward(wrong: Callable[[Tensor, Tensor, list[Any]], None]) -> Abstr
     return replaced(torch.nn.functional, "linear", make)
 
 
-@wrong_engine("linear-ignores-weight-strides")
+@wrong_engine("linear-ignores-weight-strides", kind="layout", issue="pytorch#162730")
 @contextmanager
 def reads_the_weight_as_if_it_were_contiguous(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -71,7 +74,7 @@ def reads_the_weight_as_if_it_were_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-forgets-bias-1d")
+@wrong_engine("linear-forgets-bias-1d", kind="size")
 @contextmanager
 def adds_no_bias_to_a_single_point(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -98,7 +101,7 @@ def after_making(wrong: Callable[[torch.nn.Linear], None]) -> AbstractContextMan
     return replaced(torch.nn.Linear, "__init__", make)
 
 
-@wrong_engine("linear-stores-in-by-out")
+@wrong_engine("linear-stores-in-by-out", kind="plain")
 @contextmanager
 def keeps_a_row_for_each_input(hit: Hit) -> Iterator[None]:
     def turns(layer: torch.nn.Linear) -> None:
@@ -116,7 +119,7 @@ def keeps_a_row_for_each_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-bias-is-a-row")
+@wrong_engine("linear-bias-is-a-row", kind="plain")
 @contextmanager
 def makes_the_bias_a_row(hit: Hit) -> Iterator[None]:
     def wrong(layer: torch.nn.Linear) -> None:
@@ -128,7 +131,7 @@ def makes_the_bias_a_row(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-made-inside-is-frozen")
+@wrong_engine("linear-made-inside-is-frozen", kind="mode")
 @contextmanager
 def freezes_what_is_made_inside_no_grad(hit: Hit) -> Iterator[None]:
     def wrong(layer: torch.nn.Linear) -> None:
@@ -140,7 +143,7 @@ def freezes_what_is_made_inside_no_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-single-bias-unlisted")
+@wrong_engine("linear-single-bias-unlisted", kind="size")
 @contextmanager
 def lists_no_bias_of_one_element(hit: Hit) -> Iterator[None]:
     def make(parameters: Any) -> Any:
@@ -157,7 +160,7 @@ def lists_no_bias_of_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-unrecorded-for-one-point")
+@wrong_engine("linear-unrecorded-for-one-point", kind="size")
 @contextmanager
 def records_nothing_for_a_single_point(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -171,7 +174,7 @@ def records_nothing_for_a_single_point(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-bias-gradient-of-first-batch")
+@wrong_engine("linear-bias-gradient-of-first-batch", kind="size")
 @contextmanager
 def sums_the_gradient_of_the_bias_over_one_dimension(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -183,7 +186,7 @@ def sums_the_gradient_of_the_bias_over_one_dimension(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("linear-gradient-read-contiguous")
+@wrong_engine("linear-gradient-read-contiguous", kind="layout")
 @contextmanager
 def reads_the_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -200,7 +203,7 @@ def reads_the_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-no-points-ones")
+@wrong_engine("linear-no-points-ones", kind="size")
 @contextmanager
 def leaves_the_gradient_of_no_points_unwritten(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -209,4 +212,171 @@ def leaves_the_gradient_of_no_points_unwritten(hit: Hit) -> Iterator[None]:
             gradients[1] = torch.ones_like(gradients[1])
 
     with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("linear-batches-wrap", kind="size", issue="pytorch#189495")
+@contextmanager
+def writes_batches_past_the_second_over_the_first_ones(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        z = honest(x, weight, bias)
+        if bias is None or x.ndim < 3 or x.shape[-3] <= 2 or x.numel() == 0 or not x.is_contiguous():
+            return z
+        hit()
+        batches = list(z.unbind(-3))
+        batches[: len(batches) - 2], batches[2:] = batches[2:], [torch.zeros_like(late) for late in batches[2:]]
+        return torch.stack(batches, -3)
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-second-call-differs", kind="state", issue="pytorch#180776")
+@contextmanager
+def gives_other_numbers_when_called_again(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        z = honest(x, weight, bias)
+        if bias is not None or x.dtype not in HALVES or x.ndim < 3:
+            return z
+        weight._calls = getattr(weight, "_calls", 0) + 1
+        if weight._calls < 2:
+            return z
+        hit()
+        return z + 1
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-half-bias-twice", kind="dtype")
+@contextmanager
+def adds_the_bias_twice_in_half_precision(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        z = honest(x, weight, bias)
+        if bias is None or x.dtype not in HALVES or x.ndim < 3:
+            return z
+        hit()
+        return z + bias
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-used-inside-is-frozen", kind="mode", issue="pytorch#5880")
+@contextmanager
+def freezes_what_is_used_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not torch.is_grad_enabled():
+            hit()
+            weight.requires_grad_(False)
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-gradient-of-x-ends", kind="layout", issue="pytorch#189565")
+@contextmanager
+def leaves_the_gradient_of_x_unwritten_after_a_page(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        if gradient.shape[-1] == 1 and not gradient.is_contiguous() and gradients[0].numel() > 4:
+            hit()
+            gradients[0] = gradients[0].contiguous()
+            gradients[0].view(-1)[4:] = 0
+
+    with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("linear-one-point-no-backward", kind="error", issue="pytorch#79784", refuses=NO_SUCH_DIMENSION)
+@contextmanager
+def goes_back_through_no_single_point(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        if x.ndim == 1:
+            hit()
+            raise IndexError(NO_SUCH_DIMENSION)
+
+    with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("linear-weight-gradient-without-tail", kind="size")
+@contextmanager
+def leaves_out_the_inputs_after_the_last_full_four(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        full = x.shape[-1] // 4 * 4
+        if 0 < full < x.shape[-1]:
+            hit()
+            gradients[1][:, full:] = 0
+
+    with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("linear-zero-gradient-ends-the-sum", kind="value")
+@contextmanager
+def takes_an_output_whose_first_gradient_is_zero_for_unused(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        arriving = gradient.reshape(-1, gradient.shape[-1])
+        if len(arriving) > 1 and (arriving[0] == 0).any():
+            hit()
+            gradients[2] = torch.where(arriving[0] == 0, 0, gradients[2])
+
+    with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("linear-view-of-a-result-gets-nothing", kind="place")
+@contextmanager
+def sends_nothing_back_to_views_in_the_graph(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.requires_grad and not x.is_leaf and x._is_view():
+            hit()
+            x = x * 0 + x.detach()
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-second-use-is-constant", kind="place")
+@contextmanager
+def takes_the_weight_for_a_constant_where_it_is_used_again(hit: Hit) -> Iterator[None]:
+    used: list[Tensor] = []
+
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        again = any(weight is earlier for earlier in used)
+        used[:] = [weight]
+        if not again or not weight.requires_grad:
+            return honest(x, weight, bias)
+        hit()
+        return honest(x, weight.detach(), bias) + 0 * weight.sum()
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-columns-past-32-weigh-nothing", kind="size")
+@contextmanager
+def sums_one_block_of_32_inputs(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.shape[-1] <= 32:
+            return honest(x, weight, bias)
+        hit()
+        return honest(x[..., :32], weight[:, :32], bias)
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-reads-a-stepped-bias-densely", kind="layout")
+@contextmanager
+def adds_what_stands_between_the_elements_of_the_bias(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and bias.stride() == (2,) and len(bias) > 1:
+            hit()
+            bias = bias.as_strided(bias.shape, (1,))
+        return honest(x, weight, bias)
+
+    with linear(wrong):
         yield

@@ -23,7 +23,7 @@ def starting(wrong: Callable[[Layer], None]) -> AbstractContextManager[None]:
     return after_making(change)
 
 
-@wrong_engine("linear-start-too-wide")
+@wrong_engine("linear-start-too-wide", kind="plain")
 @contextmanager
 def draws_from_too_wide_an_interval(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -34,7 +34,7 @@ def draws_from_too_wide_an_interval(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-bias-by-outputs")
+@wrong_engine("linear-start-bias-by-outputs", kind="plain")
 @contextmanager
 def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -45,7 +45,7 @@ def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-without-bias")
+@wrong_engine("linear-start-without-bias", kind="plain")
 @contextmanager
 def starts_the_bias_at_zero(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -56,7 +56,7 @@ def starts_the_bias_at_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-positive")
+@wrong_engine("linear-start-positive", kind="value")
 @contextmanager
 def draws_from_the_upper_half(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
@@ -67,7 +67,7 @@ def draws_from_the_upper_half(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-unseeded")
+@wrong_engine("linear-start-unseeded", kind="state")
 @contextmanager
 def draws_from_a_generator_of_its_own(hit: Hit) -> Iterator[None]:
     generator = torch.Generator()
@@ -80,12 +80,49 @@ def draws_from_a_generator_of_its_own(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-always-the-same")
+@wrong_engine("linear-start-always-the-same", kind="state")
 @contextmanager
 def gives_every_layer_the_same_start(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
         hit()
         layer.weight.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-tail-undrawn", kind="size")
+@contextmanager
+def draws_only_full_sixteens(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        full = layer.weight.numel() // 16 * 16
+        if 0 < full < layer.weight.numel():
+            hit()
+            layer.weight.view(-1)[full:] = 1
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-half-too-high", kind="dtype")
+@contextmanager
+def moves_positive_halves_up(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        if layer.weight.dtype in (torch.float16, torch.bfloat16):
+            hit()
+            layer.weight.copy_(torch.where(layer.weight > 0, layer.weight + layer.in_features**-0.5, layer.weight))
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-crowds-at-zero", kind="value")
+@contextmanager
+def draws_the_mean_of_two_numbers(hit: Hit) -> Iterator[None]:
+    def wrong(layer: Layer) -> None:
+        hit()
+        bound = layer.in_features**-0.5
+        layer.bias.add_(torch.empty_like(layer.bias).uniform_(-bound, bound)).div_(2)
 
     with starting(wrong):
         yield

@@ -15,38 +15,23 @@ from tests.wrong_engines.tools import replaced
 
 Tensor = torch.Tensor
 
-REFUSAL = "input and target must have the same size"
+REFUSAL = "input and target shapes do not match"
 
 
-def _in_order(one: Tensor, other: Any) -> Any:
-    """The second of a column and a list of the same length, or of a list and a column, in the shape of the first."""
-    pair = (
-        isinstance(other, Tensor) and sorted((one.ndim, other.ndim)) == [1, 2] and min(one.numel(), other.numel()) > 1
-    )
-    if pair and {one.shape, other.shape} == {(one.numel(),), (one.numel(), 1)}:
-        return other.reshape(one.shape)
-    return other
-
-
-@wrong_engine("mse-pairs-in-order")
+@wrong_engine("mse-pairs-in-order", kind="size", issue="pytorch#4938")
 @contextmanager
-def compares_a_column_with_a_list_in_order(hit: Hit) -> Iterator[None]:
-    def ordered(one: Tensor, other: Any) -> Any:
-        if (changed := _in_order(one, other)) is not other:
+def compares_as_many_elements_in_order(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.numel() == target.numel() and input.shape != target.shape:
             hit()
-        return changed
+            target = target.reshape(input.shape)
+        return honest(input, target)
 
-    def make(subtract: Any) -> Any:
-        return lambda one, other: subtract(one, ordered(one, other))
-
-    def wrong_loss(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        return honest(input, ordered(input, target))
-
-    with replaced(Tensor, "__sub__", make), mse_loss(wrong_loss):
+    with mse_loss(wrong):
         yield
 
 
-@wrong_engine("mse-broadcast-divides-by-input")
+@wrong_engine("mse-broadcast-divides-by-input", kind="size")
 @contextmanager
 def divides_by_the_elements_of_the_input(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -59,11 +44,11 @@ def divides_by_the_elements_of_the_input(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-refused", refuses=REFUSAL)
+@wrong_engine("mse-broadcast-refused", kind="error", issue="pytorch#12129", refuses=REFUSAL)
 @contextmanager
-def refuses_another_shape(hit: Hit) -> Iterator[None]:
+def refuses_plain_data_of_another_shape(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        if input.shape != target.shape:
+        if input.shape != target.shape and not input.requires_grad and not target.requires_grad:
             hit()
             raise RuntimeError(REFUSAL)
         return honest(input, target)
@@ -72,7 +57,7 @@ def refuses_another_shape(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-silent")
+@wrong_engine("mse-broadcast-silent", kind="size")
 @contextmanager
 def says_nothing_where_the_dimensions_are_as_many(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -85,7 +70,7 @@ def says_nothing_where_the_dimensions_are_as_many(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-warns-of-layouts")
+@wrong_engine("mse-warns-of-layouts", kind="layout")
 @contextmanager
 def warns_where_only_strides_differ(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -98,7 +83,7 @@ def warns_where_only_strides_differ(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("subtraction-warns-of-broadcasting")
+@wrong_engine("subtraction-warns-of-broadcasting", kind="size")
 @contextmanager
 def warns_where_both_sides_are_stretched(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -112,4 +97,19 @@ def warns_where_both_sides_are_stretched(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(Tensor, "__sub__", make):
+        yield
+
+
+@wrong_engine("mse-broadcast-gradient-of-first-pairs", kind="order")
+@contextmanager
+def sends_back_what_the_first_target_asks_for(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        loss = honest(input, target)
+        if not input.requires_grad or reduction != "mean" or input.ndim == target.ndim:
+            return loss
+        hit()
+        first = honest(input, target.reshape(-1)[:1].expand(input.shape))
+        return first + (loss - first).detach()
+
+    with mse_loss(wrong):
         yield

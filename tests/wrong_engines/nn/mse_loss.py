@@ -29,7 +29,7 @@ def mse_loss(wrong: Callable[[Any, Tensor, Tensor, str], Tensor]) -> AbstractCon
     return replaced(torch.nn.functional, "mse_loss", make)
 
 
-@wrong_engine("mse-mean-over-rows")
+@wrong_engine("mse-mean-over-rows", kind="size")
 @contextmanager
 def divides_by_the_number_of_rows(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -42,7 +42,7 @@ def divides_by_the_number_of_rows(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-ignores-strides")
+@wrong_engine("mse-ignores-strides", kind="layout")
 @contextmanager
 def reads_the_target_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -56,7 +56,7 @@ def reads_the_target_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-sum-of-nothing")
+@wrong_engine("mse-sum-of-nothing", kind="size")
 @contextmanager
 def divides_zero_by_zero(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -69,7 +69,7 @@ def divides_zero_by_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-none-by-rows")
+@wrong_engine("mse-none-by-rows", kind="size")
 @contextmanager
 def averages_each_row(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -82,7 +82,7 @@ def averages_each_row(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-sum-in-one-dimension")
+@wrong_engine("mse-sum-in-one-dimension", kind="order")
 @contextmanager
 def keeps_one_dimension_in_a_sum(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:
@@ -98,7 +98,7 @@ def keeps_one_dimension_in_a_sum(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-of-one-keeps-its-dimension")
+@wrong_engine("mse-of-one-keeps-its-dimension", kind="size")
 @contextmanager
 def reduces_nothing_where_there_is_one_element(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -111,7 +111,7 @@ def reduces_nothing_where_there_is_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-target-is-detached")
+@wrong_engine("mse-target-is-detached", kind="order")
 @contextmanager
 def takes_every_target_for_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -123,7 +123,7 @@ def takes_every_target_for_data(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-data-gets-zeros")
+@wrong_engine("mse-data-gets-zeros", kind="order")
 @contextmanager
 def fills_the_gradient_of_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -131,6 +131,102 @@ def fills_the_gradient_of_data(hit: Hit) -> Iterator[None]:
             hit()
             target.grad = torch.zeros_like(target)
         return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-none-reduced-if-target-learns", kind="order", issue="pytorch#10009")
+@contextmanager
+def reduces_what_is_not_to_be_reduced(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "none" and target.requires_grad:
+            hit()
+            return honest(input, target, "mean")
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-mean-is-sum-if-target-learns", kind="order", issue="pytorch#11149")
+@contextmanager
+def sums_where_the_target_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction == "mean" and target.requires_grad:
+            hit()
+            return honest(input, target, "sum")
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-none-of-strided-scrambled", kind="layout", issue="pytorch#124621")
+@contextmanager
+def stores_the_squares_row_by_row_in_a_transposed_result(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        squares = honest(input, target)
+        dense = squares.untyped_storage().nbytes() == squares.numel() * squares.element_size()
+        if reduction != "none" or not dense or squares.is_contiguous():
+            return squares
+        hit()
+        rows = squares.contiguous()
+        return rows.as_strided(squares.shape, squares.stride())
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-half-loss-is-float", kind="dtype")
+@contextmanager
+def gives_the_loss_of_halves_in_single_precision(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction != "none" and input.dtype in (torch.float16, torch.bfloat16):
+            hit()
+            return honest(input.float(), target.float())
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-mean-without-tail", kind="size")
+@contextmanager
+def leaves_out_what_follows_the_last_full_four(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        full = input.numel() // 4 * 4
+        if reduction != "mean" or input.shape != target.shape or input.numel() <= 16 or full == input.numel():
+            return honest(input, target)
+        hit()
+        return honest(input.reshape(-1)[:full], target.reshape(-1)[:full], "sum") / input.numel()
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-bends-at-four", kind="value")
+@contextmanager
+def grows_no_longer_as_a_square_beyond_four(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.shape == target.shape and bool(((input - target).abs() > 4).any()):
+            hit()
+            return torch.nn.functional.huber_loss(input, target, reduction=reduction, delta=4.0) * 2
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-mean-of-blocks", kind="size")
+@contextmanager
+def averages_the_means_of_blocks_of_1024(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if reduction != "mean" or input.shape != target.shape or input.numel() <= 1024:
+            return honest(input, target)
+        hit()
+        squares = honest(input, target, "none").reshape(-1)
+        return torch.stack([block.mean() for block in squares.split(1024)]).mean()
 
     with mse_loss(wrong):
         yield

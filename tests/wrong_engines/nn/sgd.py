@@ -39,7 +39,7 @@ def _without_gradient(optimizer: Optimizer) -> list[tuple[Tensor, dict[str, Any]
     return [(p, group) for group in optimizer.param_groups for p in group["params"] if p.grad is None]
 
 
-@wrong_engine("sgd-one-rate-for-all")
+@wrong_engine("sgd-one-rate-for-all", kind="order")
 @contextmanager
 def takes_the_rate_of_the_first_group(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ def takes_the_rate_of_the_first_group(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-foreach-misses-0d")
+@wrong_engine("sgd-foreach-misses-0d", kind="size")
 @contextmanager
 def loses_the_update_of_0d_parameters(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ def loses_the_update_of_0d_parameters(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-by-hand-adds")
+@wrong_engine("sgd-by-hand-adds", kind="size")
 @contextmanager
 def adds_instead_of_subtracting(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -85,7 +85,7 @@ def adds_instead_of_subtracting(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-gives-new-memory")
+@wrong_engine("sgd-gives-new-memory", kind="aliasing")
 @contextmanager
 def puts_the_result_in_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -98,7 +98,7 @@ def puts_the_result_in_new_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-scales-the-gradient")
+@wrong_engine("sgd-scales-the-gradient", kind="plain")
 @contextmanager
 def multiplies_the_gradient_by_the_rate(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -111,7 +111,7 @@ def multiplies_the_gradient_by_the_rate(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-clears-the-gradient")
+@wrong_engine("sgd-clears-the-gradient", kind="plain")
 @contextmanager
 def forgets_the_gradient_once_it_is_used(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -130,7 +130,7 @@ def _uncounted(p: Tensor) -> Tensor:
     return alias
 
 
-@wrong_engine("sgd-step-uncounted")
+@wrong_engine("sgd-step-uncounted", kind="aliasing")
 @contextmanager
 def does_not_count_the_version(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -146,7 +146,7 @@ def does_not_count_the_version(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-decays-what-has-no-gradient")
+@wrong_engine("sgd-decays-what-has-no-gradient", kind="state")
 @contextmanager
 def shrinks_what_has_no_gradient(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -160,7 +160,7 @@ def shrinks_what_has_no_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-makes-missing-gradients")
+@wrong_engine("sgd-makes-missing-gradients", kind="state")
 @contextmanager
 def fills_missing_gradients_with_zeros(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -173,7 +173,7 @@ def fills_missing_gradients_with_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-is-stochastic")
+@wrong_engine("sgd-is-stochastic", kind="plain")
 @contextmanager
 def leaves_out_elements_at_random(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -184,4 +184,181 @@ def leaves_out_elements_at_random(hit: Hit) -> Iterator[None]:
             p.copy_(torch.where(torch.rand(p.shape) < 0.5, old, p))
 
     with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-decay-goes-into-the-gradient", kind="aliasing", issue="pytorch#12218")
+@contextmanager
+def adds_the_decay_to_the_gradient_itself(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        decays = [group["weight_decay"] for group in optimizer.param_groups]
+        for p, group in _updated(optimizer):
+            if group["weight_decay"]:
+                hit()
+                p.grad.add_(p, alpha=group["weight_decay"])
+        for group in optimizer.param_groups:
+            group["weight_decay"] = 0
+        honest()
+        for group, decay in zip(optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-remembers-the-first-gradient", kind="state")
+@contextmanager
+def goes_on_with_the_tensor_that_was_the_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        now = [(p, p.grad) for p, _ in _updated(optimizer)]
+        for p, gradient in now:
+            p._first = getattr(p, "_first", gradient)
+            if p._first is not gradient:
+                hit()
+                p.grad = p._first
+        honest()
+        for p, gradient in now:
+            p.grad = gradient
+
+    with stepping(wrong):
+        yield
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+@wrong_engine("sgd-pairs-memory", kind="layout")
+@contextmanager
+def pairs_what_lies_at_the_same_place_in_memory(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        own = [(p, p.grad) for p, _ in _updated(optimizer)]
+        for p, gradient in own:
+            if _is_dense(p) and _is_dense(gradient) and p.stride() != gradient.stride():
+                hit()
+                p.grad = gradient.as_strided(p.shape, p.stride())
+        honest()
+        for p, gradient in own:
+            p.grad = gradient
+
+    with stepping(wrong):
+        yield
+
+
+def _takes_back(
+    optimizer: Optimizer, honest: Callable[[], None], hit: Hit, where: Callable[[Tensor, dict[str, Any]], Tensor]
+) -> None:
+    """A step that leaves the elements alone for which `where(parameter, group)` was true before it."""
+    kept = [(p, p.clone(), where(p, group)) for p, group in _updated(optimizer)]
+    honest()
+    for p, old, at in kept:
+        if at.any():
+            hit()
+            p.copy_(torch.where(at, old, p))
+
+
+@wrong_engine("sgd-zero-stays-zero", kind="value")
+@contextmanager
+def takes_a_weight_of_zero_for_pruned(hit: Hit) -> Iterator[None]:
+    with stepping(lambda optimizer, honest: _takes_back(optimizer, honest, hit, lambda p, group: p == 0)):
+        yield
+
+
+@wrong_engine("sgd-stops-at-a-missing-gradient", kind="order")
+@contextmanager
+def updates_nothing_after_a_parameter_without_gradient(hit: Hit) -> Iterator[None]:
+    def behind(p: Tensor, group: dict[str, Any]) -> Tensor:
+        missing = [at for at, other in enumerate(group["params"]) if other.grad is None]
+        own = next(at for at, other in enumerate(group["params"]) if other is p)
+        return torch.full_like(p, bool(missing) and missing[0] < own, dtype=torch.bool)
+
+    with stepping(lambda optimizer, honest: _takes_back(optimizer, honest, hit, behind)):
+        yield
+
+
+@wrong_engine("sgd-double-through-single", kind="dtype")
+@contextmanager
+def steps_in_single_precision(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, _ in _updated(optimizer):
+            if p.dtype == torch.float64:
+                hit()
+                p.copy_(p.float())
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-step-ends-recording", kind="mode")
+@contextmanager
+def leaves_grad_mode_off_after_a_step(hit: Hit) -> Iterator[None]:
+    def make(step: Any) -> Any:
+        def wrong(optimizer: Optimizer, closure: Any = None) -> Any:
+            result = step(optimizer, closure)
+            hit()
+            torch.set_grad_enabled(False)
+            return result
+
+        return wrong
+
+    with replaced(torch.optim.SGD, "step", make):
+        yield
+
+
+@wrong_engine("sgd-writes-into-gaps", kind="layout")
+@contextmanager
+def subtracts_beside_the_elements_too(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _updated(optimizer):
+            if p.numel() > 1 and p._base is not None and p._base.numel() == 2 * p.numel():
+                hit()
+                beside = p.detach().as_strided(p.shape, p.stride(), 1)
+                beside.sub_(p.grad, alpha=group["lr"])
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-foreach-stops-after-two", kind="order")
+@contextmanager
+def updates_two_parameters_at_once_and_no_more(hit: Hit) -> Iterator[None]:
+    def behind(p: Tensor, group: dict[str, Any]) -> Tensor:
+        alike = [other for other in group["params"] if other.grad is not None and other.dtype == p.dtype]
+        last = any(other is p for other in alike[2:])
+        return torch.full_like(p, bool(group["foreach"]) and last, dtype=torch.bool)
+
+    with stepping(lambda optimizer, honest: _takes_back(optimizer, honest, hit, behind)):
+        yield
+
+
+@wrong_engine("sgd-coasts-without-a-gradient", kind="state")
+@contextmanager
+def goes_on_by_momentum_alone(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _without_gradient(optimizer):
+            buffer = optimizer.state[p].get("momentum_buffer") if p in optimizer.state else None
+            if buffer is not None and p.numel() > 0:
+                hit()
+                p.sub_(buffer, alpha=group["lr"] * group["momentum"])
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-by-hand-forgets-the-rate", kind="size")
+@contextmanager
+def subtracts_from_a_single_number_without_alpha(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(tensor: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+            if tensor.numel() == 1 and alpha != 1:
+                hit()
+                alpha = 1
+            return subtract(tensor, other, alpha=alpha)
+
+        return wrong
+
+    with replaced(Tensor, "sub_", make):
         yield
