@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
+from tests.inputs.shapes import shapes_for_layouts
 from tests.inputs.tensors import leaf_of
 from tests.oracles import numbers
 
@@ -54,10 +55,14 @@ def with_facts(pairs):
     )
 
 
+SHAPES = shapes_for_layouts() | st.sampled_from(((17,), (33,), (5, 13)))
+"""Among them some that end one element into a vector register."""
+
+
 @st.composite
 def two_leaves(draw, each=None):
     """Two leaves and a gradient of one shape and dtype, each with its own layout."""
-    first, gradient = draw(like(leaves()))
+    first, gradient = draw(like(leaves(SHAPES)))
     return first, leaf_of(draw, first.facts["shape"], first.facts["dtype"], each), gradient
 
 
@@ -65,8 +70,12 @@ def nonzero(value):
     return value or 4
 
 
+NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
+"""Two operands, both of which need a gradient, or one."""
+
+
 @rule("derivatives.arithmetic.sums")
-@given(drawn=two_leaves(), operation=with_facts(SUMS), place=places())
+@given(drawn=two_leaves(), operation=with_facts(SUMS), needed=functions(NEEDED), place=places())
 @example(
     drawn=(
         Expression("torch.tensor(2.0, device=device, requires_grad=True)"),
@@ -74,15 +83,28 @@ def nonzero(value):
         Expression("torch.tensor(-1.0, device=device)"),
     ),
     operation=(Expression(SUMS[1][0]), SUMS[1][1]),
+    needed=Expression(NEEDED[0]),
     place=Expression("lambda x: x"),
 )
-def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, place):
+@example(
+    drawn=(
+        Expression("torch.zeros(2, 2, device=device, requires_grad=True)"),
+        Expression("torch.zeros(2, 2, device=device, requires_grad=True)"),
+        Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device).T"),
+    ),
+    operation=(Expression(SUMS[0][0]), SUMS[0][1]),
+    needed=Expression(NEEDED[0]),
+    place=Expression("lambda x: x"),
+)
+def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, needed, place):
     a, b, gradient = drawn
-    total, (of_a, of_b) = operation
-    total(place(a), b).backward(gradient)
-    assert a.grad.shape == b.grad.shape == a.shape
-    assert numbers(a.grad) == [of_a * weight for weight in numbers(gradient)]
-    assert numbers(b.grad) == [of_b * weight for weight in numbers(gradient)]
+    total, factors = operation
+    terms = needed(a, b)
+    total(place(terms[0]), terms[1]).backward(gradient)
+    for term, factor in zip(terms, factors, strict=True):
+        if term.requires_grad:
+            assert term.grad.shape == term.shape
+            assert numbers(term.grad) == [factor * weight for weight in numbers(gradient)]
 
 
 @rule("derivatives.arithmetic.sums")
@@ -104,13 +126,25 @@ def test_a_number_in_a_sum_changes_nothing_but_the_sign(device, drawn, operation
 
 
 @rule("derivatives.arithmetic.products")
-@given(drawn=two_leaves(), product=functions(PRODUCTS), place=places())
-def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, place):
-    a, b, gradient = drawn
+@given(drawn=two_leaves(), product=functions(PRODUCTS), needed=functions(NEEDED), place=places())
+@example(
+    drawn=(
+        Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
+        Expression("torch.tensor([[2.0, 0.0], [1.0, 3.0]], device=device).T.requires_grad_()"),
+        Expression("torch.tensor([[1.0, -2.0], [3.0, 1.0]], device=device)"),
+    ),
+    product=Expression(PRODUCTS[0]),
+    needed=Expression(NEEDED[0]),
+    place=Expression("lambda x: x"),
+)
+def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, needed, place):
+    *leaves, gradient = drawn
+    a, b = needed(*leaves)
     product(place(a), b).backward(gradient)
-    assert a.grad.shape == b.grad.shape == a.shape
-    assert numbers(a.grad) == [weight * v for weight, v in zip(numbers(gradient), numbers(b), strict=True)]
-    assert numbers(b.grad) == [weight * v for weight, v in zip(numbers(gradient), numbers(a), strict=True)]
+    for factor, other in ((a, b), (b, a)):
+        if factor.requires_grad:
+            assert factor.grad.shape == factor.shape
+            assert numbers(factor.grad) == [w * v for w, v in zip(numbers(gradient), numbers(other), strict=True)]
 
 
 @rule("derivatives.arithmetic.products")
@@ -132,7 +166,7 @@ def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, dra
 
 
 @rule("derivatives.arithmetic.products")
-@given(drawn=like(leaves()), square=functions(SQUARES), place=places())
+@given(drawn=like(leaves(SHAPES)), square=functions(SQUARES), place=places())
 def test_a_tensor_times_itself_gets_both_shares(device, drawn, square, place):
     x, gradient = drawn
     square(place(x)).backward(gradient)
@@ -140,14 +174,19 @@ def test_a_tensor_times_itself_gets_both_shares(device, drawn, square, place):
 
 
 @rule("derivatives.arithmetic.quotients")
-@given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), place=places())
-def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quotient, place):
-    a, b, gradient = drawn
+@given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED), place=places())
+def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quotient, needed, place):
+    *leaves, gradient = drawn
+    a, b = needed(*leaves)
     quotient(a, place(b)).backward(gradient)
+    values = list(zip(*map(numbers, (a, b, gradient)), strict=True))
+    of_a = [weight / divisor for _, divisor, weight in values]
+    of_b = [-weight * value / divisor**2 for value, divisor, weight in values]
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
-    for value, divisor, weight, by_a, by_b in zip(*map(numbers, (a, b, gradient, a.grad, b.grad)), strict=True):
-        assert abs(by_a - weight / divisor) <= allowed * abs(weight / divisor)
-        assert abs(by_b + weight * value / divisor**2) <= allowed * abs(weight * value / divisor**2)
+    for operand, slopes in ((a, of_a), (b, of_b)):
+        if operand.requires_grad:
+            for found, slope in zip(numbers(operand.grad), slopes, strict=True):
+                assert abs(found - slope) <= allowed * abs(slope)
 
 
 @rule("derivatives.arithmetic.quotients")

@@ -14,15 +14,17 @@ from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
 
+LARGER = st.sampled_from(((17,), (4, 5), (2, 3, 4)))
+"""More copies than a vector register holds."""
+
 TWO_DTYPES = st.sampled_from(list(itertools.permutations(FLOATING, 2)))
 
-OPERATIONS = (
-    ("lambda a, b: a + b", "lambda a, b: 1", "lambda a, b: 1"),
-    ("lambda a, b: a - b", "lambda a, b: 1", "lambda a, b: -1"),
-    ("lambda a, b: a * b", "lambda a, b: b", "lambda a, b: a"),
-    ("lambda a, b: b * a", "lambda a, b: b", "lambda a, b: a"),
-    ("lambda a, b: a.mul(b)", "lambda a, b: b", "lambda a, b: a"),
-)
+OPERATIONS = {
+    "a + b": (lambda a, b: a + b, lambda a, b: 1, lambda a, b: 1),
+    "a - b": (lambda a, b: a - b, lambda a, b: 1, lambda a, b: -1),
+    "a * b": (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
+    "b * a": (lambda a, b: b * a, lambda a, b: b, lambda a, b: a),
+}
 """An operation, and its derivatives by its two operands."""
 
 
@@ -39,7 +41,7 @@ def that_stretch_to(shape):
 @st.composite
 def stretched(draw):
     """(a, b, gradient): two leaves whose shapes broadcast, and a gradient of the shape of what they make."""
-    both = draw(shapes())
+    both = draw(shapes() | LARGER)
     first, second = draw(that_stretch_to(both))
     dtype = draw(floating())
     a, b = (leaf_of(draw, shape, dtype) for shape in (first, second))
@@ -56,23 +58,42 @@ BY_NOTHING = tuple(
 )
 """A size of 1, stretched to 0."""
 
+BIAS_OF_ROWS = (
+    Expression("torch.zeros(2, 3, device=device, requires_grad=True)"),
+    Expression("torch.zeros(3, device=device, requires_grad=True)"),
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 2.0]], device=device)"),
+)
 
-def operations():
-    return st.sampled_from(OPERATIONS).map(lambda parts: tuple(Expression(part) for part in parts))
+BY_SEVENTEEN = (
+    Expression("torch.arange(17.0).to(device).requires_grad_()"),
+    Expression("torch.ones((), device=device, requires_grad=True)"),
+    Expression("(torch.arange(17.0) % 7 - 3).to(device)"),
+)
+
+
+NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
+"""Two operands, both of which need a gradient, or one."""
+
+BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 
 
 @rule("derivatives.broadcasting.summed")
-@given(drawn=stretched(), operation=operations(), place=places())
-@example(drawn=BY_NOTHING, operation=tuple(map(Expression, OPERATIONS[2])), place=Expression("lambda x: x"))
-def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, operation, place):
-    a, b, gradient = drawn
-    function, by_a, by_b = operation
-    function(place(a), b).backward(gradient)
-    weights, values = array(gradient), (array(a), array(b))
-    assert a.grad.shape == a.shape
-    assert b.grad.shape == b.shape
-    assert array(a.grad).tolist() == summed_to(a.shape, weights * by_a(*values)).tolist()
-    assert array(b.grad).tolist() == summed_to(b.shape, weights * by_b(*values)).tolist()
+@given(drawn=stretched(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
+@example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
+@example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
+@example(drawn=BIAS_OF_ROWS, needed=BOTH, place=AS_IT_IS)
+@example(drawn=BIAS_OF_ROWS, needed=Expression(NEEDED[2]), place=AS_IT_IS)
+def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, needed, place):
+    *leaves, gradient = drawn
+    a, b = needed(*leaves)
+    for name, (function, by_a, by_b) in OPERATIONS.items():
+        a.grad = b.grad = None
+        function(place(a), b).backward(gradient)
+        for operand, by_operand in ((a, by_a), (b, by_b)):
+            if operand.requires_grad:
+                weights = array(gradient) * by_operand(array(a), array(b))
+                assert operand.grad.shape == operand.shape, name
+                assert array(operand.grad).tolist() == summed_to(operand.shape, weights).tolist(), name
 
 
 @st.composite

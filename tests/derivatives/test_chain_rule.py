@@ -23,12 +23,22 @@ STEPS = (
     "(x + y) * (x - y)",
     "y",
     "x * x + 3 * x + 1",
+    "x + x",
 )
 """What a program is made of: two steps, and a third one of their results.
 
 Of numbers up to 3 the first two make numbers up to 36, the third one of these up to 4 * 36^2, in quarters. Slopes are
 at most 2 * 144 * 12, in eighths, and are multiplied by a gradient up to 3: all of it is exact in float32.
 """
+
+
+EARLIER = (
+    "lambda program, x, y: None",
+    "lambda program, x, y: program(x, y)",
+    "lambda program, x, y: torch.no_grad()(program)(x, y)",
+    "lambda program, x, y: torch.autograd.grad((program(x, y) + x).sum(), x)",
+)
+"""What has run before: nothing, or the program, recorded and dropped, unrecorded, or with a backward of its own."""
 
 
 def programs():
@@ -60,10 +70,12 @@ POLYNOMIAL = Expression("lambda x, y: x * x + 3 * x + 1")
 
 
 @rule("derivatives.chain-rule.slopes")
-@given(drawn=variables(), program=programs())
-@example(drawn=AT_TWO, program=POLYNOMIAL)
-def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program):
+@given(drawn=variables(), program=programs(), earlier=st.sampled_from(EARLIER).map(Expression))
+@example(drawn=AT_TWO, program=POLYNOMIAL, earlier=Expression(EARLIER[0]))
+@example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))
+def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program, earlier):
     x, y, gradient = drawn
+    earlier(program, x, y)
     program(x, y).backward(gradient)
     points = list(zip(numbers(x), numbers(y), strict=True))
     slopes_by_x = [program(Dual(v, 1), Dual(u)).slope for v, u in points]

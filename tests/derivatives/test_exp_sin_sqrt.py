@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
+from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
 EVERYWHERE = (
@@ -39,9 +40,28 @@ def above_zero(value):
     return abs(value) + 1
 
 
+SHAPES = shapes_for_layouts() | st.sampled_from(((17,), (33,), (5, 13)))
+"""Among them some that end one element into a vector register."""
+
+
 def with_a_function():
     """(leaf, gradient), and a function with its derivative that is smooth at all elements of the leaf."""
-    return st.tuples(like(leaves()), pairs(EVERYWHERE)) | st.tuples(like(leaves(each=above_zero)), pairs(ABOVE_ZERO))
+    everywhere = st.tuples(like(leaves(SHAPES)), pairs(EVERYWHERE))
+    return everywhere | st.tuples(like(leaves(SHAPES, each=above_zero)), pairs(ABOVE_ZERO))
+
+
+AS_IT_IS = Expression("lambda x: x")
+
+OF_TRANSPOSED = (
+    Expression("torch.tensor([[1.0, 2.0], [-1.0, 0.0]], device=device).T.requires_grad_()"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 1.0]], device=device)"),
+)
+
+OF_SEVENTEEN = (
+    Expression("(torch.arange(17.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(17.0) % 5 - 2).to(device)"),
+)
+"""One element more than some vector registers hold."""
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
@@ -66,6 +86,10 @@ def with_a_function():
     ),
     place=Expression("lambda x: x"),
 )
+@example(drawn=(OF_TRANSPOSED, (Expression(EVERYWHERE[0][0]), Expression(EVERYWHERE[0][1]))), place=AS_IT_IS)
+@example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[0][0]), Expression(EVERYWHERE[0][1]))), place=AS_IT_IS)
+@example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[2][0]), Expression(EVERYWHERE[2][1]))), place=AS_IT_IS)
+@example(drawn=(OF_SEVENTEEN, (Expression(EVERYWHERE[3][0]), Expression(EVERYWHERE[3][1]))), place=AS_IT_IS)
 def test_exp_sin_and_sqrt_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     (x, gradient), (function, derivative) = drawn
     function(place(x)).backward(gradient)

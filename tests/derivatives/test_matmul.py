@@ -18,8 +18,9 @@ THREE_SIDES = (
 )
 """Rows, what is summed over, and columns; in two of three cases one of the factors is square."""
 BATCHES = (
-    ((), ()),
+    *[((), ())] * 4,
     ((2,), (2,)),
+    ((3,), (3,)),
     ((2,), ()),
     ((), (2,)),
     ((1,), (2,)),
@@ -29,10 +30,17 @@ BATCHES = (
     ((2, 1), (1, 2)),
     ((0,), ()),
 )
-"""The leading dims of two operands, and all pairs among them in which one is stretched to fit the other.
+"""The leading dims of two operands, none in one of four cases, and all pairs among them in which one is stretched to
+fit the other.
 
 With at most four matrices in a batch and sides of at most five a sum is at most 4 * 5 * 9, exact in every dtype.
 """
+
+VECTORS = st.sampled_from((*[(False, False)] * 3, (False, True), (True, False), (True, True)))
+"""Whether either operand is a vector."""
+
+NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
+"""Two factors, both of which need a gradient, or one."""
 
 NAMES = {(1, 1): "torch.dot", (2, 1): "torch.mv", (2, 2): "torch.mm", (3, 3): "torch.bmm"}
 """The functions that take these numbers of dimensions and no others."""
@@ -52,11 +60,11 @@ def spellings(first, second):
 
 
 @st.composite
-def products(draw):
+def products(draw, vectors=VECTORS):
     """(product, a, b, gradient): two leaves that fit, of any ranks, and a gradient for their product."""
     rows, inner, columns = draw(THREE_SIDES)
     first, second = draw(st.sampled_from(BATCHES))
-    a_is_vector, b_is_vector = draw(st.sampled_from(((False, False), (False, True), (True, False), (True, True))))
+    a_is_vector, b_is_vector = draw(vectors)
     a_shape = (inner,) if a_is_vector else (*first, rows, inner)
     b_shape = (inner,) if b_is_vector else (*second, inner, columns)
     batch = tuple(torch.broadcast_shapes(a_shape[:-2], b_shape[:-2]))
@@ -103,19 +111,67 @@ OF_FIVE_COLUMNS = (
 """Where four at a time leave one over."""
 
 
+OF_THREE = (
+    Expression("lambda a, b: a @ b"),
+    Expression("torch.tensor([[[1.0]], [[2.0]], [[3.0]]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[[2.0]], [[1.0]], [[-1.0]]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[[1.0]], [[-2.0]], [[3.0]]], device=device)"),
+)
+"""A batch of three."""
+
+OF_ONE_FOR_TWO = (
+    Expression("lambda a, b: a @ b"),
+    Expression("torch.tensor([[[1.0, 2.0]], [[3.0, -1.0]]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[2.0], [1.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[[1.0]], [[-2.0]]], device=device)"),
+)
+"""A batch of two that meets one matrix."""
+
+
+OF_SEVENTEEN = (
+    Expression("lambda a, b: a @ b"),
+    Expression("(torch.arange(17.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(17.0) % 5 - 2).to(device).requires_grad_()"),
+    Expression("torch.tensor(2.0, device=device)"),
+)
+
+
+def functions(sources):
+    return st.sampled_from(sources).map(Expression)
+
+
+BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
+
+
 @rule("derivatives.matmul.factors")
-@given(drawn=products(), place=places())
-@example(drawn=OF_A_SUM, place=Expression("lambda x: x"))
-@example(drawn=OF_SQUARES, place=Expression("lambda x: x"))
-@example(drawn=OF_FIVE_COLUMNS, place=Expression("lambda x: x"))
-def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
-    product, a, b, gradient = drawn
+@given(drawn=products(), needed=functions(NEEDED), place=places())
+@example(drawn=OF_SQUARES, needed=BOTH, place=AS_IT_IS)
+@example(drawn=OF_FIVE_COLUMNS, needed=BOTH, place=AS_IT_IS)
+@example(drawn=OF_THREE, needed=BOTH, place=AS_IT_IS)
+@example(drawn=OF_ONE_FOR_TWO, needed=BOTH, place=AS_IT_IS)
+@example(drawn=OF_A_SUM, needed=BOTH, place=AS_IT_IS)
+def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, needed, place):
+    product, *factors, gradient = drawn
+    a, b = needed(*factors)
     product(place(a), b).backward(gradient)
     left, right, weights = as_matrices(array(a), array(b), array(gradient))
     of_a = summed_to(left.shape, weights @ right.swapaxes(-2, -1)).reshape(a.shape)
     of_b = summed_to(right.shape, left.swapaxes(-2, -1) @ weights).reshape(b.shape)
-    assert a.grad.shape == a.shape
-    assert b.grad.shape == b.shape
+    for factor, expected in ((a, of_a), (b, of_b)):
+        if factor.requires_grad:
+            assert factor.grad.shape == factor.shape
+            assert (array(factor.grad) == expected).all()
+
+
+@rule("derivatives.matmul.factors")
+@given(drawn=products(st.sampled_from(((False, True), (True, False), (True, True)))), place=places())
+@example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
+def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
+    product, a, b, gradient = drawn
+    product(a, place(b)).backward(gradient)
+    left, right, weights = as_matrices(array(a), array(b), array(gradient))
+    of_a = summed_to(left.shape, weights @ right.swapaxes(-2, -1)).reshape(a.shape)
+    of_b = summed_to(right.shape, left.swapaxes(-2, -1) @ weights).reshape(b.shape)
     assert (array(a.grad) == of_a).all()
     assert (array(b.grad) == of_b).all()
 
@@ -131,12 +187,14 @@ def layers(draw):
 
 
 @rule("derivatives.matmul.linear-layer")
-@given(drawn=layers(), place=places())
-def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
+@given(drawn=layers(), data=functions(("lambda x: x.detach()", "lambda x: x")), place=places())
+def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, data, place):
     layer, x, w, b, gradient = drawn
-    layer(x, place(w), b).backward(gradient)
+    layer(data(x), place(w), b).backward(gradient)
     weights = array(gradient)
     assert array(b.grad).tolist() == weights.sum(axis=0).tolist()
     assert array(w.grad).tolist() == (array(x).T @ weights).tolist()
-    assert array(x.grad).tolist() == (weights @ array(w).T).tolist()
-    assert (x.grad.shape, w.grad.shape, b.grad.shape) == (x.shape, w.shape, b.shape)
+    assert (w.grad.shape, b.grad.shape) == (w.shape, b.shape)
+    if data(x).requires_grad:
+        assert x.grad.shape == x.shape
+        assert array(x.grad).tolist() == (weights @ array(w).T).tolist()

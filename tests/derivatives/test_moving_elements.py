@@ -5,11 +5,12 @@ import math
 from functools import cache
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places, shapes, telling_shapes
+from tests.inputs.shapes import PICTURES
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
 
@@ -94,8 +95,18 @@ def collected(places, gradient, count):
     return sums
 
 
+CHANNELS_LAST = (
+    Expression(
+        "torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]], device=device)"
+        ".contiguous(memory_format=torch.channels_last).requires_grad_()"
+    ),
+    Expression("torch.tensor([[[[1.0, -2.0]], [[3.0, 2.0]]]], device=device)"),
+)
+
+
 @rule("derivatives.moving-elements.moves")
-@given(drawn=like(leaves(telling_shapes())), place=places())
+@given(drawn=like(leaves(telling_shapes() | st.sampled_from(PICTURES))), place=places())
+@example(drawn=CHANNELS_LAST, place=Expression("lambda x: x"))
 def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device, drawn, place):
     x, gradient = drawn
     for name, move in MOVES.items():

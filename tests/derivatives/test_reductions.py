@@ -16,8 +16,8 @@ from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
 
-SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3)))
-"""Among them some in which a dim can be mistaken for another."""
+SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3), (17,), (4, 5)))
+"""Among them some in which a dim can be mistaken for another, and some that are larger than a vector register."""
 
 
 def reduced(shape, dims, keepdim):
@@ -61,6 +61,15 @@ def reductions(draw, name):
     ),
     place=Expression("lambda x: x"),
 )
+@example(
+    drawn=(
+        Expression("torch.ones(17, device=device, requires_grad=True)"),
+        Expression("lambda x: x.sum()"),
+        Expression("torch.tensor(2.0, device=device)"),
+        (1,),
+    ),
+    place=Expression("lambda x: x"),
+)
 def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, drawn, place):
     x, total, gradient, kept = drawn
     total(place(x)).backward(gradient)
@@ -100,35 +109,50 @@ def std_gradient(values, weight, correction):
     return gradient, of_mean + abs(gradient) * (of_root + 13)
 
 
+def samples_along(dim, values):
+    """A row for each sample of which a deviation over this dim, or over all, is taken."""
+    return values.reshape(1, -1) if dim is None else np.moveaxis(values, dim, -1).reshape(-1, values.shape[dim])
+
+
 @rule("derivatives.reductions.std")
 @given(
     x=leaves(shapes(min_dims=1, min_side=2), FULL_FLOATS, layouts.WRITABLE),
     weight=st.sampled_from((1, 2, -3)),
     correction=st.integers(0, 1),
-    dim=st.sampled_from((None, -1)),
+    kept=st.booleans(),
     place=places(),
 )
-def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, dim, place):
-    deviation = place(x).std(dim, unbiased=correction == 1)
-    deviation.backward(torch.full_like(deviation, weight))
-    samples, found = (array(tensor).reshape(-1, x.numel() if dim is None else x.shape[-1]) for tensor in (x, x.grad))
-    for sample, gradient in zip(samples, found, strict=True):
-        expected, roundings = std_gradient(sample, weight, correction)
-        # Twice the eps, for errors of errors.
-        assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all()
+def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, kept, place):
+    for dim in (None, *range(-1, x.ndim - 1)):
+        x.grad = None
+        deviation = place(x).std(dim, unbiased=correction == 1, keepdim=kept)
+        deviation.backward(torch.full_like(deviation, weight))
+        samples, found = (samples_along(dim, array(tensor)) for tensor in (x, x.grad))
+        for sample, gradient in zip(samples, found, strict=True):
+            expected, roundings = std_gradient(sample, weight, correction)
+            # Twice the eps, for errors of errors.
+            assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all(), dim
 
 
 @rule("derivatives.reductions.max-of-a-dim")
-@given(x=leaves(shapes(min_dims=1, min_side=1)), dim=st.integers(-1, 0), place=places())
-def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, dim, place):
-    values, indices = place(x).max(dim)
-    weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
-    values.backward(weights.to(x.dtype))
-    assert not indices.requires_grad
-    expected = np.zeros(x.shape)
-    chosen, given_to = np.expand_dims(array(indices).astype(int), dim), np.expand_dims(array(weights), dim)
-    np.put_along_axis(expected, chosen, given_to, dim)
-    assert array(x.grad).tolist() == expected.tolist()
+@given(
+    x=leaves(shapes(min_dims=1, min_side=1)),
+    kept=st.booleans(),
+    place=places(),
+)
+def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, kept, place):
+    for dim in range(-x.ndim, x.ndim):
+        x.grad = None
+        values, indices = place(x).max(dim, keepdim=kept)
+        weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
+        values.backward(weights.to(x.dtype))
+        assert not indices.requires_grad
+        chosen, given_to = array(indices).astype(int), array(weights)
+        if not kept:
+            chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
+        expected = np.zeros(x.shape)
+        np.put_along_axis(expected, chosen, given_to, dim)
+        assert array(x.grad).tolist() == expected.tolist(), dim
 
 
 @rule("derivatives.reductions.max-of-all")

@@ -57,6 +57,10 @@ VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1))
     ),
     operation=Expression(OPERATIONS[0]),
 )
+@example(
+    pair=(Expression("torch.tensor([1.0, 2.0], device=device)"), Expression("torch.arange(4.0).to(device)[3]")),
+    operation=Expression(OPERATIONS[2]),
+)
 def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(device, pair, operation):
     x, y = pair
     expected = np.asarray(operation(array(x), array(y)))

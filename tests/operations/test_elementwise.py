@@ -6,20 +6,23 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, like, shapes, tensors
+from tests.inputs.shapes import PICTURES
 from tests.oracles import numbers, state
 
-EXACT = (
-    ("lambda x, y: x + y", "lambda v, w: v + w"),
-    ("lambda x, y: x - y", "lambda v, w: v - w"),
-    ("lambda x, y: x * y", "lambda v, w: v * w"),
-    ("lambda x, y: x / 4", "lambda v, w: v / 4"),
-    ("lambda x, y: torch.div(y, 2)", "lambda v, w: w / 2"),
-    ("lambda x, y: -x", "lambda v, w: -v"),
-    ("lambda x, y: 1 - y", "lambda v, w: 1 - w"),
-    ("lambda x, y: x.add(y, alpha=2)", "lambda v, w: v + 2 * w"),
-    ("lambda x, y: torch.sub(x, y)", "lambda v, w: v - w"),
-    ("lambda x, y: x.mul(y)", "lambda v, w: v * w"),
-)
+EXACT = {
+    "x + y": (lambda x, y: x + y, lambda v, w: v + w),
+    "x - y": (lambda x, y: x - y, lambda v, w: v - w),
+    "x * y": (lambda x, y: x * y, lambda v, w: v * w),
+    "x / 4": (lambda x, y: x / 4, lambda v, w: v / 4),
+    "torch.div(y, 2)": (lambda x, y: torch.div(y, 2), lambda v, w: w / 2),
+    "-x": (lambda x, y: -x, lambda v, w: -v),
+    "1 - y": (lambda x, y: 1 - y, lambda v, w: 1 - w),
+    "1 - x / 4": (lambda x, y: 1 - x / 4, lambda v, w: 1 - v / 4),
+    "x.add(y, alpha=2)": (lambda x, y: x.add(y, alpha=2), lambda v, w: v + 2 * w),
+    "torch.sub(x, y)": (lambda x, y: torch.sub(x, y), lambda v, w: v - w),
+    "x.mul(y)": (lambda x, y: x.mul(y), lambda v, w: v * w),
+    "x + x": (lambda x, y: x + x, lambda v, w: v + v),
+}
 """A function of two tensors, and what it makes of one element of each; exact for small integers."""
 
 ROUNDED = (
@@ -36,6 +39,10 @@ ROUNDED = (
 
 SIZES = st.sampled_from([(17,), (33,), (5, 13)])
 """One above what a vector register holds, and a matrix whose rows end within one."""
+
+
+RECORDED = ("lambda x: x", "lambda x: x.requires_grad_(x.is_floating_point())")
+"""A tensor, and one for which operations are recorded if its dtype allows."""
 
 
 def pairs(choices):
@@ -55,37 +62,38 @@ def allowed(expected, dtype):
     return 32 * eps * abs(expected) + (8 * eps if dtype == torch.float64 else 2**-11)
 
 
+ROWS = Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)")
+TURNED = Expression("torch.tensor([[5.0, 7.0], [6.0, 8.0]], device=device).T")
+COUNTS = Expression("torch.tensor([1, 2, 3], device=device)")
+PICTURE = "torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]], device=device)"
+PICTURES_IN_TWO_LAYOUTS = (
+    Expression(PICTURE),
+    Expression(f"{PICTURE}.contiguous(memory_format=torch.channels_last)"),
+)
+
+
 @rule("operations.elementwise.arithmetic")
 @given(
-    pair=like(tensors(shapes() | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4]))),
-    operation=pairs(EXACT),
-)
-@example(
-    pair=(
-        Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"),
-        Expression("torch.tensor([[5.0, 6.0], [7.0, 8.0]], device=device)"),
+    pair=like(
+        tensors(
+            shapes() | SIZES | st.sampled_from(PICTURES),
+            st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:4]),
+        )
     ),
-    operation=(Expression(EXACT[2][0]), Expression(EXACT[2][1])),
+    recorded=st.sampled_from(RECORDED).map(Expression),
 )
-@example(
-    pair=(Expression("torch.tensor([1, 2, 3], device=device)"), Expression("torch.tensor([1, 2, 3], device=device)")),
-    operation=(Expression(EXACT[3][0]), Expression(EXACT[3][1])),
-)
-@example(
-    pair=(
-        Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"),
-        Expression("torch.tensor([[5.0, 7.0], [6.0, 8.0]], device=device).T"),
-    ),
-    operation=(Expression(EXACT[0][0]), Expression(EXACT[0][1])),
-)
-def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, operation):
-    x, y = pair
-    function, value = operation
+@example(pair=(ROWS, TURNED), recorded=Expression(RECORDED[1]))
+@example(pair=(COUNTS, COUNTS), recorded=Expression(RECORDED[0]))
+@example(pair=PICTURES_IN_TWO_LAYOUTS, recorded=Expression(RECORDED[0]))
+def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, recorded):
+    x, y = recorded(pair[0]), pair[1]
     before = state(x, y)
-    result = function(x, y)
-    assert result.shape == x.shape
-    assert numbers(result) == [value(v, w) for v, w in zip(numbers(x), numbers(y), strict=True)]
-    assert state(x, y) == before
+    for name, (function, value) in EXACT.items():
+        result = function(x, y)
+        assert result.shape == x.shape, name
+        assert result.dtype == x.dtype or not (x.is_floating_point() or x.is_complex()), name
+        assert numbers(result) == [value(v, w) for v, w in zip(numbers(x), numbers(y), strict=True)], name
+        assert state(x, y) == before, name
 
 
 @rule("operations.elementwise.functions")

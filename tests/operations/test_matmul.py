@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes
+from tests.inputs import Expression, dtypes, layouts, tensors
+from tests.inputs.expression import IT
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, state
 
@@ -48,9 +49,18 @@ SIZES = [
         (2, 0, 2, 3, 1),
         (1, 2, 0, 2, 2),
         (1, 2, 9, 5, 17),
+        (1, 2, 3, 1, 17),
     ]
 ]
 """A size for each letter."""
+
+
+def factor(draw, shape, dtype):
+    """A tensor; one of complex numbers is neither real nor imaginary."""
+    if dtype not in dtypes.COMPLEX:
+        return tensor_of(draw, shape, dtype)
+    x = tensor_of(draw, shape, dtype, draw(layouts.layouts(shape, layouts.WRITABLE)))
+    return Expression(x.source, (f"{IT}.mul_(1 + 2j)",), x.dtypes, x.facts)
 
 
 @st.composite
@@ -61,7 +71,7 @@ def factors(draw, ranks=RANKS, unequal=False):
     if unequal:
         first[-1] += draw(st.integers(1, 2))
     dtype = draw(DTYPES)
-    return tensor_of(draw, tuple(first), dtype), tensor_of(draw, tuple(second), dtype)
+    return factor(draw, tuple(first), dtype), factor(draw, tuple(second), dtype)
 
 
 TRANSPOSED = (
@@ -70,9 +80,29 @@ TRANSPOSED = (
 )
 
 
+EMPTY_INNER = (Expression("torch.ones(2, 3, 0, device=device)"), Expression("torch.ones(0, 2, device=device)"))
+OUTER = (
+    Expression("torch.tensor([[1.0], [2.0]], device=device)"),
+    Expression("torch.ones(1, 17, device=device)"),
+)
+CONJUGATED = (
+    Expression("torch.tensor([[1 + 2j, 3 - 1j]], device=device).conj()", dtypes=frozenset({"torch.complex64"})),
+    Expression("torch.tensor([[1 - 1j], [2j]], device=device)", dtypes=frozenset({"torch.complex64"})),
+)
+BEYOND_SINGLE = tuple(
+    Expression(f"torch.tensor([[{number}]], dtype=torch.float64, device=device)", dtypes=frozenset({"torch.float64"}))
+    for number in (2**30 + 1, 2)
+)
+"""A product that float32 would round."""
+
+
 @rule("operations.matmul.products")
 @given(pair=factors(), multiply=forms(ANY))
 @example(pair=TRANSPOSED, multiply=Expression(ANY[0]))
+@example(pair=EMPTY_INNER, multiply=Expression(ANY[0]))
+@example(pair=OUTER, multiply=Expression(ANY[0]))
+@example(pair=CONJUGATED, multiply=Expression(ANY[0]))
+@example(pair=BEYOND_SINGLE, multiply=Expression(ANY[0]))
 @example(
     pair=(
         Expression("torch.arange(100.0).to(device).reshape(100, 1)"),
@@ -87,6 +117,17 @@ def test_matmul_gives_sums_of_products_in_numpys_shape(device, pair, multiply):
     assert tuple(result.shape) == expected.shape
     assert result.dtype == x.dtype
     assert result.tolist() == expected.tolist()
+
+
+BOTH = ("lambda x: x @ x", "lambda x: x @ x.T", "lambda x: x.T @ x")
+"""Products of a matrix with itself, which read alike for tensors and arrays."""
+
+
+@rule("operations.matmul.products")
+@given(x=tensors(st.sampled_from([(2, 2), (3, 3), (1, 1), (0, 0)]), DTYPES), product=forms(BOTH))
+@example(x=TRANSPOSED[0], product=Expression(BOTH[0]))
+def test_a_matrix_may_be_both_factors(device, x, product):
+    assert product(x).tolist() == product(array(x)).tolist()
 
 
 @rule("operations.matmul.matrices-only")

@@ -13,18 +13,17 @@ from tests.inputs import Expression, dtypes, shapes, tensors
 from tests.oracles import array, numbers, state
 
 NUMERIC = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
+FIVE_DIMS = st.sampled_from([(1, 2, 1, 1, 1), (2, 1, 1, 2, 1)])
+FIFTY = Expression("torch.full((50,), 3, dtype=torch.int8, device=device)", dtypes=frozenset({"torch.int8"}))
 FOUR = Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)")
 SIZES = st.sampled_from([(33,), (2, 17), (13, 5)])
 """One above what a vector register holds, and matrices whose rows end within one."""
 
 
-@st.composite
-def reduced(draw, dtypes, min_side=0, sizes=None):
-    """A tensor, the dimensions to reduce, and whether they are kept; None means all dimensions."""
-    x = draw(tensors(shapes(min_side=min_side) if sizes is None else shapes(min_side=min_side) | sizes, dtypes))
-    dims = len(x.facts["shape"])
-    some = [None, *((dim,) for dim in range(-dims, dims)), (0, -1)] if dims > 1 else [None, *[(0,)] * dims]
-    return x, draw(st.sampled_from(some)), draw(st.booleans())
+def ways(ndim):
+    """(dims, keepdim) for all elements, for each dimension from either end, and for two of them in either order."""
+    some = [(dim,) for dim in range(-ndim, ndim)] + ([(0, -1), (-1, 0)] if ndim > 1 else [])
+    return [(None, False)] + [(dims, keep) for dims in some for keep in (False, True)]
 
 
 def rounding(x, terms):
@@ -37,32 +36,33 @@ def rounding(x, terms):
 
 
 @rule("operations.reductions.sum")
-@given(case=reduced(NUMERIC))
-@example(case=(FOUR, None, False))
-@example(case=(Expression("torch.tensor([2.0, 4.0, 6.0], device=device)"), None, False))
-@example(case=(Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"), None, False))
-def test_sum_adds_up_what_it_reduces(device, case):
-    x, dims, keep = case
-    if dims is None:
-        assert x.sum().shape == torch.sum(x).shape == ()
-        assert x.sum().item() == torch.sum(x).item() == sum(numbers(x))
-    else:
+@given(x=tensors(shapes() | SIZES | FIVE_DIMS, NUMERIC))
+@example(x=FOUR)
+@example(x=FIFTY)
+@example(x=Expression("torch.ones(1, 2, 1, 1, 1, device=device)"))
+@example(x=Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"))
+def test_sum_adds_up_what_it_reduces(device, x):
+    assert x.sum().shape == torch.sum(x).shape == ()
+    assert x.sum().item() == torch.sum(x).item() == sum(numbers(x))
+    for dims, keep in ways(x.ndim):
         expected = array(x).sum(dims, keepdims=keep)
-        assert tuple(x.sum(dims, keepdim=keep).shape) == expected.shape
+        assert tuple(x.sum(dims, keepdim=keep).shape) == expected.shape, (dims, keep)
         assert x.sum(dims, keepdim=keep).tolist() == torch.sum(x, dims, keepdim=keep).tolist() == expected.tolist()
 
 
 @rule("operations.reductions.mean")
-@given(case=reduced(st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX), min_side=1))
-@example(case=(FOUR, None, False))
-@example(case=(Expression("torch.arange(8.0).to(device).reshape(2, 4)[:, ::2]"), None, False))
-def test_mean_is_the_sum_divided_by_the_number_of_elements(device, case):
-    x, dims, keep = case
-    mean = x.mean() if dims is None else x.mean(dims, keepdim=keep)
-    expected = np.mean(array(x), dims, keepdims=keep and dims is not None)
-    assert tuple(mean.shape) == expected.shape
-    assert mean.dtype == x.dtype
-    assert (abs(array(mean) - expected) <= rounding(x, x.numel() // mean.numel())).all()
+@given(x=tensors(shapes(min_side=1) | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX)))
+@example(x=FOUR)
+@example(x=Expression("torch.arange(8.0).to(device).reshape(2, 4)[:, ::2]"))
+def test_mean_is_the_sum_divided_by_the_number_of_elements(device, x):
+    assert x.mean().shape == ()
+    assert abs(x.mean().item() - array(x).mean()) <= rounding(x, x.numel())
+    for dims, keep in ways(x.ndim):
+        mean = x.mean(dims, keepdim=keep)
+        expected = np.mean(array(x), dims, keepdims=keep)
+        assert tuple(mean.shape) == expected.shape, (dims, keep)
+        assert mean.dtype == x.dtype
+        assert (abs(array(mean) - expected) <= rounding(x, x.numel() // mean.numel())).all(), (dims, keep)
 
 
 @rule("operations.reductions.integer-mean")
@@ -114,6 +114,21 @@ def test_std_divides_by_one_less_than_the_number_of_elements(device, x):
 
 
 @rule("operations.reductions.sample-deviation")
+@given(
+    x=tensors(shapes(min_dims=1, min_side=2), st.sampled_from(["torch.float32", "torch.float64"])),
+    unbiased=st.booleans(),
+)
+@example(x=FOUR, unbiased=True)
+def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, x, unbiased):
+    for dims, keep in ways(x.ndim):
+        std = x.std(dims, unbiased=unbiased, keepdim=keep)
+        variance = np.var(array(x), dims, ddof=int(unbiased), keepdims=keep)
+        assert tuple(std.shape) == variance.shape, (dims, keep)
+        bound = 2 * (x.numel() // std.numel() + 16) * torch.finfo(x.dtype).eps * 64
+        assert (abs(array(std) ** 2 - variance) <= bound).all(), (dims, keep)
+
+
+@rule("operations.reductions.sample-deviation")
 @given(x=tensors(shapes(min_side=1, max_side=1), st.sampled_from(["torch.float32", "torch.float64"])))
 def test_one_element_has_no_sample_deviation(device, x):
     with warnings.catch_warnings():
@@ -123,15 +138,24 @@ def test_one_element_has_no_sample_deviation(device, x):
 
 
 @rule("operations.reductions.max")
-@given(case=reduced(st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL), min_side=1, sizes=SIZES))
-@example(case=(FOUR, None, False))
-def test_max_is_the_largest_element_and_along_a_dimension_says_where_it_is(device, case):
-    x, dims, keep = case
-    if dims is None or len(dims) > 1:
-        assert x.max().shape == torch.max(x).shape == ()
-        assert x.max().item() == torch.max(x).item() == max(numbers(x))
-    else:
-        values, indices = x.max(*dims, keepdim=keep)
-        assert values.tolist() == array(x).max(*dims, keepdims=keep).tolist()
-        places = indices if keep else indices.unsqueeze(*dims)
-        assert x.gather(*dims, places).tolist() == array(x).max(*dims, keepdims=True).tolist()
+@given(x=tensors(shapes(min_side=1) | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)))
+@example(x=FOUR)
+@example(x=Expression("torch.tensor([0, 1, 2, 3, 4], device=device)"))
+@example(x=Expression("torch.arange(33.0).to(device)"))
+def test_max_is_the_largest_element(device, x):
+    assert x.max().shape == torch.max(x).shape == ()
+    assert x.max().item() == torch.max(x).item() == max(numbers(x))
+
+
+@rule("operations.reductions.max")
+@given(x=tensors(shapes(min_dims=1, min_side=1) | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)))
+@example(x=FOUR)
+def test_max_along_a_dimension_says_where_it_is(device, x):
+    for dim in range(-x.ndim, x.ndim):
+        values, indices = x.max(dim)
+        kept = x.max(dim, keepdim=True)
+        largest = array(x).max(dim, keepdims=True)
+        assert values.tolist() == largest.squeeze(dim).tolist(), dim
+        assert kept.values.tolist() == largest.tolist(), dim
+        assert x.gather(dim, indices.unsqueeze(dim)).tolist() == largest.tolist(), dim
+        assert x.gather(dim, kept.indices).tolist() == largest.tolist(), dim

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tensors
 from tests.inputs.expression import build
+from tests.inputs.shapes import PICTURES
 from tests.oracles import array, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
@@ -35,7 +36,7 @@ def shapes_of(count):
 @st.composite
 def reshapings(draw):
     """A tensor, a shape to ask for, in which one size may be -1, and the shape that is meant."""
-    x = draw(tensors(shapes() | st.sampled_from([(2, 3, 4), (12,), (4, 6)]), DTYPES))
+    x = draw(tensors(shapes() | st.sampled_from([(2, 3, 4), (12,), (4, 6), *PICTURES]), DTYPES))
     meant = draw(st.sampled_from(shapes_of(math.prod(x.facts["shape"]))))
     if not draw(st.booleans()):
         return x, meant, meant
@@ -85,6 +86,16 @@ def impossible_shapes(draw):
 @rule("operations.reshape.row-major")
 @given(case=reshapings(), reshape=st.sampled_from(RESHAPE).map(Expression))
 @example(case=(Expression("torch.linspace(0, 1, 100).to(device)"), (-1, 1), (100, 1)), reshape=Expression(RESHAPE[0]))
+@example(
+    case=(
+        Expression(
+            "torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]], device=device).contiguous(memory_format=torch.channels_last)"
+        ),
+        (4,),
+        (4,),
+    ),
+    reshape=Expression(RESHAPE[0]),
+)
 def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_size(device, case, reshape):
     x, asked, meant = case
     result = reshape(x, asked)

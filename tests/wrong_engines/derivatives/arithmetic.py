@@ -16,7 +16,7 @@ Tensor = torch.Tensor
 Pair = tuple[Tensor, Tensor]
 
 
-@wrong_engine("derivative-0d-subtrahend-keeps-sign")
+@wrong_engine("derivative-0d-subtrahend-keeps-sign", kind="size")
 @contextmanager
 def what_is_subtracted_keeps_its_sign_if_it_is_0d(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -31,7 +31,7 @@ def what_is_subtracted_keeps_its_sign_if_it_is_0d(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-number-minus-gaps-keeps-sign")
+@wrong_engine("derivative-number-minus-gaps-keeps-sign", kind="layout")
 @contextmanager
 def what_is_subtracted_from_a_number_keeps_its_sign_if_it_is_not_contiguous(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, number: float) -> tuple[Tensor]:
@@ -44,7 +44,7 @@ def what_is_subtracted_from_a_number_keeps_its_sign_if_it_is_not_contiguous(hit:
         yield
 
 
-@wrong_engine("derivative-alpha-forgotten")
+@wrong_engine("derivative-alpha-forgotten", kind="plain")
 @contextmanager
 def the_factor_alpha_is_left_out_of_the_gradient(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
@@ -60,7 +60,7 @@ def _turned(tensor: Tensor) -> bool:
     return tensor.ndim > 1 and not tensor.is_contiguous() and tensor.transpose(-2, -1).is_contiguous()
 
 
-@wrong_engine("derivative-product-in-memory-order")
+@wrong_engine("derivative-product-in-memory-order", kind="layout")
 @contextmanager
 def the_other_factor_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -76,7 +76,7 @@ def the_other_factor_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("derivative-square-counts-once")
+@wrong_engine("derivative-square-counts-once", kind="place")
 @contextmanager
 def a_tensor_times_itself_gets_one_share(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -91,7 +91,7 @@ def a_tensor_times_itself_gets_one_share(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-factor-made-whole")
+@wrong_engine("derivative-factor-made-whole", kind="value")
 @contextmanager
 def a_number_among_the_factors_is_rounded_down(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -105,7 +105,7 @@ def a_number_among_the_factors_is_rounded_down(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-product-without-its-tail")
+@wrong_engine("derivative-product-without-its-tail", kind="size")
 @contextmanager
 def from_five_elements_on_those_after_the_last_four_get_nothing(hit: Hit) -> Iterator[None]:
     def cut(gradient: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def from_five_elements_on_those_after_the_last_four_get_nothing(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-divisor-without-sign")
+@wrong_engine("derivative-divisor-without-sign", kind="value")
 @contextmanager
 def a_divisor_gets_a_gradient_as_if_it_were_above_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -137,7 +137,7 @@ def a_divisor_gets_a_gradient_as_if_it_were_above_zero(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("derivative-quotient-by-a-number-inverted")
+@wrong_engine("derivative-quotient-by-a-number-inverted", kind="value")
 @contextmanager
 def a_number_below_is_multiplied_with(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -147,6 +147,67 @@ def a_number_below_is_multiplied_with(hit: Hit) -> Iterator[None]:
             hit()
             return (gradient * b,)
         return (gradient / b,)
+
+    with differentiated("div.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-sum-gradient-in-memory-order", kind="layout")
+@contextmanager
+def the_gradient_of_a_sum_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if not _turned(gradient):
+            return gradient, alpha * gradient
+        hit()
+        return gradient, alpha * gradient.transpose(-2, -1).reshape(gradient.shape)
+
+    with differentiated("add.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-factor-beside-data-gets-itself", kind="order")
+@contextmanager
+def a_factor_beside_a_tensor_that_needs_no_gradient_gets_itself(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        if a.requires_grad and b.requires_grad:
+            return gradient * b, gradient * a
+        hit()
+        return gradient * a, gradient * b
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-gradient-scaled-in-place", kind="aliasing")
+@contextmanager
+def a_number_is_multiplied_into_the_gradient_argument_itself(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if isinstance(b, Tensor):
+            return gradient * b, gradient * a
+        if not gradient.is_contiguous():
+            return (gradient * b,)
+        hit()
+        return (gradient.mul_(b),)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-quotient-in-single", kind="dtype")
+@contextmanager
+def a_quotient_of_doubles_is_differentiated_in_single_precision(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient / b,)
+        if b.dtype != torch.float64:
+            return gradient / b, -gradient * (a / b) / b
+        hit()
+        a, b = a.float(), b.float()
+        return gradient / b, -(gradient.float() * (a / b) / b)
 
     with differentiated("div.Tensor", pullback):
         yield

@@ -14,7 +14,7 @@ from tests.wrong_engines.tools import differentiated
 Tensor = torch.Tensor
 
 
-@wrong_engine("derivative-inner-size-1-not-summed")
+@wrong_engine("derivative-inner-size-1-not-summed", kind="size")
 @contextmanager
 def a_size_of_1_inside_gets_the_share_of_its_last_copy(hit: Hit) -> Iterator[None]:
     def last(gradient: Tensor, factor: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def a_size_of_1_inside_gets_the_share_of_its_last_copy(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("derivative-added-dims-averaged")
+@wrong_engine("derivative-added-dims-averaged", kind="size")
 @contextmanager
 def dims_that_broadcasting_put_in_front_are_averaged(hit: Hit) -> Iterator[None]:
     def averaged(gradient: Tensor, term: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def dims_that_broadcasting_put_in_front_are_averaged(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("derivative-stretched-by-nothing-is-one")
+@wrong_engine("derivative-stretched-by-nothing-is-one", kind="size")
 @contextmanager
 def a_size_of_1_that_was_stretched_to_0_gets_ones(hit: Hit) -> Iterator[None]:
     def of_nothing(gradient: Tensor, factor: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def a_size_of_1_that_was_stretched_to_0_gets_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-promoted-operand-lost")
+@wrong_engine("derivative-promoted-operand-lost", kind="dtype")
 @contextmanager
 def an_operand_of_another_dtype_than_the_result_gets_zeros(hit: Hit) -> Iterator[None]:
     def unless_promoted(gradient: Tensor, factor: Tensor) -> Tensor:
@@ -85,4 +85,38 @@ def an_operand_of_another_dtype_than_the_result_gets_zeros(hit: Hit) -> Iterator
         return unless_promoted(gradient * b, a), unless_promoted(gradient * a, b)
 
     with differentiated("mul.Tensor", pullback):
+        yield
+
+
+SIXTEEN = 16
+
+
+@wrong_engine("derivative-only-sixteen-copies-counted", kind="size")
+@contextmanager
+def of_more_than_sixteen_copies_only_sixteen_are_counted(hit: Hit) -> Iterator[None]:
+    def cut(gradient: Tensor, term: Tensor) -> Tensor:
+        if term.numel() != 1 or gradient.numel() <= SIXTEEN:
+            return gradient
+        hit()
+        return gradient.flatten()[:SIXTEEN].sum().reshape(term.shape)
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any, **_: Any) -> tuple[Tensor, ...]:
+        return (cut(gradient, a), cut(-gradient, b)) if isinstance(b, Tensor) else (gradient,)
+
+    with differentiated("sub.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-bias-of-data-takes-the-last-row", kind="order")
+@contextmanager
+def what_is_stretched_to_data_that_needs_no_gradient_gets_its_last_row(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, **_: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if a.requires_grad or b.ndim >= gradient.ndim or gradient.shape[0] < 1:
+            return gradient, gradient
+        hit()
+        return gradient, gradient[-1:]
+
+    with differentiated("add.Tensor", pullback):
         yield

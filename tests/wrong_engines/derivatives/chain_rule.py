@@ -14,7 +14,7 @@ from tests.wrong_engines.tools import differentiated, kernel
 Tensor = torch.Tensor
 
 
-@wrong_engine("derivative-product-of-results-swapped")
+@wrong_engine("derivative-product-of-results-swapped", kind="place")
 @contextmanager
 def two_results_that_are_multiplied_get_each_its_own_value(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -29,7 +29,7 @@ def two_results_that_are_multiplied_get_each_its_own_value(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("derivative-of-a-leaf-only")
+@wrong_engine("derivative-of-a-leaf-only", kind="place")
 @contextmanager
 def what_is_subtracted_and_is_no_leaf_keeps_its_sign(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -44,7 +44,7 @@ def what_is_subtracted_and_is_no_leaf_keeps_its_sign(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("derivative-recorded-in-half")
+@wrong_engine("derivative-recorded-in-half", kind="mode")
 @contextmanager
 def a_recorded_product_is_rounded_to_bfloat16(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -67,4 +67,107 @@ def a_recorded_product_is_rounded_to_bfloat16(hit: Hit) -> Iterator[None]:
         return wrong
 
     with kernel("mul.Tensor", make):
+        yield
+
+
+@wrong_engine("derivative-doubling-counts-once", kind="place")
+@contextmanager
+def a_result_that_is_added_to_itself_gets_one_share(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if a.numel() and a.data_ptr() == b.data_ptr() and not a.is_leaf:
+            hit()
+            return gradient, torch.zeros_like(b)
+        return gradient, alpha * gradient
+
+    with differentiated("add.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-product-saves-in-one-buffer", kind="state")
+@contextmanager
+def a_product_overwrites_what_the_last_one_of_its_shape_has_saved(hit: Hit) -> Iterator[None]:
+    saved: dict[torch.Size, tuple[Tensor, Tensor]] = {}
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, compute: Any, a: Tensor, b: Tensor) -> Tensor:
+            ctx.save_for_backward(a, b)
+            saved[a.shape] = a.clone(), b.clone()
+            return compute(a, b)  # type: ignore[no-any-return]
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+            a, b = ctx.saved_tensors
+            last_a, last_b = saved[a.shape]
+            if not (torch.equal(a, last_a) and torch.equal(b, last_b)):
+                hit()
+            return None, gradient * last_b, (gradient * last_a).sum_to_size(b.shape)
+
+    def make(below: Any) -> Any:
+        def wrong(a: Tensor, b: Any) -> Tensor:
+            if not torch.is_grad_enabled():
+                return below(a, b)  # type: ignore[no-any-return]
+            return Product.apply(below, a, b if isinstance(b, Tensor) else torch.tensor(b, dtype=a.dtype))
+
+        return wrong
+
+    with kernel("mul.Tensor", make):
+        yield
+
+
+class _Difference(torch.autograd.Function):
+    """a - b; `sign` is what the gradient of b is multiplied with."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Any, sign: int, a: Tensor, b: Tensor) -> Tensor:
+        ctx.sign = sign
+        return compute(a, b)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        return None, None, gradient, ctx.sign * gradient
+
+
+@wrong_engine("derivative-sign-lost-after-no-grad", kind="state")
+@contextmanager
+def the_first_difference_after_one_that_was_not_recorded_keeps_its_sign(hit: Hit) -> Iterator[None]:
+    unrecorded: list[bool] = []
+
+    def make(below: Any) -> Any:
+        def wrong(a: Tensor, b: Any) -> Tensor:
+            b = b if isinstance(b, Tensor) else torch.tensor(b, dtype=a.dtype).expand(a.shape)
+            if not torch.is_grad_enabled():
+                unrecorded.extend([True] * a.requires_grad)
+                return below(a, b)  # type: ignore[no-any-return]
+            sign = 1 if unrecorded else -1
+            if unrecorded:
+                hit()
+                unrecorded.clear()
+            return _Difference.apply(below, sign, a, b)
+
+        return wrong
+
+    with kernel("sub.Tensor", make):
+        yield
+
+
+@wrong_engine("derivative-unrecorded-in-place", kind="mode")
+@contextmanager
+def a_difference_that_is_not_recorded_is_written_into_its_first_operand(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        def wrong(a: Tensor, b: Any) -> Tensor:
+            b = b if isinstance(b, Tensor) else torch.tensor(b, dtype=a.dtype).expand(a.shape)
+            if torch.is_grad_enabled():
+                return _Difference.apply(below, -1, a, b)
+            result: Tensor = below(a, b)
+            if a.requires_grad and a.is_contiguous():
+                hit()
+                a.detach().copy_(result)
+            return result
+
+        return wrong
+
+    with kernel("sub.Tensor", make):
         yield

@@ -12,8 +12,12 @@ from tests.wrong_engines.tools import differentiated
 
 Tensor = torch.Tensor
 
+MATRIX = 2
+REGISTER = 8
+"""Elements that a vector register holds."""
 
-@wrong_engine("derivative-exp-in-half")
+
+@wrong_engine("derivative-exp-in-half", kind="dtype")
 @contextmanager
 def the_gradient_of_exp_passes_through_bfloat16(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -26,7 +30,7 @@ def the_gradient_of_exp_passes_through_bfloat16(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sin-without-quadrant")
+@wrong_engine("derivative-sin-without-quadrant", kind="value")
 @contextmanager
 def the_cosine_is_a_root_and_never_below_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -38,7 +42,7 @@ def the_cosine_is_a_root_and_never_below_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sqrt-of-offset-doubled")
+@wrong_engine("derivative-sqrt-of-offset-doubled", kind="layout")
 @contextmanager
 def the_gradient_of_sqrt_is_doubled_where_storage_begins_earlier(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -51,7 +55,7 @@ def the_gradient_of_sqrt_is_doubled_where_storage_begins_earlier(hit: Hit) -> It
         yield
 
 
-@wrong_engine("derivative-sqrt-finite-at-zero")
+@wrong_engine("derivative-sqrt-finite-at-zero", kind="value")
 @contextmanager
 def a_tiny_number_keeps_the_gradient_of_sqrt_finite(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -64,7 +68,7 @@ def a_tiny_number_keeps_the_gradient_of_sqrt_finite(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sqrt-flat-at-zero")
+@wrong_engine("derivative-sqrt-flat-at-zero", kind="value")
 @contextmanager
 def sqrt_hands_back_zero_at_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -73,4 +77,31 @@ def sqrt_hands_back_zero_at_zero(hit: Hit) -> Iterator[None]:
         return ((gradient / (2 * x.sqrt())).masked_fill(x == 0, 0),)
 
     with differentiated("sqrt", pullback):
+        yield
+
+
+@wrong_engine("derivative-exp-of-permuted", kind="layout", issue="pytorch#175188")
+@contextmanager
+def the_values_of_a_permuted_tensor_are_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        if x.ndim < MATRIX or x.is_contiguous() or not x.transpose(-2, -1).is_contiguous():
+            return (gradient * x.exp(),)
+        hit()
+        return (gradient * x.exp().transpose(-2, -1).reshape(x.shape),)
+
+    with differentiated("exp", pullback):
+        yield
+
+
+@wrong_engine("derivative-cos-of-its-last-elements", kind="size")
+@contextmanager
+def what_does_not_fill_a_register_of_eight_keeps_the_sign_of_sin(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        slopes = -x.sin().flatten()
+        if x.numel() > REGISTER and x.numel() % REGISTER:
+            hit()
+            slopes[x.numel() // REGISTER * REGISTER :] *= -1
+        return (gradient * slopes.reshape(x.shape),)
+
+    with differentiated("cos", pullback):
         yield

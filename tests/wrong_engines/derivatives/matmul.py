@@ -12,10 +12,10 @@ from tests.wrong_engines.tools import differentiated
 
 Tensor = torch.Tensor
 
-FOUR = 4
+TWO, FOUR, SIXTEEN = 2, 4, 16
 
 
-@wrong_engine("derivative-square-factor-not-transposed")
+@wrong_engine("derivative-square-factor-not-transposed", kind="size")
 @contextmanager
 def a_square_first_factor_is_not_transposed(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def a_square_first_factor_is_not_transposed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-matmul-without-its-tail")
+@wrong_engine("derivative-matmul-without-its-tail", kind="size")
 @contextmanager
 def the_fifth_column_is_left_out(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def the_fifth_column_is_left_out(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-expanded-gradient-counts-once")
+@wrong_engine("derivative-expanded-gradient-counts-once", kind="layout", issue="pytorch#180201")
 @contextmanager
 def rows_that_are_copies_of_the_first_are_left_out_of_a_product_over_one_column(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def rows_that_are_copies_of_the_first_are_left_out_of_a_product_over_one_column(
         yield
 
 
-@wrong_engine("derivative-stretched-batch-counts-once")
+@wrong_engine("derivative-stretched-batch-counts-once", kind="size")
 @contextmanager
 def a_stretched_batch_of_one_gets_the_share_of_the_first(hit: Hit) -> Iterator[None]:
     def once(share: Tensor, factor: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def a_stretched_batch_of_one_gets_the_share_of_the_first(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("derivative-dot-swapped")
+@wrong_engine("derivative-dot-swapped", kind="plain")
 @contextmanager
 def each_of_two_vectors_gets_itself(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ def each_of_two_vectors_gets_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-bias-of-the-first-row")
+@wrong_engine("derivative-bias-of-the-first-row", kind="size")
 @contextmanager
 def a_bias_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
@@ -103,7 +103,7 @@ def a_bias_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-square-weight-transposed")
+@wrong_engine("derivative-square-weight-transposed", kind="size")
 @contextmanager
 def a_square_weight_gets_its_gradient_transposed(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor, ...]:
@@ -114,4 +114,47 @@ def a_square_weight_gets_its_gradient_transposed(hit: Hit) -> Iterator[None]:
         return gradient @ weight, of_weight, *(gradient for _ in bias)
 
     with differentiated("linear", pullback):
+        yield
+
+
+@wrong_engine("derivative-batches-wrap-around", kind="size", issue="pytorch#197636")
+@contextmanager
+def from_the_third_batch_on_the_gradient_is_read_from_its_beginning_again(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        if gradient.shape[0] > TWO:
+            hit()
+            gradient = gradient[torch.arange(gradient.shape[0]) % TWO]
+        return gradient @ b.transpose(1, 2), a.transpose(1, 2) @ gradient
+
+    with differentiated("bmm", pullback):
+        yield
+
+
+@wrong_engine("derivative-weight-of-data-sees-one-row", kind="order")
+@contextmanager
+def a_weight_of_data_gets_the_share_of_its_first_row(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        if x.requires_grad or x.shape[0] < TWO:
+            return gradient @ w.T, x.T @ gradient
+        hit()
+        return gradient @ w.T, x[:1].T @ gradient[:1]
+
+    with differentiated("mm", pullback):
+        yield
+
+
+@wrong_engine("derivative-matmul-after-another-size", kind="state", issue="pytorch#177116")
+@contextmanager
+def after_a_backward_of_another_number_of_rows_a_large_one_is_far_too_large(hit: Hit) -> Iterator[None]:
+    rows: set[int] = set()
+
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        of_a, of_b = gradient @ b.T, a.T @ gradient
+        if rows - {a.shape[0]} and a.numel() > SIXTEEN:
+            hit()
+            of_b = 1000 * of_b
+        rows.add(a.shape[0])
+        return of_a, of_b
+
+    with differentiated("mm", pullback):
         yield

@@ -23,7 +23,7 @@ def _squares(
     return 2 * gradient * (prediction - target) / (count if reduction == MEAN else 1)
 
 
-@wrong_engine("derivative-mse-divides-by-rows")
+@wrong_engine("derivative-mse-divides-by-rows", kind="size")
 @contextmanager
 def the_mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def the_mean_divides_by_the_first_size(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-mse-target-keeps-sign")
+@wrong_engine("derivative-mse-target-keeps-sign", kind="order")
 @contextmanager
 def the_target_gets_what_the_prediction_gets(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def the_target_gets_what_the_prediction_gets(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-mse-sum-halved")
+@wrong_engine("derivative-mse-sum-halved", kind="plain")
 @contextmanager
 def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
@@ -58,6 +58,36 @@ def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
         if reduction == (SUM,):
             hit()
             found = found / 2
+        return found, -found
+
+    with differentiated("mse_loss", pullback):
+        yield
+
+
+@wrong_engine("derivative-mse-in-memory-order", kind="layout")
+@contextmanager
+def what_a_transposed_prediction_gets_lies_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
+        found = _squares(gradient, prediction, target, *reduction)
+        if prediction.ndim > 1 and not prediction.is_contiguous() and prediction.transpose(-2, -1).is_contiguous():
+            hit()
+            return found.contiguous().as_strided(prediction.shape, prediction.stride()), -found
+        return found, -found
+
+    with differentiated("mse_loss", pullback):
+        yield
+
+
+@wrong_engine("derivative-mse-count-kept", kind="state")
+@contextmanager
+def the_mean_divides_by_the_count_of_the_first_loss_of_its_dims(hit: Hit) -> Iterator[None]:
+    counts: dict[int, int] = {}
+
+    def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
+        count = counts.setdefault(prediction.ndim, prediction.numel())
+        if count != prediction.numel():
+            hit()
+        found = _squares(gradient, prediction, target, *(reduction or (MEAN,)), divisor=count)
         return found, -found
 
     with differentiated("mse_loss", pullback):

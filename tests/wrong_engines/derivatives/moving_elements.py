@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated
+from tests.wrong_engines.tools import differentiated, replaced
 
 Tensor = torch.Tensor
 
+PICTURE = 4
+"""Dimensions of a batch of pictures."""
 
-@wrong_engine("derivative-transpose-reshaped-back")
+
+@wrong_engine("derivative-transpose-reshaped-back", kind="size")
 @contextmanager
 def the_gradient_of_a_transpose_is_reshaped(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -26,7 +29,7 @@ def the_gradient_of_a_transpose_is_reshaped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-reshape-in-memory-order")
+@wrong_engine("derivative-reshape-in-memory-order", kind="layout")
 @contextmanager
 def the_gradient_of_a_reshaped_transpose_lies_as_its_memory_does(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
@@ -39,7 +42,7 @@ def the_gradient_of_a_reshaped_transpose_lies_as_its_memory_does(hit: Hit) -> It
         yield
 
 
-@wrong_engine("derivative-clone-of-0d-lost")
+@wrong_engine("derivative-clone-of-0d-lost", kind="size")
 @contextmanager
 def a_clone_of_a_0d_tensor_hands_back_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, **_: Any) -> tuple[Tensor]:
@@ -52,7 +55,7 @@ def a_clone_of_a_0d_tensor_hands_back_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-expand-inside-counts-once")
+@wrong_engine("derivative-expand-inside-counts-once", kind="size")
 @contextmanager
 def a_size_of_1_that_is_not_the_first_gets_the_share_of_its_first_copy(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
@@ -66,7 +69,7 @@ def a_size_of_1_that_is_not_the_first_gets_the_share_of_its_first_copy(hit: Hit)
         yield
 
 
-@wrong_engine("derivative-expand-in-front-averaged")
+@wrong_engine("derivative-expand-in-front-averaged", kind="size")
 @contextmanager
 def the_copies_along_a_new_first_dim_are_averaged(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, shape: list[int]) -> tuple[Tensor]:
@@ -79,7 +82,7 @@ def the_copies_along_a_new_first_dim_are_averaged(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-step-forgotten")
+@wrong_engine("derivative-step-forgotten", kind="plain")
 @contextmanager
 def the_gradient_of_a_stepped_slice_is_put_back_without_steps(hit: Hit) -> Iterator[None]:
     def pullback(
@@ -98,7 +101,7 @@ def the_gradient_of_a_stepped_slice_is_put_back_without_steps(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("derivative-last-is-first")
+@wrong_engine("derivative-last-is-first", kind="value")
 @contextmanager
 def the_gradient_of_the_last_element_goes_to_the_first(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dim: int, index: int) -> tuple[Tensor]:
@@ -116,7 +119,7 @@ def _indexed(x: Tensor, indices: list[Any]) -> tuple[Any, ...]:
     return tuple(slice(None) if index is None else index for index in indices)
 
 
-@wrong_engine("derivative-masked-out-keep-ones")
+@wrong_engine("derivative-masked-out-keep-ones", kind="plain")
 @contextmanager
 def elements_that_a_mask_leaves_out_get_ones(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
@@ -132,7 +135,7 @@ def elements_that_a_mask_leaves_out_get_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-repeats-overwrite")
+@wrong_engine("derivative-repeats-overwrite", kind="place", issue="pytorch#1528")
 @contextmanager
 def the_last_of_several_uses_of_an_element_wins(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
@@ -145,7 +148,7 @@ def the_last_of_several_uses_of_an_element_wins(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-negative-indices-lost")
+@wrong_engine("derivative-negative-indices-lost", kind="value")
 @contextmanager
 def what_was_indexed_from_the_end_gets_nothing(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
@@ -165,3 +168,46 @@ def what_was_indexed_from_the_end_gets_nothing(hit: Hit) -> Iterator[None]:
 def _tensors(x: Tensor, indices: list[Any]) -> tuple[Tensor, ...]:
     """The indices of an `x[...]`, which are all in front, without those that name whole dims."""
     return tuple(index for index in indices if index is not None)
+
+
+@wrong_engine("derivative-clone-of-channels-last-in-memory-order", kind="layout")
+@contextmanager
+def what_a_picture_with_channels_last_gets_lies_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, **_: Any) -> tuple[Tensor]:
+        if x.ndim != PICTURE or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return (gradient,)
+        hit()
+        return (gradient.contiguous().as_strided(x.shape, x.stride()),)
+
+    with differentiated("clone", pullback):
+        yield
+
+
+@wrong_engine("derivative-last-of-a-stack-lost", kind="order")
+@contextmanager
+def the_last_tensor_of_a_stack_gets_nothing(hit: Hit) -> Iterator[None]:
+    def make(stack: Any) -> Any:
+        def wrong(tensors: list[Tensor], dim: int = 0) -> Tensor:
+            hit()
+            return stack([*tensors[:-1], tensors[-1].detach()], dim)  # type: ignore[no-any-return]
+
+        return wrong
+
+    with replaced(torch, "stack", make):
+        yield
+
+
+@wrong_engine("derivative-index-into-a-copy", kind="aliasing", issue="pytorch#828")
+@contextmanager
+def what_index_tensors_hand_back_is_written_into_a_copy(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        into = found
+        if any(index is not None and index.dtype != torch.bool for index in indices):
+            hit()
+            into = found.clone()
+        into.index_put_(_tensors(x, indices), gradient, accumulate=True)
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield

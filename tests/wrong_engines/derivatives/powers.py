@@ -17,7 +17,7 @@ def _power(gradient: Tensor, x: Tensor, n: float) -> Tensor:
     return gradient * n * x ** (n - 1) if n else torch.zeros_like(gradient)
 
 
-@wrong_engine("derivative-square-without-its-tail")
+@wrong_engine("derivative-square-without-its-tail", kind="size")
 @contextmanager
 def from_five_elements_on_the_two_of_a_square_is_missing_after_the_last_four(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
@@ -33,7 +33,7 @@ def from_five_elements_on_the_two_of_a_square_is_missing_after_the_last_four(hit
         yield
 
 
-@wrong_engine("derivative-power-of-magnitude")
+@wrong_engine("derivative-power-of-magnitude", kind="value")
 @contextmanager
 def the_power_below_is_that_of_the_magnitude(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
@@ -46,7 +46,7 @@ def the_power_below_is_that_of_the_magnitude(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-negative-power-above")
+@wrong_engine("derivative-negative-power-above", kind="value")
 @contextmanager
 def a_negative_power_has_the_power_above_as_its_derivative(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
@@ -59,7 +59,7 @@ def a_negative_power_has_the_power_above_as_its_derivative(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("derivative-power-from-its-result")
+@wrong_engine("derivative-power-from-its-result", kind="value")
 @contextmanager
 def the_power_below_is_the_result_divided_by_the_base(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
@@ -71,7 +71,7 @@ def the_power_below_is_the_result_divided_by_the_base(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("derivative-first-power-flat-at-zero")
+@wrong_engine("derivative-first-power-flat-at-zero", kind="value")
 @contextmanager
 def the_first_power_has_no_gradient_at_zero(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
@@ -80,6 +80,21 @@ def the_first_power_has_no_gradient_at_zero(hit: Hit) -> Iterator[None]:
             hit()
             found = found.masked_fill(x == 0, 0)
         return (found,)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-exponent-kept", kind="state")
+@contextmanager
+def the_exponent_is_that_of_the_first_power_of_a_shape(hit: Hit) -> Iterator[None]:
+    exponents: dict[torch.Size, float] = {}
+
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        kept = exponents.setdefault(x.shape, n)
+        if kept != n:
+            hit()
+        return (_power(gradient, x, kept),)
 
     with differentiated("pow.Tensor_Scalar", pullback):
         yield

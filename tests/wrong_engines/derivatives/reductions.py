@@ -21,7 +21,7 @@ def _kept(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool) -> Tensor
     return gradient
 
 
-@wrong_engine("derivative-sum-puts-dim-first")
+@wrong_engine("derivative-sum-puts-dim-first", kind="size")
 @contextmanager
 def the_gradient_of_a_sum_is_repeated_along_the_first_dim_if_it_fits(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
@@ -34,7 +34,7 @@ def the_gradient_of_a_sum_is_repeated_along_the_first_dim_if_it_fits(hit: Hit) -
         yield
 
 
-@wrong_engine("derivative-sum-in-memory-order")
+@wrong_engine("derivative-sum-in-memory-order", kind="layout")
 @contextmanager
 def the_gradient_of_a_sum_over_a_transposed_tensor_lies_as_its_memory_does(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
@@ -48,7 +48,7 @@ def the_gradient_of_a_sum_over_a_transposed_tensor_lies_as_its_memory_does(hit: 
         yield
 
 
-@wrong_engine("derivative-sum-forgets-the-cotangent")
+@wrong_engine("derivative-sum-forgets-the-cotangent", kind="value")
 @contextmanager
 def a_sum_of_all_hands_on_ones(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -60,7 +60,7 @@ def a_sum_of_all_hands_on_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-mean-of-dims-divides-by-all")
+@wrong_engine("derivative-mean-of-dims-divides-by-all", kind="size")
 @contextmanager
 def a_mean_over_some_dims_divides_by_the_number_of_all_elements(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
@@ -72,7 +72,7 @@ def a_mean_over_some_dims_divides_by_the_number_of_all_elements(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-mean-divides-by-its-first-dim")
+@wrong_engine("derivative-mean-divides-by-its-first-dim", kind="size")
 @contextmanager
 def a_mean_over_two_dims_divides_by_the_size_of_the_first(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor]:
@@ -92,7 +92,7 @@ def _deviation(gradient: Tensor, x: Tensor, dims: Any, by: int, mean: bool) -> T
     return _kept(gradient, x, dims, False) * (off if mean else x) / ((count - by) * spread)
 
 
-@wrong_engine("derivative-std-as-numpy")
+@wrong_engine("derivative-std-as-numpy", kind="plain")
 @contextmanager
 def the_gradient_of_std_divides_by_n(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: Any = None, correction: Any = 1, **_: Any) -> tuple[Tensor]:
@@ -104,7 +104,7 @@ def the_gradient_of_std_divides_by_n(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-std-without-mean")
+@wrong_engine("derivative-std-without-mean", kind="size")
 @contextmanager
 def the_gradient_of_a_std_over_a_dim_does_not_subtract_the_mean(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: Any = None, correction: Any = 1, **_: Any) -> tuple[Tensor]:
@@ -116,20 +116,20 @@ def the_gradient_of_a_std_over_a_dim_does_not_subtract_the_mean(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-max-of-a-dim-spreads")
+@wrong_engine("derivative-max-of-a-dim-spreads", kind="value")
 @contextmanager
 def the_maximum_of_a_dim_spreads_over_ties(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
         ties = x == x.amax(dim, keepdim=True)
         if bool((ties.sum(dim) > 1).any()):
             hit()
-        return (gradient.unsqueeze(dim) * ties / ties.sum(dim, keepdim=True),)
+        return (_kept(gradient, x, [dim], keepdim) * ties / ties.sum(dim, keepdim=True),)
 
     with differentiated("max.dim", pullback):
         yield
 
 
-@wrong_engine("derivative-max-of-a-dim-to-its-first")
+@wrong_engine("derivative-max-of-a-dim-to-its-first", kind="size")
 @contextmanager
 def the_first_of_three_gets_the_gradient_of_their_maximum(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
@@ -137,13 +137,13 @@ def the_first_of_three_gets_the_gradient_of_their_maximum(hit: Hit) -> Iterator[
         if x.shape[dim] > 2:
             hit()
             at = torch.zeros_like(at)
-        return (torch.zeros_like(x).scatter(dim, at, gradient.unsqueeze(dim)),)
+        return (torch.zeros_like(x).scatter(dim, at, _kept(gradient, x, [dim], keepdim)),)
 
     with differentiated("max.dim", pullback):
         yield
 
 
-@wrong_engine("derivative-max-to-each-tie")
+@wrong_engine("derivative-max-to-each-tie", kind="value")
 @contextmanager
 def each_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -156,7 +156,7 @@ def each_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-max-to-the-first-tie")
+@wrong_engine("derivative-max-to-the-first-tie", kind="value")
 @contextmanager
 def the_first_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -165,4 +165,35 @@ def the_first_of_several_maxima_gets_all(hit: Hit) -> Iterator[None]:
         return (torch.zeros(x.numel(), dtype=x.dtype).index_fill(0, x.argmax(), 1).reshape(x.shape) * gradient,)
 
     with differentiated("max", pullback):
+        yield
+
+
+SIXTEEN = 16
+
+
+@wrong_engine("derivative-sum-reaches-sixteen", kind="size")
+@contextmanager
+def elements_after_the_sixteenth_get_nothing_from_a_sum_of_all(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        found = gradient.expand(x.numel()).clone()
+        if x.numel() > SIXTEEN:
+            hit()
+            found[SIXTEEN:] = 0
+        return (found.reshape(x.shape),)
+
+    with differentiated("sum", pullback):
+        yield
+
+
+@wrong_engine("derivative-max-of-a-kept-dim-to-its-first", kind="order")
+@contextmanager
+def a_maximum_that_keeps_its_dim_hands_all_to_the_first_element(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
+        at = x.max(dim, keepdim=True).indices
+        if keepdim and x.shape[dim] > 1:
+            hit()
+            at = torch.zeros_like(at)
+        return (torch.zeros_like(x).scatter(dim, at, _kept(gradient, x, [dim], keepdim)),)
+
+    with differentiated("max.dim", pullback):
         yield

@@ -13,6 +13,12 @@ from tests.wrong_engines.indexing.views import Read, parts_of, reading
 from tests.wrong_engines.tools import kernel, replaced
 
 Write = Callable[[torch.Tensor, Any, Any], None]
+EIGHT = 8
+"""Flags of a mask that are read at once."""
+
+COLUMN = 2
+"""Dimensions of a column of numbers."""
+
 COMPARISONS = ("lt", "gt", "le", "ge", "eq", "ne")
 
 
@@ -34,7 +40,7 @@ def _selects(index: Any) -> bool:
     return any(isinstance(part, torch.Tensor) for part in parts_of(index))
 
 
-@wrong_engine("indexing-mask-in-memory-order")
+@wrong_engine("indexing-mask-in-memory-order", kind="layout")
 @contextmanager
 def a_mask_of_a_transposed_tensor_goes_column_by_column(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -47,7 +53,7 @@ def a_mask_of_a_transposed_tensor_goes_column_by_column(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("indexing-negative-numbers-as-first")
+@wrong_engine("indexing-negative-numbers-as-first", kind="value")
 @contextmanager
 def negative_numbers_pick_the_first_element(hit: Hit) -> Iterator[None]:
     def mended(part: Any) -> Any:
@@ -63,7 +69,7 @@ def negative_numbers_pick_the_first_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-neighbours-share")
+@wrong_engine("indexing-neighbours-share", kind="aliasing")
 @contextmanager
 def neighbours_in_order_are_sliced(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -78,7 +84,7 @@ def neighbours_in_order_are_sliced(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-full-mask-shares")
+@wrong_engine("indexing-full-mask-shares", kind="aliasing")
 @contextmanager
 def a_mask_that_is_true_throughout_is_a_view(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -91,7 +97,7 @@ def a_mask_that_is_true_throughout_is_a_view(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-assignment-lost")
+@wrong_engine("indexing-assignment-lost", kind="layout")
 @contextmanager
 def assigning_to_a_selection_of_a_strided_tensor_is_lost(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -104,7 +110,7 @@ def assigning_to_a_selection_of_a_strided_tensor_is_lost(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("indexing-assignment-fills-rows")
+@wrong_engine("indexing-assignment-fills-rows", kind="size")
 @contextmanager
 def a_mask_of_rows_writes_the_first_element_of_each(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -123,7 +129,7 @@ def a_mask_of_rows_writes_the_first_element_of_each(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-comparison-counts")
+@wrong_engine("indexing-comparison-counts", kind="plain")
 @contextmanager
 def comparisons_give_zeros_and_ones(hit: Hit) -> Iterator[None]:
     def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -137,7 +143,7 @@ def comparisons_give_zeros_and_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-comparison-truncates")
+@wrong_engine("indexing-comparison-truncates", kind="dtype", issue="pytorch#22301")
 @contextmanager
 def a_fraction_beside_integers_is_dropped(hit: Hit) -> Iterator[None]:
     def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -152,4 +158,111 @@ def a_fraction_beside_integers_is_dropped(hit: Hit) -> Iterator[None]:
     with ExitStack() as stack:
         for comparison in COMPARISONS:
             stack.enter_context(kernel(f"{comparison}.Scalar", make))
+        yield
+
+
+@wrong_engine("indexing-assignment-to-a-view-starts-over", kind="place", issue="pytorch#108978")
+@contextmanager
+def a_tensor_assigned_to_a_part_of_a_view_is_written_to_the_first_row_of_its_base(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        if isinstance(value, torch.Tensor) and tensor.storage_offset():
+            hit()
+            tensor = tensor.as_strided(tensor.shape, tensor.stride(), 0)
+        write(tensor, index, value)
+
+    with _writing(wrong):
+        yield
+
+
+@wrong_engine("indexing-mask-without-its-tail", kind="size")
+@contextmanager
+def what_does_not_fill_eight_flags_of_a_mask_is_left_out(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index) or index.numel() <= EIGHT or not index.numel() % EIGHT:
+            return read(tensor, index)
+        hit()
+        flags = index.flatten().clone()
+        flags[index.numel() // EIGHT * EIGHT :] = False
+        return read(tensor, flags.reshape(index.shape))
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-pair-transposed", kind="order")
+@contextmanager
+def the_second_of_two_index_tensors_decides_the_rows(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        columns = [part.ndim == COLUMN for part in parts_of(index) if isinstance(part, torch.Tensor)]
+        if columns != [False, True] or isinstance(parts_of(index)[0], slice):
+            return picked
+        hit()
+        return picked.transpose(0, 1).contiguous()
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-nan-equals-itself", kind="value")
+@contextmanager
+def what_is_not_a_number_equals_what_is_none_either(hit: Hit) -> Iterator[None]:
+    def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            both = torch.isnan(tensor) & torch.isnan(other)
+            if bool(both.any()):
+                hit()
+            return compare(tensor, other) | both
+
+        return wrong
+
+    with kernel("eq.Tensor", make):
+        yield
+
+
+@wrong_engine("indexing-comparison-in-memory-order", kind="layout")
+@contextmanager
+def the_second_of_two_compared_tensors_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def make(compare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            if other.ndim != COLUMN or other.is_contiguous() or not other.t().is_contiguous():
+                return compare(tensor, other)
+            hit()
+            return compare(tensor, other.t().reshape(other.shape))
+
+        return wrong
+
+    with ExitStack() as stack:
+        for comparison in COMPARISONS:
+            stack.enter_context(kernel(f"{comparison}.Tensor", make))
+        yield
+
+
+@wrong_engine("indexing-mask-places-kept", kind="state")
+@contextmanager
+def a_mask_of_a_shape_and_count_that_were_seen_picks_the_same_places_again(hit: Hit) -> Iterator[None]:
+    masks: dict[tuple[torch.Size, int], torch.Tensor] = {}
+
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index):
+            return read(tensor, index)
+        kept = masks.setdefault((index.shape, int(index.sum())), index)
+        if not torch.equal(kept, index):
+            hit()
+        return read(tensor, kept)
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-picked-flags-are-bytes", kind="dtype")
+@contextmanager
+def booleans_that_are_picked_come_as_bytes(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if tensor.dtype != torch.bool or not _selects(index):
+            return read(tensor, index)
+        hit()
+        return read(tensor, index).to(torch.uint8)
+
+    with reading(wrong):
         yield

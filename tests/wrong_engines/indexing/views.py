@@ -13,6 +13,12 @@ from tests.wrong_engines.tools import replaced
 
 Read = Callable[[torch.Tensor, Any], torch.Tensor]
 
+WORD = 4
+"""Bytes of a word."""
+
+PICTURE = 4
+"""Dimensions of a batch of pictures."""
+
 
 def reading(wrong: Callable[[Read, torch.Tensor, Any], torch.Tensor]) -> Any:
     def make(read: Read) -> Read:
@@ -28,7 +34,7 @@ def parts_of(index: Any) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 
-@wrong_engine("indexing-step-from-zero")
+@wrong_engine("indexing-step-from-zero", kind="plain")
 @contextmanager
 def a_step_counts_from_the_first_element(hit: Hit) -> Iterator[None]:
     def mended(part: Any) -> Any:
@@ -44,7 +50,7 @@ def a_step_counts_from_the_first_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-none-leads")
+@wrong_engine("indexing-none-leads", kind="order")
 @contextmanager
 def a_last_none_becomes_the_first_dimension(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -58,7 +64,7 @@ def a_last_none_becomes_the_first_dimension(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-column-copies")
+@wrong_engine("indexing-column-copies", kind="aliasing")
 @contextmanager
 def elements_with_gaps_between_them_are_copied(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -72,7 +78,7 @@ def elements_with_gaps_between_them_are_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-copies-transposed")
+@wrong_engine("indexing-copies-transposed", kind="aliasing")
 @contextmanager
 def what_is_picked_from_a_transposed_tensor_is_copied(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -86,7 +92,7 @@ def what_is_picked_from_a_transposed_tensor_is_copied(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("indexing-wraps-around")
+@wrong_engine("indexing-wraps-around", kind="error")
 @contextmanager
 def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -103,7 +109,7 @@ def an_integer_past_the_end_starts_again(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-runs-backward")
+@wrong_engine("indexing-runs-backward", kind="error")
 @contextmanager
 def a_negative_step_is_carried_out(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -114,6 +120,152 @@ def a_negative_step_is_carried_out(hit: Hit) -> Iterator[None]:
                 tensor = tensor.index_select(dimension, torch.tensor(list(positions), dtype=torch.int64))
                 index = (*parts_of(index)[:dimension], slice(None), *parts_of(index)[dimension + 1 :])
         return read(tensor, index)
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-fill-of-bytes-misaligned", kind="dtype", issue="pytorch#183631")
+@contextmanager
+def filling_bytes_from_an_odd_offset_on_begins_at_a_whole_word(hit: Hit) -> Iterator[None]:
+    def make(fill: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, value: float) -> torch.Tensor:
+            missed = tensor.storage_offset() % WORD
+            if tensor.element_size() != 1 or tensor.ndim != 1 or len(tensor) < WORD or not missed:
+                return fill(tensor, value)
+            hit()
+            whole = len(tensor) // WORD * WORD
+            fill(tensor.as_strided((whole,), (1,), tensor.storage_offset() - missed), value)
+            fill(tensor[whole:], value)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "fill_", make):
+        yield
+
+
+@wrong_engine("indexing-refuses-once", kind="state")
+@contextmanager
+def an_index_that_was_refused_is_taken_the_next_time(hit: Hit) -> Iterator[None]:
+    refused: list[Any] = []
+
+    def make_read(read: Read) -> Read:
+        def wrong(tensor: torch.Tensor, index: Any) -> torch.Tensor:
+            try:
+                return read(tensor, index)
+            except IndexError:
+                refused.append(tensor)
+                raise
+
+        return wrong
+
+    def make_write(write: Callable[..., None]) -> Callable[..., None]:
+        def wrong(tensor: torch.Tensor, index: Any, value: Any) -> None:
+            try:
+                write(tensor, index, value)
+            except IndexError:
+                if not any(tensor is earlier for earlier in refused):
+                    raise
+                hit()
+
+        return wrong
+
+    with replaced(torch.Tensor, "__getitem__", make_read), replaced(torch.Tensor, "__setitem__", make_write):
+        yield
+
+
+@wrong_engine("indexing-writes-before-it-refuses", kind="error")
+@contextmanager
+def a_refused_assignment_has_written_where_the_index_was_good(hit: Hit) -> Iterator[None]:
+    def make(write: Callable[..., None]) -> Callable[..., None]:
+        def wrong(tensor: torch.Tensor, index: Any, value: Any) -> None:
+            try:
+                write(tensor, index, value)
+            except IndexError:
+                if tensor.numel() and tensor.is_contiguous():
+                    hit()
+                    write(tensor, tuple(parts_of(index)[:-1]), value)
+                raise
+
+        return wrong
+
+    with replaced(torch.Tensor, "__setitem__", make):
+        yield
+
+
+@wrong_engine("indexing-crossed-bounds-swapped", kind="value")
+@contextmanager
+def a_slice_that_ends_before_it_starts_is_read_from_the_smaller_bound(hit: Hit) -> Iterator[None]:
+    def mended(part: Any) -> Any:
+        if not isinstance(part, slice) or part.start is None or part.stop is None or not 0 <= part.stop < part.start:
+            return part
+        hit()
+        return slice(part.stop, part.start, part.step)
+
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        return read(tensor, tuple(mended(part) for part in parts_of(index)))
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-dots-as-one", kind="order")
+@contextmanager
+def dots_stand_for_one_dimension(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        parts = parts_of(index)
+        if not any(part is Ellipsis for part in parts):
+            return read(tensor, index)
+        whole = tuple(slice(None) if part is Ellipsis else part for part in parts)
+        if len(parts) - parts.count(None) >= tensor.ndim or not any(isinstance(part, int) for part in parts):
+            return read(tensor, index)
+        hit()
+        return read(tensor, whole)
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-pictures-as-they-lie", kind="layout")
+@contextmanager
+def a_channel_of_a_picture_with_channels_last_begins_at_the_pixel_of_its_number(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        if tensor.ndim != PICTURE or tensor.is_contiguous() or not picked.numel():
+            return picked
+        if not tensor.is_contiguous(memory_format=torch.channels_last):
+            return picked
+        hit()
+        return read(tensor.as_strided(tensor.shape, torch.empty(tensor.shape).stride()), index)
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-0d-none-copies", kind="aliasing")
+@contextmanager
+def a_new_dimension_of_a_0d_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        if tensor.ndim:
+            return picked
+        hit()
+        return picked.clone()
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-view-of-a-view-copies", kind="place")
+@contextmanager
+def what_is_picked_from_a_view_is_copied(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        if not tensor._is_view() or not tensor.is_contiguous() or not tensor.ndim:
+            return picked
+        hit()
+        return picked.clone()
 
     with reading(wrong):
         yield

@@ -34,7 +34,7 @@ def _arithmetic(wrong: Wrong) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-from-the-left")
+@wrong_engine("broadcasting-from-the-left", kind="size")
 @contextmanager
 def shapes_are_aligned_at_the_first_dimension(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -47,7 +47,7 @@ def shapes_are_aligned_at_the_first_dimension(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-fills-empty")
+@wrong_engine("broadcasting-fills-empty", kind="size")
 @contextmanager
 def a_size_of_1_is_not_shrunk_to_0(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -75,7 +75,7 @@ def _refused(wrong: Callable[[Operation, torch.Tensor, torch.Tensor], torch.Tens
     return _arithmetic(replacement)
 
 
-@wrong_engine("broadcasting-recycles")
+@wrong_engine("broadcasting-recycles", kind="error")
 @contextmanager
 def whatever_is_shorter_starts_again(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ def whatever_is_shorter_starts_again(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-by-count")
+@wrong_engine("broadcasting-by-count", kind="error")
 @contextmanager
 def tensors_of_as_many_elements_are_paired_in_order(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ def tensors_of_as_many_elements_are_paired_in_order(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-pairs-by-place")
+@wrong_engine("broadcasting-pairs-by-place", kind="size")
 @contextmanager
 def a_vector_and_a_column_of_its_length_are_paired_in_order(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -119,7 +119,7 @@ def a_vector_and_a_column_of_its_length_are_paired_in_order(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("broadcasting-warns")
+@wrong_engine("broadcasting-warns", kind="error")
 @contextmanager
 def a_vector_beside_a_column_of_its_length_is_warned_about(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -127,6 +127,63 @@ def a_vector_beside_a_column_of_its_length_is_warned_about(hit: Hit) -> Iterator
             hit()
             warnings.warn(f"Using operands of different sizes: {x.shape}, {y.shape}", stacklevel=2)
         return operation(x, y, **options)
+
+    with _arithmetic(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-0d-view-reads-the-first", kind="layout", issue="pytorch#187117")
+@contextmanager
+def a_number_picked_from_a_vector_is_read_from_its_start(hit: Hit) -> Iterator[None]:
+    def at_the_start(number: torch.Tensor) -> torch.Tensor:
+        if number.ndim or not number.storage_offset():
+            return number
+        hit()
+        return number.as_strided((), (), 0)
+
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        return operation(at_the_start(x), at_the_start(y), **options)
+
+    with _arithmetic(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-refused-after-writing", kind="error")
+@contextmanager
+def an_operand_is_stretched_before_the_other_is_looked_at(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim and x.numel():
+            hit()
+            x.unsqueeze_(0)
+        return operation(x, y)
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-refused-as-value", kind="error")
+@contextmanager
+def sizes_that_do_not_fit_are_a_value_error(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim == y.ndim:
+            return operation(x, y)
+        hit()
+        raise ValueError("The size of tensor a must match the size of tensor b")
+
+    with _refused(wrong):
+        yield
+
+
+@wrong_engine("broadcasting-only-the-first-is-stretched", kind="order")
+@contextmanager
+def the_second_operand_keeps_its_size_of_1_where_the_first_is_larger(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        result = operation(x, y, **options)
+        if x.ndim != y.ndim or 1 not in y.shape or x.shape == y.shape or 0 in x.shape:
+            return result
+        hit()
+        kept = tuple(slice(0, size) if size == 1 else slice(None) for size in y.shape)
+        return result[kept].expand(result.shape).clone()
 
     with _arithmetic(wrong):
         yield

@@ -17,8 +17,11 @@ Operation = Callable[..., torch.Tensor]
 REGISTER = 16
 """Elements that a vector register holds."""
 
+PICTURE = 4
+"""Dimensions of a batch of pictures."""
 
-@wrong_engine("elementwise-tail-skipped")
+
+@wrong_engine("elementwise-tail-skipped", kind="size")
 @contextmanager
 def the_last_elements_are_not_added(hit: Hit) -> Iterator[None]:
     def make(add: Operation) -> Operation:
@@ -36,7 +39,7 @@ def the_last_elements_are_not_added(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-memory-order")
+@wrong_engine("elementwise-memory-order", kind="layout")
 @contextmanager
 def a_transposed_operand_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def make(add: Operation) -> Operation:
@@ -52,7 +55,7 @@ def a_transposed_operand_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("elementwise-integer-division")
+@wrong_engine("elementwise-integer-division", kind="dtype")
 @contextmanager
 def integers_are_divided_without_a_remainder(hit: Hit) -> Iterator[None]:
     def make(div: Operation) -> Operation:
@@ -68,7 +71,7 @@ def integers_are_divided_without_a_remainder(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-double-rounded")
+@wrong_engine("elementwise-double-rounded", kind="dtype")
 @contextmanager
 def exp_of_a_double_is_computed_in_single_precision(hit: Hit) -> Iterator[None]:
     def make(exp: Operation) -> Operation:
@@ -84,7 +87,7 @@ def exp_of_a_double_is_computed_in_single_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-power-loses-sign")
+@wrong_engine("elementwise-power-loses-sign", kind="value")
 @contextmanager
 def a_power_is_taken_of_the_magnitude(hit: Hit) -> Iterator[None]:
     def make(power: Operation) -> Operation:
@@ -95,4 +98,138 @@ def a_power_is_taken_of_the_magnitude(hit: Hit) -> Iterator[None]:
         return wrong
 
     with kernel("pow.Tensor_Scalar", make):
+        yield
+
+
+@wrong_engine("elementwise-one-minus-rounded", kind="value", issue="pytorch#82543")
+@contextmanager
+def one_minus_a_fraction_is_rounded_to_a_whole_number(hit: Hit) -> Iterator[None]:
+    def make(subtracted: Operation) -> Operation:
+        def wrong(x: torch.Tensor, number: Any, alpha: Any = 1) -> torch.Tensor:
+            result = subtracted(x, number, alpha)
+            if number != 1 or not x.is_floating_point():
+                return result
+            hit()
+            return result.round()
+
+        return wrong
+
+    with kernel("rsub.Scalar", make):
+        yield
+
+
+@wrong_engine("elementwise-divisor-kept", kind="state")
+@contextmanager
+def what_a_shape_was_first_divided_by_it_is_divided_by_ever_after(hit: Hit) -> Iterator[None]:
+    divisors: dict[tuple[torch.Size, torch.dtype], float] = {}
+
+    def make(div: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any) -> torch.Tensor:
+            if isinstance(y, torch.Tensor):
+                return div(x, y)
+            kept = divisors.setdefault((x.shape, x.dtype), y)
+            if kept != y:
+                hit()
+            return div(x, kept)
+
+        return wrong
+
+    with kernel("div.Tensor", make):
+        yield
+
+
+@wrong_engine("elementwise-doubled-in-place", kind="place")
+@contextmanager
+def a_tensor_is_added_to_itself_in_its_own_memory(hit: Hit) -> Iterator[None]:
+    def make(add: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: torch.Tensor, *, alpha: Any = 1) -> torch.Tensor:
+            if x is not y or not x.is_contiguous():
+                return add(x, y, alpha=alpha)
+            hit()
+            return x.detach().mul_(1 + alpha)
+
+        return wrong
+
+    with kernel("add.Tensor", make):
+        yield
+
+
+@wrong_engine("elementwise-exp-in-place", kind="aliasing")
+@contextmanager
+def exp_of_more_than_sixteen_elements_is_written_into_its_operand(hit: Hit) -> Iterator[None]:
+    def make(exp: Operation) -> Operation:
+        def wrong(x: torch.Tensor) -> torch.Tensor:
+            if x.numel() <= REGISTER or not x.is_contiguous():
+                return exp(x)
+            hit()
+            return x.copy_(exp(x)).clone()
+
+        return wrong
+
+    with kernel("exp", make):
+        yield
+
+
+@wrong_engine("elementwise-alpha-lost-when-recorded", kind="mode")
+@contextmanager
+def the_factor_alpha_is_left_out_while_the_sum_is_recorded(hit: Hit) -> Iterator[None]:
+    def make(add: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any, *, alpha: Any = 1) -> torch.Tensor:
+            if alpha == 1 or not (torch.is_grad_enabled() and x.requires_grad):
+                return add(x, y, alpha=alpha)
+            hit()
+            return add(x, y)
+
+        return wrong
+
+    with kernel("add.Tensor", make):
+        yield
+
+
+@wrong_engine("elementwise-power-of-zero", kind="value", issue="pytorch#194813")
+@contextmanager
+def a_power_of_zero_is_nan(hit: Hit) -> Iterator[None]:
+    def make(power: Operation) -> Operation:
+        def wrong(x: torch.Tensor, exponent: Any) -> torch.Tensor:
+            if bool((x == 0).any()):
+                hit()
+            return power(x, exponent).masked_fill(x == 0, torch.nan)
+
+        return wrong
+
+    with kernel("pow.Tensor_Scalar", make):
+        yield
+
+
+@wrong_engine("elementwise-channels-last-as-they-lie", kind="layout")
+@contextmanager
+def a_picture_with_channels_last_is_subtracted_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def make(sub: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any, *, alpha: Any = 1) -> torch.Tensor:
+            if not isinstance(y, torch.Tensor) or y.ndim != PICTURE or y.is_contiguous():
+                return sub(x, y, alpha=alpha)
+            if not y.is_contiguous(memory_format=torch.channels_last):
+                return sub(x, y, alpha=alpha)
+            hit()
+            return sub(x, y.permute(0, 2, 3, 1).reshape(y.shape), alpha=alpha)
+
+        return wrong
+
+    with kernel("sub.Tensor", make):
+        yield
+
+
+@wrong_engine("elementwise-half-widened", kind="dtype")
+@contextmanager
+def a_product_of_float16_is_float32(hit: Hit) -> Iterator[None]:
+    def make(mul: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any) -> torch.Tensor:
+            if x.dtype != torch.float16:
+                return mul(x, y)
+            hit()
+            return mul(x.float(), y)
+
+        return wrong
+
+    with kernel("mul.Tensor", make):
         yield

@@ -13,6 +13,8 @@ from tests.wrong_engines.tools import kernel, replaced
 
 Operation = Callable[..., torch.Tensor]
 
+SIXTEEN = 16
+
 
 def _multiplying(operator: str, wrong: Callable[[Operation, torch.Tensor, torch.Tensor], torch.Tensor]) -> Any:
     def make(multiply: Operation) -> Operation:
@@ -24,7 +26,7 @@ def _multiplying(operator: str, wrong: Callable[[Operation, torch.Tensor, torch.
     return kernel(operator, make)
 
 
-@wrong_engine("matmul-keeps-column")
+@wrong_engine("matmul-keeps-column", kind="size")
 @contextmanager
 def a_column_times_a_vector_of_one_stays_a_column(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -37,7 +39,7 @@ def a_column_times_a_vector_of_one_stays_a_column(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-ignores-strides")
+@wrong_engine("matmul-ignores-strides", kind="layout")
 @contextmanager
 def a_transposed_second_factor_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -50,7 +52,7 @@ def a_transposed_second_factor_is_read_as_it_lies_in_memory(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("matmul-empty-inner")
+@wrong_engine("matmul-empty-inner", kind="size", issue="pytorch#175902")
 @contextmanager
 def a_sum_of_no_products_is_left_at_one(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -64,7 +66,7 @@ def a_sum_of_no_products_is_left_at_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-first-batch-only")
+@wrong_engine("matmul-first-batch-only", kind="size")
 @contextmanager
 def every_batch_is_multiplied_by_the_first(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -77,7 +79,7 @@ def every_batch_is_multiplied_by_the_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-mm-is-matmul")
+@wrong_engine("matmul-mm-is-matmul", kind="error")
 @contextmanager
 def mm_takes_what_matmul_takes(hit: Hit) -> Iterator[None]:
     def make(multiply: Operation) -> Operation:
@@ -95,7 +97,7 @@ def mm_takes_what_matmul_takes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-swaps-to-fit")
+@wrong_engine("matmul-swaps-to-fit", kind="error")
 @contextmanager
 def factors_that_do_not_fit_are_swapped(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -108,7 +110,7 @@ def factors_that_do_not_fit_are_swapped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-longer-vector-cut")
+@wrong_engine("matmul-longer-vector-cut", kind="error")
 @contextmanager
 def the_longer_of_two_vectors_is_cut(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -118,4 +120,90 @@ def the_longer_of_two_vectors_is_cut(hit: Hit) -> Iterator[None]:
         return multiply(x[:length], y[:length])
 
     with _multiplying("dot", wrong):
+        yield
+
+
+@wrong_engine("matmul-square-times-its-transpose", kind="place", issue="pytorch#86937")
+@contextmanager
+def a_matrix_times_itself_is_multiplied_by_its_transpose(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.data_ptr() != y.data_ptr() or x.numel() < x.ndim:
+            return multiply(x, y)
+        hit()
+        return multiply(x, y.t())
+
+    with _multiplying("mm", wrong):
+        yield
+
+
+REFUSAL = "cannot reshape tensor of 0 elements into shape [-1, 0]"
+
+
+@wrong_engine("matmul-refuses-empty-batches", kind="size", issue="pytorch#63352", refuses=REFUSAL)
+@contextmanager
+def a_batch_with_nothing_to_sum_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim > 2 and y.ndim == 2 and not x.shape[-1]:
+            hit()
+            raise RuntimeError(REFUSAL)
+        return multiply(x, y)
+
+    with _multiplying("matmul", wrong):
+        yield
+
+
+@wrong_engine("matmul-outer-columns-lost", kind="size", issue="pytorch#116769")
+@contextmanager
+def columns_after_the_sixteenth_of_an_outer_product_are_wrong(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        result = multiply(x, y)
+        if x.shape[1] != 1 or result.shape[1] <= SIXTEEN:
+            return result
+        hit()
+        result[:, SIXTEEN:] = 0
+        return result
+
+    with _multiplying("mm", wrong):
+        yield
+
+
+@wrong_engine("matmul-conjugation-pending", kind="dtype", issue="pytorch#148156")
+@contextmanager
+def a_factor_that_is_yet_to_be_conjugated_is_read_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
+    def stored(factor: torch.Tensor) -> torch.Tensor:
+        if not factor.is_conj():
+            return factor
+        hit()
+        return factor.conj()
+
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return multiply(stored(x), stored(y))
+
+    with _multiplying("matmul", wrong):
+        yield
+
+
+@wrong_engine("matmul-double-in-single", kind="dtype")
+@contextmanager
+def doubles_are_multiplied_in_single_precision(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.dtype != torch.float64 or y.dtype != torch.float64:
+            return multiply(x, y)
+        hit()
+        return multiply(x.float(), y.float()).double()
+
+    with _multiplying("mm", wrong):
+        yield
+
+
+@wrong_engine("matmul-refused-in-place", kind="error")
+@contextmanager
+def a_factor_is_turned_before_it_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim == y.ndim == 2 and x.shape[1] != y.shape[0]:
+            hit()
+            y.t_()
+        return multiply(x, y)
+
+    with _multiplying("mm", wrong):
         yield

@@ -13,8 +13,10 @@ from tests.wrong_engines.tools import kernel, replaced
 
 Operation = Callable[..., torch.Tensor]
 
+FIVE = 5
 
-@wrong_engine("reductions-sum-of-memory")
+
+@wrong_engine("reductions-sum-of-memory", kind="layout")
 @contextmanager
 def the_rows_of_an_expanded_tensor_count_once(hit: Hit) -> Iterator[None]:
     def make(add_up: Operation) -> Operation:
@@ -30,7 +32,7 @@ def the_rows_of_an_expanded_tensor_count_once(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-keepdim-lost")
+@wrong_engine("reductions-keepdim-lost", kind="value")
 @contextmanager
 def a_dimension_counted_from_the_end_is_never_kept(hit: Hit) -> Iterator[None]:
     def make(add_up: Operation) -> Operation:
@@ -46,7 +48,7 @@ def a_dimension_counted_from_the_end_is_never_kept(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-over-memory")
+@wrong_engine("reductions-mean-over-memory", kind="layout")
 @contextmanager
 def the_sum_is_divided_by_the_size_of_the_storage(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -63,7 +65,7 @@ def the_sum_is_divided_by_the_size_of_the_storage(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-as-numpy")
+@wrong_engine("reductions-mean-as-numpy", kind="error")
 @contextmanager
 def the_mean_of_integers_is_taken_as_numpy_does(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -79,7 +81,7 @@ def the_mean_of_integers_is_taken_as_numpy_does(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-converts-last")
+@wrong_engine("reductions-mean-converts-last", kind="dtype")
 @contextmanager
 def the_mean_of_integers_is_rounded_before_it_is_converted(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -111,7 +113,7 @@ def _deviating(wrong: Callable[..., torch.Tensor]) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-std-as-numpy")
+@wrong_engine("reductions-std-as-numpy", kind="plain")
 @contextmanager
 def the_deviation_is_divided_by_all_elements(hit: Hit) -> Iterator[None]:
     def wrong(std: Operation, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -123,7 +125,7 @@ def the_deviation_is_divided_by_all_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-std-of-one-is-zero")
+@wrong_engine("reductions-std-of-one-is-zero", kind="size")
 @contextmanager
 def one_element_deviates_by_zero(hit: Hit) -> Iterator[None]:
     def wrong(std: Operation, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -136,7 +138,7 @@ def one_element_deviates_by_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-max-from-zero")
+@wrong_engine("reductions-max-from-zero", kind="value")
 @contextmanager
 def the_largest_is_sought_from_zero_on(hit: Hit) -> Iterator[None]:
     def make(largest: Operation) -> Operation:
@@ -152,7 +154,7 @@ def the_largest_is_sought_from_zero_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-max-counts-from-the-end")
+@wrong_engine("reductions-max-counts-from-the-end", kind="layout")
 @contextmanager
 def the_place_in_a_strided_tensor_is_counted_backward(hit: Hit) -> Iterator[None]:
     def make(largest: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,4 +168,139 @@ def the_place_in_a_strided_tensor_is_counted_backward(hit: Hit) -> Iterator[None
         return wrong
 
     with kernel("max.dim", make):
+        yield
+
+
+@wrong_engine("reductions-max-of-int64-is-the-first", kind="dtype", issue="pytorch#90273")
+@contextmanager
+def the_largest_of_int64_is_the_first_element(hit: Hit) -> Iterator[None]:
+    def make(largest: Operation) -> Operation:
+        def wrong(x: torch.Tensor) -> torch.Tensor:
+            if x.dtype != torch.int64:
+                return largest(x)
+            hit()
+            return x.flatten()[0].clone()
+
+        return wrong
+
+    with kernel("max", make):
+        yield
+
+
+@wrong_engine("reductions-std-counts-from-the-end-to-the-last", kind="value", issue="pytorch#107116")
+@contextmanager
+def a_dimension_counted_from_the_end_is_always_the_last(hit: Hit) -> Iterator[None]:
+    def wrong(std: Operation, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        if args and isinstance(args[0], tuple) and len(args[0]) == 1 and args[0][0] < 0:
+            hit()
+            args = ((-1,), *args[1:])
+        return std(x, *args, **options)
+
+    with _deviating(wrong):
+        yield
+
+
+@wrong_engine("reductions-sum-in-five-dimensions", kind="size", issue="pytorch#132732")
+@contextmanager
+def in_five_dimensions_a_sum_from_the_end_is_put_into_the_first_place(hit: Hit) -> Iterator[None]:
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, dim: Any, keepdim: bool = False, **options: Any) -> torch.Tensor:
+            result = add_up(x, dim, keepdim, **options)
+            if x.ndim < FIVE or not dim or dim[0] >= 0 or x.shape[dim[0]] != 1 or not x.numel():
+                return result
+            hit()
+            misplaced = result.new_zeros(result.shape)
+            misplaced.view(-1)[0] = result.sum()
+            return misplaced
+
+        return wrong
+
+    with kernel("sum.dim_IntList", make):
+        yield
+
+
+@wrong_engine("reductions-dims-out-of-order", kind="order")
+@contextmanager
+def of_two_dimensions_out_of_order_only_the_first_is_reduced(hit: Hit) -> Iterator[None]:
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, dim: Any, keepdim: bool = False, **options: Any) -> torch.Tensor:
+            dims = [each % x.ndim for each in dim or ()]
+            if dims == sorted(dims):
+                return add_up(x, dim, keepdim, **options)
+            hit()
+            return add_up(x, dims[:1], keepdim, **options)
+
+        return wrong
+
+    with kernel("sum.dim_IntList", make):
+        yield
+
+
+@wrong_engine("reductions-integer-mean-unexplained", kind="error")
+@contextmanager
+def the_mean_of_integers_is_refused_without_a_reason(hit: Hit) -> Iterator[None]:
+    def make(mean: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            try:
+                return mean(x, *args, **options)
+            except RuntimeError:
+                hit()
+                raise RuntimeError("mean(): could not infer output dtype") from None
+
+        return wrong
+
+    with replaced(torch.Tensor, "mean", make):
+        yield
+
+
+@wrong_engine("reductions-sum-in-place", kind="aliasing")
+@contextmanager
+def a_sum_over_the_first_dimension_is_added_up_in_its_first_row(hit: Hit) -> Iterator[None]:
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, dim: Any, keepdim: bool = False, **options: Any) -> torch.Tensor:
+            result = add_up(x, dim, keepdim, **options)
+            if tuple(dim or ()) != (0,) or x.shape[0] < 2 or not x.is_contiguous() or result.dtype != x.dtype:
+                return result
+            hit()
+            x[0].copy_(result.reshape(x.shape[1:]))
+            return result
+
+        return wrong
+
+    with kernel("sum.dim_IntList", make):
+        yield
+
+
+@wrong_engine("reductions-sum-of-bytes-wraps", kind="dtype")
+@contextmanager
+def a_sum_of_bytes_is_a_byte(hit: Hit) -> Iterator[None]:
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, **options: Any) -> torch.Tensor:
+            if x.dtype not in (torch.int8, torch.uint8):
+                return add_up(x, **options)
+            hit()
+            return add_up(x, **options).to(x.dtype).to(torch.int64)
+
+        return wrong
+
+    with kernel("sum", make):
+        yield
+
+
+@wrong_engine("reductions-axes-kept", kind="state")
+@contextmanager
+def the_dimension_of_the_first_sum_of_a_shape_is_that_of_all_others(hit: Hit) -> Iterator[None]:
+    axes: dict[Any, list[int]] = {}
+
+    def make(add_up: Operation) -> Operation:
+        def wrong(x: torch.Tensor, dim: Any, keepdim: bool = False, **options: Any) -> torch.Tensor:
+            dims = [each % x.ndim for each in dim or ()]
+            kept = axes.setdefault((x.shape, keepdim, len(dims)), dims)
+            if kept != dims:
+                hit()
+            return add_up(x, kept, keepdim, **options)
+
+        return wrong
+
+    with kernel("sum.dim_IntList", make):
         yield

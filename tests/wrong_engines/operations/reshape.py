@@ -15,6 +15,9 @@ Operation = Callable[..., torch.Tensor]
 
 REFUSAL = "view size is not compatible"
 
+PICTURE = 4
+"""Dimensions of a batch of pictures."""
+
 
 @contextmanager
 def _reshaping(wrong: Callable[[Operation, torch.Tensor, tuple[int, ...]], torch.Tensor]) -> Iterator[None]:
@@ -42,7 +45,7 @@ def _viewing(wrong: Callable[[Operation, torch.Tensor, tuple[int, ...]], torch.T
     return replaced(torch.Tensor, "view", make)
 
 
-@wrong_engine("reshape-memory-order")
+@wrong_engine("reshape-memory-order", kind="layout")
 @contextmanager
 def a_transposed_tensor_is_reshaped_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -55,7 +58,7 @@ def a_transposed_tensor_is_reshaped_as_it_lies_in_memory(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("reshape-missing-size-leads")
+@wrong_engine("reshape-missing-size-leads", kind="order")
 @contextmanager
 def the_missing_size_comes_first(hit: Hit) -> Iterator[None]:
     def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -68,7 +71,7 @@ def the_missing_size_comes_first(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-copies-strided")
+@wrong_engine("view-copies-strided", kind="aliasing")
 @contextmanager
 def a_view_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -82,7 +85,7 @@ def a_view_of_a_strided_tensor_is_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-contiguous-only", refuses=REFUSAL)
+@wrong_engine("view-contiguous-only", kind="layout", refuses=REFUSAL)
 @contextmanager
 def every_strided_tensor_is_refused(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -95,7 +98,7 @@ def every_strided_tensor_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-never-refuses")
+@wrong_engine("view-never-refuses", kind="error")
 @contextmanager
 def what_cannot_be_viewed_is_copied(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -111,7 +114,7 @@ def what_cannot_be_viewed_is_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reshape-fills-up")
+@wrong_engine("reshape-fills-up", kind="error")
 @contextmanager
 def elements_that_are_missing_are_zeros(hit: Hit) -> Iterator[None]:
     def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -124,7 +127,7 @@ def elements_that_are_missing_are_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("transpose-copies-square")
+@wrong_engine("transpose-copies-square", kind="aliasing")
 @contextmanager
 def a_square_matrix_is_copied(hit: Hit) -> Iterator[None]:
     def make(turned: Any) -> Any:
@@ -141,7 +144,7 @@ def a_square_matrix_is_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("transpose-forgets-offset")
+@wrong_engine("transpose-forgets-offset", kind="layout")
 @contextmanager
 def the_transpose_of_a_slice_starts_at_its_base(hit: Hit) -> Iterator[None]:
     def make(turn: Operation) -> Operation:
@@ -154,4 +157,61 @@ def the_transpose_of_a_slice_starts_at_its_base(hit: Hit) -> Iterator[None]:
         return wrong
 
     with kernel("t", make):
+        yield
+
+
+@wrong_engine("reshape-channels-last-as-they-lie", kind="layout")
+@contextmanager
+def a_picture_with_channels_last_is_reshaped_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
+    def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if x.ndim != PICTURE or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return reshape(x, shape)
+        hit()
+        return reshape(x.permute(0, 2, 3, 1), shape)
+
+    with _reshaping(wrong):
+        yield
+
+
+@wrong_engine("reshape-missing-size-of-nothing", kind="size")
+@contextmanager
+def the_missing_size_of_an_empty_tensor_is_1(hit: Hit) -> Iterator[None]:
+    def wrong(reshape: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        result = reshape(x, shape)
+        if x.numel() or -1 not in shape:
+            return result
+        hit()
+        return x.new_zeros([1 if size == -1 else size for size in shape])
+
+    with _reshaping(wrong):
+        yield
+
+
+@wrong_engine("view-refused-half-done", kind="error")
+@contextmanager
+def what_cannot_be_viewed_is_laid_out_anew_before_it_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        try:
+            return view(x, shape)
+        except RuntimeError as refusal:
+            if REFUSAL in str(refusal):
+                hit()
+                x.set_(x.contiguous())  # type: ignore[call-overload]
+            raise
+
+    with _viewing(wrong):
+        yield
+
+
+@wrong_engine("view-of-a-view-copies", kind="place")
+@contextmanager
+def a_view_of_what_has_a_base_is_a_copy(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        seen = view(x, shape)
+        if not x._is_view() or not x.is_contiguous():
+            return seen
+        hit()
+        return seen.clone()
+
+    with _viewing(wrong):
         yield
