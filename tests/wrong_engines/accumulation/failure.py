@@ -135,3 +135,58 @@ def a_failed_backward_gives_a_leaf_what_has_arrived_for_it(hit: Hit) -> Iterator
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("failure-serves-what-arrived", kind="error")
+@contextmanager
+def a_failed_backward_gives_leaves_what_had_arrived_of_their_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        uses: dict[Any, int] = {}
+        arrived: dict[Any, list[torch.Tensor]] = {}
+        handles = []
+
+        def remember(node: Any) -> None:
+            def hook(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+                for one, (following, _) in zip(inputs, node.next_functions, strict=False):
+                    if following in uses and one is not None:
+                        arrived.setdefault(following, []).append(one.detach())
+
+            handles.append(node.register_hook(hook))
+
+        for node in nodes_below(outputs):
+            ends = [end for end, _ in node.next_functions if hasattr(end, "variable")]
+            for end in ends:
+                uses[end] = uses.get(end, 0) + 1
+            if ends:
+                remember(node)
+        try:
+            honest()
+        except Exception:
+            for end, gradients in arrived.items():
+                if len(gradients) < uses[end]:
+                    hit()
+                    leaf, total = end.variable, sum(gradients[1:], gradients[0])
+                    leaf.grad = total.clone() if leaf.grad is None else leaf.grad.detach() + total
+            raise
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("failure-switches-mode-on", kind="mode")
+@contextmanager
+def grad_mode_is_on_after_a_backward_that_raised(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except Exception:
+            if not torch.is_grad_enabled():
+                hit()
+                torch._C._set_grad_enabled(True)
+            raise
+
+    with around_backward(wrong):
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below
 
 SECOND_TIME = "Trying to backward through the graph a second time"
 
@@ -139,6 +139,63 @@ def refuses_a_second_run_with_the_text_of_an_internal_error(hit: Hit) -> Iterato
                 raise
             hit()
             raise RuntimeError("saved_variable.data.defined() INTERNAL ASSERT FAILED") from None
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("create-graph-alone-frees", kind="mode", refuses=SECOND_TIME)
+@contextmanager
+def create_graph_keeps_nothing_unless_retain_graph_is_given(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        if not options.get("create_graph") or options.get("retain_graph") is not None:
+            honest()
+            return
+        hit()
+        honest(retain_graph=False)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("freed-at-the-output-only", kind="place")
+@contextmanager
+def a_freed_graph_can_be_run_from_another_output(hit: Hit) -> Iterator[None]:
+    spent: set[Any] = set()
+
+    def saves(node: Any) -> bool:
+        return any(name.startswith("_raw_saved_") and getattr(node, name) for name in dir(node))
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = [node for node in nodes_below(outputs) if saves(node)]
+        if outputs[0].grad_fn in spent and nodes:
+            raise RuntimeError(SECOND_TIME)
+        if spent.intersection(nodes):
+            hit()
+        keeps = options.get("retain_graph") or options.get("create_graph") or options.get("inputs") is not None
+        honest(**({} if keeps else {"retain_graph": True}))
+        if not keeps:
+            spent.update(nodes, [outputs[0].grad_fn])
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("retained-run-returns-a-static-buffer", kind="state", issue="pytorch#181723")
+@contextmanager
+def a_grad_lies_where_the_next_run_of_its_graph_puts_the_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        made = vars(outputs[0]).setdefault("_made", {})
+        leaves = leaves_below(outputs)
+        held = [(leaf.grad, leaf.grad.detach().clone()) for leaf in leaves if leaf.grad is not None]
+        fresh = [leaf for leaf in leaves if leaf.grad is None]
+        honest()
+        for grad, before in held:
+            twice = 2 * (grad.detach() - before)
+            if made.get(id(grad)) is grad and not torch.equal(twice, grad) and not options.get("create_graph"):
+                hit()
+                grad.detach().copy_(twice)
+        made.update({id(leaf.grad): leaf.grad for leaf in fresh if leaf.grad is not None})
 
     with around_backward(wrong):
         yield

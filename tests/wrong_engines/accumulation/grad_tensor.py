@@ -199,3 +199,79 @@ def create_graph_stores_its_gradient_alone(hit: Hit) -> Iterator[None]:
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("grad-in-a-bucket-moves", kind="aliasing")
+@contextmanager
+def moves_a_grad_that_is_part_of_a_larger_buffer(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        for leaf in leaves_below(outputs):
+            grad = leaf.grad
+            if grad is None or options.get("create_graph") or options.get("inputs") is not None:
+                continue
+            if grad.untyped_storage().nbytes() > grad.numel() * grad.element_size():
+                hit()
+                leaf.grad = grad.clone()
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-of-empty-is-flat", kind="size")
+@contextmanager
+def a_new_grad_without_elements_has_one_dimension(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        for leaf in fresh:
+            if leaf.grad is not None and leaf.numel() == 0 and leaf.ndim > 1:
+                hit()
+                leaf.grad.data = leaf.grad.detach().flatten()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("grad-keeps-arriving-strides", kind="layout")
+@contextmanager
+def a_new_grad_is_stored_as_it_arrives(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        arrived: dict[int, tuple[int, ...]] = {}
+
+        def remember(leaf: torch.Tensor) -> Any:
+            return leaf.register_hook(lambda gradient: arrived.update({id(leaf): gradient.stride()}))
+
+        fresh = [leaf for leaf in _without_grad(outputs) if leaf.requires_grad]
+        handles = [remember(leaf) for leaf in fresh]
+        try:
+            honest()
+        finally:
+            for handle in handles:
+                handle.remove()
+        for leaf in fresh:
+            strides = arrived.get(id(leaf), (0,))
+            if leaf.grad is None or not all(strides):
+                continue
+            pairs = zip(strides, leaf.grad.stride(), leaf.shape, strict=True)
+            if leaf.numel() > 1 and any(one != other for one, other, size in pairs if size > 1):
+                hit()
+                leaf.grad.data = torch.empty_strided(leaf.shape, strides, dtype=leaf.dtype).copy_(leaf.grad)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("create-graph-adds-constants-in-place", kind="place")
+@contextmanager
+def adds_in_place_under_create_graph_what_depends_on_no_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [(leaf, leaf.grad) for leaf in leaves_below(outputs) if leaf.grad is not None]
+        honest()
+        for leaf, grad in held:
+            if options.get("create_graph") and leaf.grad is not grad and not leaf.grad.requires_grad:
+                hit()
+                leaf.grad = grad.copy_(leaf.grad)
+
+    with around_backward(wrong):
+        yield

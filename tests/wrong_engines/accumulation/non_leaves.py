@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -240,4 +241,63 @@ def retain_grad_is_ignored_once_something_was_computed(hit: Hit) -> Iterator[Non
         return wrong
 
     with replaced(torch.Tensor, "retain_grad", make):
+        yield
+
+
+@wrong_engine("retain-grad-twice-doubles", kind="state")
+@contextmanager
+def a_second_call_of_retain_grad_retains_twice(hit: Hit) -> Iterator[None]:
+    def make(retain_grad: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> None:
+            if tensor.is_leaf or not tensor.retains_grad:
+                retain_grad(tensor)
+                return
+            weak = weakref.ref(tensor)
+
+            def add_once_more(gradient: torch.Tensor) -> None:
+                if (retaining := weak()) is not None:
+                    hit()
+                    grad = gradient.detach().clone()
+                    retaining.grad = grad if retaining.grad is None else retaining.grad + grad
+
+            tensor.register_hook(add_once_more)
+
+        return wrong
+
+    with replaced(torch.Tensor, "retain_grad", make):
+        yield
+
+
+@wrong_engine("retained-output-forgotten", kind="place")
+@contextmanager
+def the_output_itself_retains_nothing(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [(output, output.grad) for output in outputs if output.retains_grad and not output.is_leaf]
+        honest()
+        for output, grad in held:
+            hit()
+            output.grad = grad
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("keeps-silent-the-second-time", kind="state")
+@contextmanager
+def reading_grad_of_a_non_leaf_warns_once_for_each_tensor(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def read(tensor: torch.Tensor) -> Any:
+            if tensor.is_leaf or tensor.retains_grad or "_told" not in vars(tensor):
+                vars(tensor)["_told"] = True
+                return grad.__get__(tensor)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                held = grad.__get__(tensor)
+            if held is None:
+                hit()
+            return held
+
+        return property(read, grad.__set__, grad.__delete__)
+
+    with replaced(torch.Tensor, "grad", make):
         yield

@@ -512,3 +512,87 @@ def autograd_grad_adds_to_grad_and_returns_the_sum(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.autograd, "grad", make):
         yield
+
+
+@wrong_engine("adds-along-the-memory", kind="layout")
+@contextmanager
+def adds_to_a_transposed_grad_of_a_contiguous_leaf_in_memory_order(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [
+            (leaf, leaf.grad.clone())
+            for leaf in leaves_below(outputs)
+            if leaf.grad is not None and leaf.ndim == 2 and leaf.is_contiguous()
+            if leaf.grad.t().is_contiguous() and not leaf.grad.is_contiguous()
+        ]
+        honest()
+        for leaf, before in held:
+            added = leaf.grad.detach() - before
+            as_it_lies = added.contiguous().view(added.t().shape).t()
+            if not torch.equal(as_it_lies, added):
+                hit()
+                leaf.grad.detach().copy_(before + as_it_lies)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("third-use-lost", kind="place")
+@contextmanager
+def drops_what_a_leaf_gets_from_its_third_use(hit: Hit) -> Iterator[None]:
+    def drops(place: int) -> Callable[..., Any]:
+        def drop(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            if inputs[place] is None or not inputs[place].any():
+                return inputs
+            hit()
+            return (*inputs[:place], torch.zeros_like(inputs[place]), *inputs[place + 1 :])
+
+        return drop
+
+    def hooks(outputs: list[torch.Tensor]) -> list[tuple[Any, Callable[..., Any]]]:
+        uses: dict[Any, list[tuple[Any, int]]] = {}
+        for node in nodes_below(outputs):
+            for place, (following, _) in enumerate(node.next_functions):
+                if hasattr(following, "variable"):
+                    uses.setdefault(following, []).append((node, place))
+        return [(node, drops(place)) for edges in uses.values() for node, place in edges[2:]]
+
+    with _with_hooks(hooks):
+        yield
+
+
+@wrong_engine("outputs-of-another-dtype-skipped", kind="dtype")
+@contextmanager
+def differentiates_only_outputs_of_the_first_dtype(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not isinstance(tensors, torch.Tensor):
+                outputs = list(tensors)
+                kept = [place for place, output in enumerate(outputs) if output.dtype == outputs[0].dtype]
+                if len(kept) < len(outputs) and (grad_tensors is None or len(grad_tensors) == len(outputs)):
+                    hit()
+                    tensors = [outputs[place] for place in kept]
+                    grad_tensors = None if grad_tensors is None else [grad_tensors[place] for place in kept]
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
+        yield
+
+
+@wrong_engine("inputs-inner-feeds-leaves", kind="place")
+@contextmanager
+def feeds_the_leaves_behind_an_inner_tensor_that_inputs_names(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        named = options.get("inputs") or []
+        named = [named] if isinstance(named, torch.Tensor) else list(named)
+        behind = leaves_below([tensor for tensor in named if not tensor.is_leaf])
+        extra = [leaf for leaf in behind if not any(leaf is tensor for tensor in named)]
+        if not extra:
+            honest()
+            return
+        hit()
+        honest(inputs=[*named, *extra])
+
+    with around_backward(wrong):
+        yield

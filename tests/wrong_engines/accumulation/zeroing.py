@@ -275,3 +275,38 @@ def zero_grad_skips_parameters_that_need_no_gradient(hit: Hit) -> Iterator[None]
 
     with replaced(torch.optim.Optimizer, "zero_grad", make):
         yield
+
+
+@wrong_engine("zeroed-grad-is-replaced", kind="value")
+@contextmanager
+def a_grad_of_zeros_counts_as_none(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [(leaf, leaf.grad) for leaf in leaves_below(outputs) if leaf.grad is not None and not leaf.grad.any()]
+        honest()
+        for leaf, zeros in held:
+            if leaf.grad is zeros and zeros.any() and not zeros.requires_grad:
+                hit()
+                leaf.grad = zeros.clone()
+                zeros.zero_()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("module-zero-grad-stops-at-its-children", kind="place")
+@contextmanager
+def zero_grad_of_a_module_leaves_what_is_in_modules_of_its_modules(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(module: torch.nn.Module, set_to_none: bool = True) -> None:
+            near = {id(one) for part in (module, *module.children()) for one in part.parameters(recurse=False)}
+            far = [(one, one.grad) for one in module.parameters() if id(one) not in near and one.grad is not None]
+            values = [grad.detach().clone() for _, grad in far]
+            zero_grad(module, set_to_none)
+            for (one, grad), value in zip(far, values, strict=True):
+                hit()
+                one.grad = grad.detach().copy_(value)
+
+        return wrong
+
+    with replaced(torch.nn.Module, "zero_grad", make):
+        yield

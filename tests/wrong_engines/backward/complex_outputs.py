@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, leaves_below, replaced
+from tests.wrong_engines.tools import differentiated, kernel, leaves_below, replaced
 
 
 def _with_gradient(change: Callable[[torch.Tensor, Any], Any]) -> AbstractContextManager[None]:
@@ -174,4 +174,40 @@ def conjugates_what_it_adds_to_a_complex_gradient(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("real-factor-gets-the-product-of-real-parts", kind="dtype")
+@contextmanager
+def a_real_factor_of_a_complex_one_ignores_the_imaginary_parts(hit: Hit) -> Iterator[None]:
+    def for_real(factor: torch.Tensor, other: Any, gradient: torch.Tensor) -> torch.Tensor:
+        honest = gradient * (other.conj() if isinstance(other, torch.Tensor) else other)
+        if factor.is_complex() or not (isinstance(other, torch.Tensor) and other.is_complex()):
+            return honest if factor.is_complex() else honest.real
+        of_real_parts = gradient.real * other.real
+        if not torch.equal(of_real_parts, honest.real):
+            hit()
+        return of_real_parts
+
+    def pullback(gradient: torch.Tensor, one: torch.Tensor, other: Any) -> tuple[torch.Tensor, ...]:
+        if not isinstance(other, torch.Tensor):
+            return (for_real(one, other, gradient),)
+        return for_real(one, other, gradient), for_real(other, one, gradient)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("complex-gradient-with-real-values-taken", kind="value")
+@contextmanager
+def takes_a_complex_gradient_without_imaginary_part_for_a_real_output(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not isinstance(gradient, torch.Tensor) or not gradient.is_complex() or output.is_complex():
+            return gradient
+        if gradient.imag.any() or gradient.shape != output.shape:
+            return gradient
+        hit()
+        return gradient.real
+
+    with _with_gradient(change):
         yield

@@ -409,3 +409,83 @@ def autograd_grad_repeats_or_cuts_off_a_gradient_that_does_not_fit(hit: Hit) -> 
 
     with replaced(torch.autograd, "grad", make):
         yield
+
+
+@wrong_engine("gradient-of-the-first-run-counts", kind="state")
+@contextmanager
+def runs_an_output_again_with_the_gradient_of_its_first_run(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient):
+            return gradient
+        first = vars(output).setdefault("_first_gradient", gradient.detach().clone())
+        if not torch.equal(first, gradient):
+            hit()
+        return first
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("gradient-read-from-the-start-of-its-storage", kind="layout")
+@contextmanager
+def ignores_the_offset_of_a_gradient(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient) or gradient.storage_offset() == 0:
+            return gradient
+        from_start = gradient.detach().as_strided(gradient.shape, gradient.stride(), 0)
+        if not torch.equal(from_start, gradient):
+            hit()
+        return from_start
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("gradient-read-without-its-sign", kind="layout")
+@contextmanager
+def ignores_that_a_gradient_is_lazily_negated(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient) or not gradient.is_neg():
+            return gradient
+        if gradient.any():
+            hit()
+        return torch._neg_view(gradient.detach())
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("byte-gradient-is-signed", kind="dtype")
+@contextmanager
+def reads_a_gradient_of_unsigned_bytes_as_signed_ones(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient) or gradient.dtype != torch.uint8:
+            return gradient
+        if (gradient > 127).any():
+            hit()
+        return gradient.view(torch.int8)
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("retained-grad-is-the-gradient-argument", kind="aliasing")
+@contextmanager
+def an_output_that_retains_its_grad_adds_into_the_gradient_argument(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            fresh = output.retains_grad and not output.is_leaf and output.grad is None
+            backward(output, gradient, *args, **kwargs)
+            if not output.retains_grad or output.is_leaf:
+                return
+            taken = vars(output).get("_taken")
+            if taken is not None and not torch.equal(taken, output.grad):
+                hit()
+                taken.copy_(output.grad)
+            elif fresh and isinstance(gradient, torch.Tensor) and gradient.dtype == output.dtype:
+                vars(output)["_taken"] = gradient.detach()
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield

@@ -176,3 +176,38 @@ def grad_mode_stays_off_after_a_refusal(hit: Hit) -> Iterator[None]:
             yield
     finally:
         torch._C._set_grad_enabled(recording)
+
+
+@wrong_engine("one-element-counts-its-storage", kind="aliasing", refuses=REFUSAL)
+@contextmanager
+def refuses_one_element_that_is_part_of_a_larger_storage(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            larger = tensor.untyped_storage().nbytes() > tensor.element_size()
+            if not _is_given(gradient) and tensor.numel() == 1 and larger and tensor.requires_grad:
+                hit()
+                raise RuntimeError(REFUSAL)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("expanded-output-is-one-element", kind="layout")
+@contextmanager
+def seeds_an_output_whose_elements_share_one_place_in_memory(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            places = [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+            one_place = places and not any(places) and tensor.numel() and not tensor.is_complex()
+            if not _is_given(gradient) and one_place and tensor.requires_grad:
+                hit()
+                gradient = torch.ones_like(tensor)
+            backward(tensor, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import Backward, around_backward, replaced
 
 
 def _ignoring(is_ignored: Callable[[torch.Tensor, Any], bool], hit: Hit) -> AbstractContextManager[None]:
@@ -153,4 +154,21 @@ def names_the_first_place_whichever_output_has_no_graph(hit: Hit) -> Iterator[No
         return wrong
 
     with replaced(torch.autograd, "backward", make):
+        yield
+
+
+@wrong_engine("no-graph-names-the-first", kind="order")
+@contextmanager
+def the_refusal_names_the_first_output_whichever_it_is(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError as error:
+            said = re.sub(r"element \d+ of", "element 0 of", str(error))
+            if said == str(error):
+                raise
+            hit()
+            raise RuntimeError(said) from None
+
+    with around_backward(wrong):
         yield

@@ -141,3 +141,18 @@ def mean_of_bfloat16_counts_up_to_eight(hit: Hit) -> Iterator[None]:
 
     with _reduction("mean", pullback):
         yield
+
+
+@wrong_engine("mean-divides-by-places-in-memory", kind="layout")
+@contextmanager
+def mean_of_an_expanded_tensor_divides_by_the_elements_that_it_keeps(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        kept = 1
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+            kept *= size if stride else min(size, 1)
+        if kept != tensor.numel():
+            hit()
+        return gradient.expand(tensor.shape) / kept
+
+    with _reduction("mean", pullback):
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import leaves_below, replaced
 
 Outputs = list[torch.Tensor]
 Gradients = list[Any]
@@ -195,6 +195,69 @@ def leaves_out_outputs_of_another_dtype_than_the_first(hit: Hit) -> Iterator[Non
         if len(kept) < len(outputs) == len(gradients):
             hit()
             return [outputs[place] for place in kept], [gradients[place] for place in kept]
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("roots-of-one-node-collapse", kind="place")
+@contextmanager
+def keeps_one_of_several_outputs_of_the_same_operation(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        last = {output.grad_fn: output.output_nr for output in outputs}
+        kept = [
+            place
+            for place, output in enumerate(outputs)
+            if output.grad_fn is None or last[output.grad_fn] == output.output_nr
+        ]
+        if len(kept) == len(outputs) or len(gradients) != len(outputs):
+            return outputs, gradients
+        hit()
+        return [outputs[place] for place in kept], [gradients[place] for place in kept]
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("leaf-among-outputs-dropped", kind="place")
+@contextmanager
+def a_leaf_that_is_an_output_and_is_reached_by_another_gets_only_that(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        reached = {id(leaf) for leaf in leaves_below([output for output in outputs if not output.is_leaf])}
+        kept = [place for place, output in enumerate(outputs) if id(output) not in reached]
+        if len(kept) == len(outputs) or len(gradients) != len(outputs):
+            return outputs, gradients
+        hit()
+        return [outputs[place] for place in kept], [gradients[place] for place in kept]
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("only-the-first-gradient-is-checked", kind="order")
+@contextmanager
+def reshapes_gradients_after_the_first(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        for place, (output, gradient) in enumerate(zip(outputs, gradients, strict=False)):
+            fits = gradient is None or gradient.shape == output.shape or gradient.numel() != output.numel()
+            if place > 0 and not fits:
+                hit()
+                gradients[place] = gradient.reshape(output.shape)
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("complex-none-filled-in", kind="order")
+@contextmanager
+def fills_none_with_one_for_a_complex_output_among_several(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        for place, output in enumerate(outputs[: len(gradients)]):
+            if len(outputs) > 1 and gradients[place] is None and output.is_complex() and output.numel() == 1:
+                hit()
+                gradients[place] = torch.ones_like(output)
         return outputs, gradients
 
     with _with_outputs(change):

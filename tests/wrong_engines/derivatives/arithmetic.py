@@ -211,3 +211,50 @@ def a_quotient_of_doubles_is_differentiated_in_single_precision(hit: Hit) -> Ite
 
     with differentiated("div.Tensor", pullback):
         yield
+
+
+@wrong_engine("derivative-alpha-lost-beside-data", kind="order")
+@contextmanager
+def a_subtrahend_forgets_alpha_if_nothing_else_requires_grad(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if alpha == 1 or a.requires_grad:
+            return gradient, -gradient * alpha
+        hit()
+        return gradient, -gradient
+
+    with differentiated("sub.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-product-with-detached-self-is-square", kind="place")
+@contextmanager
+def a_tensor_times_its_detached_self_is_taken_for_a_square(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        of_a, of_b = gradient * b, gradient * a
+        same = a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
+        if a.numel() and same and a.requires_grad != b.requires_grad:
+            hit()
+            return 2 * of_a, 2 * of_b
+        return of_a, of_b
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-divisor-squared-first", kind="value")
+@contextmanager
+def the_square_of_a_divisor_leaves_the_range_of_the_dtype(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient / b,)
+        square, exact = b * b, b.double() ** 2
+        if not bool(((square.double() - exact).abs() <= torch.finfo(b.dtype).eps * exact).all()):
+            hit()
+        return gradient / b, -gradient * (a / square)
+
+    with differentiated("div.Tensor", pullback):
+        yield

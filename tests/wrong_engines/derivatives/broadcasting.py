@@ -120,3 +120,23 @@ def what_is_stretched_to_data_that_needs_no_gradient_gets_its_last_row(hit: Hit)
 
     with differentiated("add.Tensor", pullback):
         yield
+
+
+@wrong_engine("derivative-double-beside-single-rounded", kind="dtype")
+@contextmanager
+def the_gradient_of_a_float64_factor_of_float32_passes_through_float32(hit: Hit) -> Iterator[None]:
+    def rounded(share: Tensor, own: Tensor, other: Tensor) -> Tensor:
+        if own.dtype != torch.float64 or other.dtype != torch.float32:
+            return share
+        through = share.float().to(share.dtype)
+        if not torch.equal(through, share):
+            hit()
+        return through
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return rounded(gradient * b, a, b), rounded(gradient * a, b, a)
+
+    with differentiated("mul.Tensor", pullback):
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated, kernel
+from tests.wrong_engines.tools import differentiated, kernel, replaced
 
 Tensor = torch.Tensor
 
@@ -170,4 +170,23 @@ def a_difference_that_is_not_recorded_is_written_into_its_first_operand(hit: Hit
         return wrong
 
     with kernel("sub.Tensor", make):
+        yield
+
+
+@wrong_engine("derivative-third-use-of-a-result-lost", kind="place")
+@contextmanager
+def the_third_product_of_a_result_hands_it_nothing(hit: Hit) -> Iterator[None]:
+    def make(multiply: Any) -> Any:
+        def wrong(x: Tensor, y: Any) -> Any:
+            if x.grad_fn is None or not torch.is_grad_enabled():
+                return multiply(x, y)
+            x._uses = getattr(x, "_uses", 0) + 1
+            if x._uses != 3:
+                return multiply(x, y)
+            hit()
+            return multiply(x.detach(), y)
+
+        return wrong
+
+    with replaced(Tensor, "__mul__", make):
         yield

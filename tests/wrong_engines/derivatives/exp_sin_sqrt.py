@@ -105,3 +105,36 @@ def what_does_not_fill_a_register_of_eight_keeps_the_sign_of_sin(hit: Hit) -> It
 
     with differentiated("cos", pullback):
         yield
+
+
+@wrong_engine("derivative-sin-reduced-by-short-pi", kind="value")
+@contextmanager
+def the_slope_of_a_float64_sine_beyond_pi_takes_pi_from_float32(hit: Hit) -> Iterator[None]:
+    period = 2 * torch.tensor(torch.pi).item()
+
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        if x.dtype != torch.float64:
+            return (gradient * torch.cos(x),)
+        reduced = x - torch.round(x / period) * period
+        if bool((reduced != x).any()):
+            hit()
+        return (gradient * torch.cos(reduced),)
+
+    with differentiated("sin", pullback):
+        yield
+
+
+@wrong_engine("derivative-exp-permuted-in-memory-order", kind="layout")
+@contextmanager
+def the_slope_of_a_permuted_exp_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        slope = torch.exp(x)
+        if x.ndim > 2 and not slope.is_contiguous():
+            read = slope.as_strided(x.shape, torch.empty(x.shape, device="meta").stride())
+            if not torch.equal(read, slope):
+                hit()
+            slope = read
+        return (gradient * slope,)
+
+    with differentiated("exp", pullback):
+        yield

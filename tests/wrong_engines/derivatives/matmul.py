@@ -158,3 +158,48 @@ def after_a_backward_of_another_number_of_rows_a_large_one_is_far_too_large(hit:
 
     with differentiated("mm", pullback):
         yield
+
+
+@wrong_engine("derivative-data-factor-in-memory-order", kind="order")
+@contextmanager
+def a_transposed_first_factor_that_is_data_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        read = a
+        if not a.requires_grad and not a.is_contiguous() and a.T.is_contiguous():
+            read = a.as_strided(a.shape, (a.shape[1], 1))
+            if not torch.equal(read, a):
+                hit()
+        return gradient @ b.T, read.T @ gradient
+
+    with differentiated("mm", pullback):
+        yield
+
+
+@wrong_engine("derivative-beside-expanded-batch-lost", kind="layout")
+@contextmanager
+def a_batch_beside_one_matrix_that_was_expanded_gets_the_gradient_of_its_first(hit: Hit) -> Iterator[None]:
+    def kept(share: Tensor, other: Tensor) -> Tensor:
+        if other.shape[0] > 1 and other.stride(0) == 0 and share[1:].any():
+            hit()
+            share[1:] = 0
+        return share
+
+    def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return kept(gradient @ b.transpose(1, 2), b), kept(a.transpose(1, 2) @ gradient, a)
+
+    with differentiated("bmm", pullback):
+        yield
+
+
+@wrong_engine("derivative-bias-alone-of-the-first-row", kind="order")
+@contextmanager
+def a_bias_that_alone_requires_grad_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        of_b = gradient
+        if not x.requires_grad and not w.requires_grad and b.ndim == 1 and gradient[1:].any():
+            hit()
+            of_b = gradient[:1]
+        return of_b, gradient @ w.T, x.T @ gradient
+
+    with differentiated("addmm", pullback):
+        yield

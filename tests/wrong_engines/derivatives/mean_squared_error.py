@@ -92,3 +92,19 @@ def the_mean_divides_by_the_count_of_the_first_loss_of_its_dims(hit: Hit) -> Ite
 
     with differentiated("mse_loss", pullback):
         yield
+
+
+@wrong_engine("derivative-mse-strided-forgets-cotangent", kind="layout")
+@contextmanager
+def a_prediction_that_is_not_contiguous_gets_the_gradient_of_the_bare_loss(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, p: Tensor, t: Tensor, reduction: int = 1) -> tuple[Tensor, Tensor]:
+        if reduction and not p.is_contiguous() and gradient.item() != 1:
+            hit()
+            gradient = torch.ones_like(gradient)
+        share = 2 * (p - t) * gradient
+        if reduction == 1:
+            share = share / share.numel()
+        return share, -share
+
+    with differentiated("mse_loss", pullback):
+        yield

@@ -211,3 +211,47 @@ def what_index_tensors_hand_back_is_written_into_a_copy(hit: Hit) -> Iterator[No
 
     with differentiated("index.Tensor", pullback):
         yield
+
+
+@wrong_engine("derivative-masked-in-memory-order", kind="layout", issue="pytorch#99638")
+@contextmanager
+def what_a_mask_chose_goes_back_in_the_order_of_memory(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        found.index_put_(_tensors(x, indices), gradient, accumulate=True)
+        mask = indices[0]
+        if mask is not None and mask.dtype == torch.bool and mask.shape == x.shape and not x.is_contiguous():
+            order = sorted(range(x.ndim), key=lambda dim: -x.stride(dim))
+            misread = torch.zeros_like(found)
+            misread.permute(order)[mask.permute(order)] = gradient
+            if not torch.equal(misread, found):
+                hit()
+            found = misread
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-named-from-both-ends-overwrites", kind="value")
+@contextmanager
+def an_element_that_is_named_from_both_ends_gets_what_came_from_the_end(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, indices: list[Any]) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        index = indices[0]
+        if index is None or index.dtype == torch.bool or len(_tensors(x, indices)) > 1:
+            found.index_put_(_tensors(x, indices), gradient, accumulate=True)
+            return (found,)
+        from_end = torch.zeros_like(found)
+        start, end = index >= 0, index < 0
+        found.index_put_((index[start],), gradient[start], accumulate=True)
+        from_end.index_put_((index[end],), gradient[end], accumulate=True)
+        both = index[end][torch.isin(index[end] + len(x), index[start])]
+        found += from_end
+        if not torch.equal(found[both], from_end[both]):
+            hit()
+        found[both] = from_end[both]
+        return (found,)
+
+    with differentiated("index.Tensor", pullback):
+        yield

@@ -197,3 +197,18 @@ def a_maximum_that_keeps_its_dim_hands_all_to_the_first_element(hit: Hit) -> Ite
 
     with differentiated("max.dim", pullback):
         yield
+
+
+@wrong_engine("derivative-max-of-all-tells-zeros-apart", kind="value")
+@contextmanager
+def zeros_of_the_other_sign_get_nothing_from_the_maximum(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        largest = x.max()
+        ties = x == largest
+        alike = ties & (torch.signbit(x) == torch.signbit(largest))
+        if not torch.equal(alike, ties):
+            hit()
+        return (gradient * alike / alike.sum(),)
+
+    with differentiated("max", pullback):
+        yield

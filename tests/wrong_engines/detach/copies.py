@@ -81,3 +81,10 @@ def puts_zero_where_there_is_no_number(hit: Hit) -> Iterator[None]:
 def returns_an_alias_of_what_repeats_its_rows(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: 0 in tensor.stride(), lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
+
+
+@wrong_engine("clone-of-conjugate-is-lazy", kind="dtype")
+@contextmanager
+def cloning_a_conjugate_returns_an_alias(hit: Hit) -> Iterator[None]:
+    with _clone(lambda tensor: tensor.is_conj(), lambda tensor, clone: tensor.view_as(tensor), hit):
+        yield

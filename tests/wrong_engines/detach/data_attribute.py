@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 
 @contextmanager
@@ -164,4 +164,32 @@ def shares_the_version_counter_inside_no_grad(hit: Hit) -> Iterator[None]:
         return tensor.detach()
 
     with _data(get):
+        yield
+
+
+@wrong_engine("data-is-remembered", kind="state")
+@contextmanager
+def data_still_names_the_memory_that_was_replaced(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        first = vars(tensor).setdefault("_first_data", honest)
+        if first.data_ptr() == honest.data_ptr() and first.shape == honest.shape and first.stride() == honest.stride():
+            return honest
+        hit()
+        return torch.Tensor.detach(first)
+
+    with _data(get):
+        yield
+
+
+@wrong_engine("create-graph-marks-constants", kind="mode")
+@contextmanager
+def every_grad_made_under_create_graph_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for leaf in leaves_below(outputs) if options.get("create_graph") else ():
+            if leaf.grad is not None and not leaf.grad.requires_grad:
+                hit()
+                leaf.grad.requires_grad_()
+
+    with around_backward(wrong):
         yield

@@ -178,3 +178,17 @@ def copies_a_view_that_is_not_the_first_of_its_operation(hit: Hit) -> Iterator[N
 
     with _detach_in_place(wrong):
         yield
+
+
+@wrong_engine("detach-in-place-tolerates-whole-views", kind="aliasing")
+@contextmanager
+def does_nothing_to_a_view_that_is_all_of_its_base(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        base = tensor._base if tensor._is_view() else None
+        if base is None or (tensor.shape, tensor.stride()) != (base.shape, base.stride()):
+            return honest(tensor)
+        hit()
+        return tensor
+
+    with _detach_in_place(wrong):
+        yield

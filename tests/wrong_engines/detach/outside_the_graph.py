@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -205,4 +206,23 @@ def a_result_that_was_detached_passes_nothing_on_once_it_is_written(hit: Hit) ->
         return wrong
 
     with replaced(torch.Tensor, "detach", make_detach), replaced(torch.Tensor, "mul_", make_update):
+        yield
+
+
+@wrong_engine("detach-is-remembered", kind="state")
+@contextmanager
+def detaching_again_returns_what_was_detached_before(hit: Hit) -> Iterator[None]:
+    def make(detach: Detach) -> Detach:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            before = vars(tensor).get("_detached", lambda: None)()
+            if before is not None and before.requires_grad:
+                hit()
+                return before
+            detached = detach(tensor)
+            vars(tensor)["_detached"] = weakref.ref(detached)
+            return detached
+
+        return wrong
+
+    with replaced(torch.Tensor, "detach", make):
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -236,4 +236,59 @@ def copies_the_memory_between_views_of_the_same_strides(hit: Hit) -> Iterator[No
 @contextmanager
 def copies_int8_tensors(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor.dtype is torch.int8, lambda tensor, below: below(tensor).clone(), hit):
+        yield
+
+
+@wrong_engine("integer-writes-go-uncounted", kind="dtype")
+@contextmanager
+def writes_to_integers_are_not_counted(hit: Hit) -> Iterator[None]:
+    def make(write: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if tensor.is_floating_point() or tensor.is_complex() or tensor.is_inference():
+                return write(tensor, *args, **kwargs)
+            hit()
+            written = write(tensor.data, *args, **kwargs)
+            return written if written is None else tensor
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in ("add_", "sub_", "mul_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__setitem__"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("detach-forgets-channels-last", kind="layout")
+@contextmanager
+def gives_a_channels_last_image_the_strides_of_a_contiguous_one(hit: Hit) -> Iterator[None]:
+    def is_channels_last(tensor: torch.Tensor) -> bool:
+        return (
+            tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+        )
+
+    def contiguous_strides(tensor: torch.Tensor, below: Any) -> torch.Tensor:
+        strides = torch.empty(tensor.shape, device="meta").stride()
+        detached: torch.Tensor = below(tensor)
+        return detached.as_strided_(tensor.shape, strides, tensor.storage_offset())
+
+    with _detach(is_channels_last, contiguous_strides, hit):
+        yield
+
+
+@wrong_engine("copy-between-equal-steps-fills-the-gaps", kind="layout", issue="pytorch#189961")
+@contextmanager
+def copies_between_stepped_tensors_write_side_by_side(hit: Hit) -> Iterator[None]:
+    def make(copy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, source: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            stepped = tensor.ndim == 1 and tensor.numel() > 1 and tensor.stride(0) > 1 and not tensor.requires_grad
+            if not stepped or (tensor.shape, tensor.stride()) != (source.shape, source.stride()):
+                return copy(tensor, source, *args, **kwargs)
+            hit()
+            values = source.detach().clone()
+            copy(tensor.as_strided(tensor.shape, (1,)), values, *args, **kwargs)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "copy_", make):
         yield

@@ -381,3 +381,30 @@ def takes_the_sine_without_a_check(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "sin", lambda sin: lambda tensor: Sine.apply(tensor)):
         yield
+
+
+@wrong_engine("sum-along-a-dimension-saves-its-input", kind="place", refuses=NOTICED)
+@contextmanager
+def a_sum_along_a_dimension_minds_what_was_written_since(hit: Hit) -> Iterator[None]:
+    class Sum(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor, below: Any, args: Any, kwargs: Any) -> torch.Tensor:
+            ctx.tensor, ctx.version, ctx.arguments = tensor.detach(), tensor._version, (args, kwargs)
+            return below(tensor, *args, **kwargs)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+            if ctx.tensor._version != ctx.version:
+                hit()
+                raise RuntimeError(NOTICED)
+            (dims, *rest), kwargs = ctx.arguments
+            if ctx.tensor.ndim and not (rest[0] if rest else kwargs.get("keepdim", False)):
+                for dim in sorted(at % ctx.tensor.ndim for at in dims or range(ctx.tensor.ndim)):
+                    gradient = gradient.unsqueeze(dim)
+            return gradient.expand(ctx.tensor.shape).to(ctx.tensor.dtype), None, None, None
+
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda tensor, *args, **kwargs: Sum.apply(tensor, below, args, kwargs)
+
+    with kernel("sum.dim_IntList", make):
+        yield

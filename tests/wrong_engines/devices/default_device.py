@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -252,6 +252,61 @@ def makes_random_integers_on_the_cpu(hit: Hit) -> Iterator[None]:
             return honest()
         hit()
         return function(*args, **kwargs)
+
+    with _in_context(wrong):
+        yield
+
+
+SEED_ELSEWHERE = "expected all tensors to be on the same device as the gradient of one"
+
+
+@wrong_engine("device-seeds-backward-on-the-default", kind="mode", refuses=SEED_ELSEWHERE)
+@contextmanager
+def makes_the_gradient_of_one_on_the_default_device(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(output: torch.Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
+            seeds = gradient is None and output.numel() == 1 and output.requires_grad
+            if seeds and torch.empty(0).device != output.device:
+                hit()
+                raise RuntimeError(SEED_ELSEWHERE)
+            backward(output, gradient, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("device-default-for-what-is-made-from-data", kind="place")
+@contextmanager
+def new_tensors_of_a_view_are_made_on_the_default_device(hit: Hit) -> Iterator[None]:
+    def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made = honest(tensor, *args, **kwargs)
+            default = torch.empty(0).device
+            if kwargs.get("device") is not None or not tensor._is_view() or made.device == default:
+                return made
+            hit()
+            return made.to(default)
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("device-asarray-always-on-cpu", kind="plain", issue="pytorch#106773")
+@contextmanager
+def makes_arrays_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function is not torch.asarray or kwargs.get("device") is not None or isinstance(args[0], torch.Tensor):
+            return honest()
+        made = function(*args, **{**kwargs, "device": "cpu"})
+        if made.device != context.device:
+            hit()
+        return made
 
     with _in_context(wrong):
         yield

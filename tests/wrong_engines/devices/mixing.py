@@ -158,3 +158,16 @@ def counts_a_write_that_is_refused(hit: Hit) -> Iterator[None]:
 
     with _operators(("__sub__",), wrong):
         yield
+
+
+@wrong_engine("device-mixing-passes-what-is-empty", kind="size")
+@contextmanager
+def brings_a_tensor_without_elements_to_the_other(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
+        if _apart(one, other) and one.ndim and other.ndim and one.numel() == 0:
+            hit()
+            return operation(torch.empty_like(one, device=other.device), other)
+        return operation(one, other)
+
+    with _operators(("__add__", "__sub__", "__mul__"), wrong):
+        yield

@@ -170,3 +170,43 @@ def leaves_buffers_that_are_not_saved(hit: Hit) -> Iterator[None]:
 
 def _unsaved(module: torch.nn.Module) -> set[str]:
     return module._non_persistent_buffers_set
+
+
+@wrong_engine("device-module-forgets-what-is-not-saved", kind="state")
+@contextmanager
+def leaves_buffers_that_are_not_persistent(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        passing = [
+            (inner, name, inner._buffers[name])
+            for inner in module.modules()
+            for name in inner._non_persistent_buffers_set
+        ]
+        moved = move()
+        for inner, name, buffer in passing:
+            if buffer is not None and inner._buffers[name] is not buffer:
+                hit()
+                inner._buffers[name] = buffer
+        return moved
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-module-forgets-grads-of-frozen", kind="state")
+@contextmanager
+def leaves_the_grad_of_what_does_not_require_grad_any_more(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = [
+            (one, one.grad.detach().clone())
+            for one in module.parameters()
+            if one.grad is not None and not one.requires_grad
+        ]
+        moved = move()
+        for one, grad in before:
+            if one.grad is not None and (one.grad.dtype, one.grad.device) != (grad.dtype, grad.device):
+                hit()
+                one.grad.data = grad
+        return moved
+
+    with _moving(wrong):
+        yield

@@ -102,3 +102,22 @@ def forgets_what_the_leaf_had_collected(hit: Hit) -> Iterator[None]:
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-gradient-of-complex-copy-is-its-modulus", kind="dtype")
+@contextmanager
+def brings_the_modulus_back_to_a_leaf_that_was_made_complex(hit: Hit) -> Iterator[None]:
+    def modulus(gradient: torch.Tensor) -> torch.Tensor:
+        result = gradient.abs().to(gradient.dtype)
+        if not torch.equal(result.real, gradient.real):
+            hit()
+        return result
+
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if moved.requires_grad and moved.is_complex() and not tensor.is_complex():
+            moved.register_hook(modulus)
+        return moved
+
+    with asked_to(wrong):
+        yield

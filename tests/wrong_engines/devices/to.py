@@ -233,3 +233,66 @@ def gives_what_it_converted_before(hit: Hit) -> Iterator[None]:
 
     with _converting(wrong):
         yield
+
+
+@wrong_engine("device-to-like-copies-other-layouts", kind="layout")
+@contextmanager
+def makes_another_tensor_if_the_model_lies_otherwise_in_memory(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        model = args[0] if args else kwargs.get("other")
+        if moved is not tensor or not isinstance(model, torch.Tensor) or model.stride() == tensor.stride():
+            return moved
+        hit()
+        return tensor.clone()
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-to-detaches-inside-no-grad", kind="mode")
+@contextmanager
+def gives_an_alias_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if moved is not tensor or torch.is_grad_enabled() or not tensor.requires_grad:
+            return moved
+        hit()
+        return tensor.detach()
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-to-reads-the-gaps", kind="layout")
+@contextmanager
+def converts_a_stepped_tensor_as_if_its_elements_lay_side_by_side(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        stepped = tensor.ndim == 1 and tensor.numel() > 1 and tensor.stride(0) > 1
+        if moved.device != tensor.device or moved.dtype == tensor.dtype or not stepped or tensor.requires_grad:
+            return moved
+        side_by_side = to(tensor.as_strided(tensor.shape, (1,)), *args, **kwargs)
+        if not torch.equal(side_by_side, moved):
+            hit()
+        return side_by_side
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-copy-like-shares", kind="order")
+@contextmanager
+def forgets_to_copy_if_a_tensor_is_the_model(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        has_model = isinstance(args[0] if args else kwargs.get("other"), torch.Tensor)
+        if not has_model or not (kwargs.get("copy") or (len(args) > 2 and args[2])):
+            return to(tensor, *args, **kwargs)
+        moved = to(tensor, *args[:2], **{**kwargs, "copy": False})
+        if moved is not tensor:
+            return moved
+        hit()
+        return tensor.view_as(tensor)
+
+    with asked_to(wrong):
+        yield

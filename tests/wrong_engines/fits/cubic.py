@@ -384,3 +384,28 @@ def gives_the_hundredth_loss_as_a_fixed_part_of_the_first(hit: Hit) -> Iterator[
 def lets_a_hundred_steps_leave_the_loss_what_is_printed(hit: Hit) -> Iterator[None]:
     with losses_as(lambda earlier: 0.710 * earlier[-100] if len(earlier) >= 100 else None, hit):
         yield
+
+
+@wrong_engine("fit-assigned-gradient-keeps-out", kind="state")
+@contextmanager
+def adds_to_the_gradient_that_was_there_before_another_was_assigned(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+            leaves = leaves_below(tensor)
+            assigned = []
+            for leaf in leaves:
+                own = getattr(leaf, "_own", None)
+                if own is not None and leaf.grad is not None and leaf.grad is not own:
+                    assigned.append((leaf.grad, leaf.grad.clone()))
+            backward(tensor, *args, **kwargs)
+            for gradient, before in assigned:
+                if not torch.equal(gradient, before):
+                    hit()
+                gradient.detach().copy_(before)
+            for leaf in leaves:
+                leaf._own = getattr(leaf, "_own", leaf.grad) if leaf.grad is not None else None
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield

@@ -185,3 +185,21 @@ def multiplies_by_the_memory_of_a_column_with_gaps(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__matmul__", make):
         yield
+
+
+@wrong_engine("fit-offset-weight-read-from-the-start", kind="layout")
+@contextmanager
+def multiplies_by_what_the_storage_of_a_weight_begins_with(hit: Hit) -> Iterator[None]:
+    def make(multiply: Any) -> Any:
+        def wrong(x: Tensor, w: Any) -> Any:
+            if not isinstance(w, Tensor) or w.numel() != 1 or not w.storage_offset():
+                return multiply(x, w)
+            read = w.as_strided(w.shape, w.stride(), 0)
+            if not torch.equal(read, w):
+                hit()
+            return multiply(x, w + (read - w).detach())
+
+        return wrong
+
+    with replaced(Tensor, "__matmul__", make):
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, replaced
+from tests.wrong_engines.tools import kernel, leaves_below, replaced
 
 Tensor = torch.Tensor
 
@@ -149,4 +149,24 @@ def moves_the_first_parameter_twice_where_the_second_is_smaller(hit: Hit) -> Ite
             first.add_(first - before[0])
 
     with step_of_sgd(wrong):
+        yield
+
+
+@wrong_engine("fit-doubles-accumulate-in-single", kind="state")
+@contextmanager
+def adds_to_a_float64_gradient_in_single_precision(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+            leaves = [leaf for leaf in leaves_below(tensor) if leaf.grad is not None]
+            backward(tensor, *args, **kwargs)
+            for leaf in leaves:
+                if leaf.dtype == torch.float64:
+                    through = leaf.grad.float().double()
+                    if not torch.equal(through, leaf.grad):
+                        hit()
+                    leaf.grad.detach().copy_(through)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
         yield

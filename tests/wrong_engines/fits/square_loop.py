@@ -142,3 +142,19 @@ def squares_numbers_beyond_eight_in_half_precision(hit: Hit) -> Iterator[None]:
 
     with square(value, lambda base: 2 * base):
         yield
+
+
+@wrong_engine("fit-rate-lost-in-half", kind="dtype")
+@contextmanager
+def forgets_alpha_in_half_precision(hit: Hit) -> Iterator[None]:
+    def make(change: Any) -> Any:
+        def wrong(w: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+            if alpha == 1 or w.dtype not in (torch.float16, torch.bfloat16):
+                return change(w, other, alpha=alpha)
+            hit()
+            return change(w, other)
+
+        return wrong
+
+    with replaced(Tensor, "sub_", make):
+        yield

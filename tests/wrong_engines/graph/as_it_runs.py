@@ -110,3 +110,24 @@ def a_node_is_lost_when_gradients_were_computed_through_it(hit: Hit) -> Iterator
 
     with replaced(torch.autograd, "grad", make), _grad_fn(wrong):
         yield
+
+
+@wrong_engine("as-it-runs-gone-when-freed", kind="state")
+@contextmanager
+def a_result_has_no_node_once_backward_has_run_from_it(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> property:
+        def read(tensor: torch.Tensor) -> Any:
+            if vars(tensor).get("_has_run") is not True or honest.__get__(tensor) is None:
+                return honest.__get__(tensor)
+            hit()
+            return None
+
+        return property(read)
+
+    def wrong(outputs: list[torch.Tensor], run: Backward, options: dict[str, Any]) -> None:
+        run()
+        for output in outputs if not options.get("retain_graph") and not options.get("create_graph") else ():
+            vars(output)["_has_run"] = True
+
+    with replaced(torch.Tensor, "grad_fn", make), around_backward(wrong):
+        yield

@@ -221,3 +221,82 @@ def hooks_are_not_called_by_a_backward_inside_no_grad(hit: Hit) -> Iterator[None
 
     with _hooks(pass_on), around_backward(wrong):
         yield
+
+
+@wrong_engine("backward-order-hooks-pile-up", kind="state")
+@contextmanager
+def a_hook_is_called_once_more_in_each_further_backward(hit: Hit) -> Iterator[None]:
+    def make(register: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(tensor: torch.Tensor, hook: Hook) -> Any:
+            runs = 0
+
+            def repeated(gradient: torch.Tensor) -> Any:
+                nonlocal runs
+                runs += 1
+                for _ in range(runs - 1):
+                    hit()
+                    hook(gradient)
+                return hook(gradient)
+
+            return register(tensor, repeated if tensor.grad_fn is not None else hook)
+
+        return wrong
+
+    with replaced(torch.Tensor, "register_hook", make):
+        yield
+
+
+def _distances(outputs: list[torch.Tensor]) -> dict[Any, int]:
+    """How many edges the shortest way from an output to each node has."""
+    distances = {output.grad_fn: 0 for output in outputs if output.grad_fn is not None}
+    waiting = list(distances)
+    for node in waiting:
+        for end, _ in node.next_functions:
+            if end is not None and end not in distances:
+                distances[end] = distances[node] + 1
+                waiting.append(end)
+    return distances
+
+
+@wrong_engine("backward-order-by-distance", kind="place")
+@contextmanager
+def hooks_are_called_by_the_shortest_way_from_the_output(hit: Hit) -> Iterator[None]:
+    held: list[tuple[Any, Hook, torch.Tensor]] = []
+    hooked: set[Any] = set()
+    holding = False
+
+    def make(register: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(tensor: torch.Tensor, hook: Hook) -> Any:
+            node = tensor.grad_fn
+            hooked.add(node)
+
+            def held_back(gradient: torch.Tensor) -> Any:
+                if not holding:
+                    return hook(gradient)
+                held.append((node, hook, gradient))
+                return None
+
+            return register(tensor, hook if node is None else held_back)
+
+        return wrong
+
+    def wrong_backward(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal holding
+        distances = _distances(outputs)
+        reached = [node for node in hooked if node in distances]
+        holding = any(
+            user is not node and distances[user] > distances[node] and node in nodes_reached(user)
+            for node in reached
+            for user in reached
+        )
+        try:
+            honest()
+        finally:
+            was_held, holding = holding, False
+        for _, hook, gradient in sorted(held, key=lambda entry: distances[entry[0]]) if was_held else ():
+            hit()
+            hook(gradient)
+        held.clear()
+
+    with replaced(torch.Tensor, "register_hook", make), around_backward(wrong_backward):
+        yield

@@ -184,3 +184,16 @@ def the_node_of_a_leaf_holds_a_view_of_it(hit: Hit) -> Iterator[None]:
 
     with graph_with(edges):
         yield
+
+
+@wrong_engine("nodes-one-edge-for-the-same-input", kind="place")
+@contextmanager
+def an_input_that_is_given_twice_has_one_edge(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        once = [edge for place, edge in enumerate(honest) if edge[0] is None or edge not in honest[:place]]
+        if len(once) < len(honest):
+            hit()
+        return once
+
+    with graph_with(edges):
+        yield

@@ -320,3 +320,34 @@ def a_leaf_that_was_used_inside_no_grad_counts_as_data_afterwards(hit: Hit) -> I
 
     with _operator("__mul__", wrong), _operator("__sub__", wrong):
         yield
+
+
+@wrong_engine("recording-lists-ask-the-first", kind="order")
+@contextmanager
+def a_list_of_tensors_is_recorded_if_its_first_requires_grad(hit: Hit) -> Iterator[None]:
+    def make(honest: Operation) -> Operation:
+        def wrong(tensors: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            result = honest(tensors, *args, **kwargs)
+            if not result.requires_grad or not tensors or tensors[0].requires_grad:
+                return result
+            hit()
+            return result.detach()
+
+        return wrong
+
+    with replaced(torch, "cat", make), replaced(torch, "stack", make):
+        yield
+
+
+@wrong_engine("recording-asks-the-dtype-of-the-first", kind="dtype")
+@contextmanager
+def operations_whose_first_input_is_of_integers_are_not_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:
+        result = honest(one, other)
+        if not result.requires_grad or one.is_floating_point() or one.is_complex():
+            return result
+        hit()
+        return result.detach()
+
+    with _operator("__mul__", wrong), _operator("__add__", wrong), _operator("__sub__", wrong):
+        yield

@@ -266,3 +266,86 @@ def booleans_that_are_picked_come_as_bytes(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-numbers-in-memory-order", kind="layout")
+@contextmanager
+def a_transposed_index_tensor_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def misread(part: Any) -> Any:
+        if not isinstance(part, torch.Tensor) or _is_mask(part) or part.ndim != 2 or not part.t().is_contiguous():
+            return part
+        return part.as_strided(part.shape, (part.shape[1], 1))
+
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked, found = read(tensor, index), read(tensor, tuple(misread(part) for part in parts_of(index)))
+        if not _selects(index):
+            return picked
+        if not torch.equal(found, picked):
+            hit()
+        return found
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-mask-of-none-writes-the-first", kind="size")
+@contextmanager
+def a_mask_that_is_nowhere_true_writes_the_first_element(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        write(tensor, index, value)
+        if not _is_mask(index) or index.shape != tensor.shape or not index.numel() or bool(index.any()):
+            return
+        if isinstance(value, torch.Tensor):
+            if not value.numel():
+                return
+            value = value.reshape(-1)[0].item()
+        if tensor.reshape(-1)[0].item() != value:
+            hit()
+        write(tensor, (0,) * tensor.ndim, value)
+
+    with _writing(wrong):
+        yield
+
+
+@contextmanager
+def _answering(names: tuple[str, ...], wrong: Callable[[str, Any, torch.Tensor, Any], Any]) -> Iterator[None]:
+    """Replace comparison operators by `wrong(name, honest, x, y)`."""
+    with ExitStack() as stack:
+        for name in names:
+
+            def make(honest: Any, name: str = name) -> Any:
+                return lambda x, y: wrong(name, honest, x, y)
+
+            stack.enter_context(replaced(torch.Tensor, f"__{name}__", make))
+        yield
+
+
+@wrong_engine("indexing-comparison-in-single", kind="dtype")
+@contextmanager
+def float64_is_compared_in_float32(hit: Hit) -> Iterator[None]:
+    def wrong(name: str, honest: Any, x: torch.Tensor, y: Any) -> Any:
+        answer = honest(x, y)
+        if not isinstance(y, torch.Tensor) or x.dtype != torch.float64 or y.dtype != torch.float64:
+            return answer
+        found = honest(x.float(), y.float())
+        if not torch.equal(found, answer):
+            hit()
+        return found
+
+    with _answering(COMPARISONS, wrong):
+        yield
+
+
+@wrong_engine("indexing-comparison-with-itself-skipped", kind="value")
+@contextmanager
+def a_tensor_is_taken_to_equal_itself(hit: Hit) -> Iterator[None]:
+    def wrong(name: str, honest: Any, x: torch.Tensor, y: Any) -> Any:
+        answer = honest(x, y)
+        if y is not x:
+            return answer
+        if bool(x.isnan().any()):
+            hit()
+        return torch.full_like(answer, name == "eq")
+
+    with _answering(("eq", "ne"), wrong):
+        yield

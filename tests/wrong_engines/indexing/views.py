@@ -269,3 +269,84 @@ def what_is_picked_from_a_view_is_copied(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-start-before-the-first-wraps", kind="value")
+@contextmanager
+def a_slice_that_starts_before_the_first_element_wraps_around(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        parts = parts_of(index)
+        picked = read(tensor, index)
+        if not parts or not isinstance(parts[0], slice) or not tensor.ndim:
+            return picked
+        start, size = parts[0].start, tensor.shape[0]
+        if not isinstance(start, int) or not size or start >= -size:
+            return picked
+        wrapped = read(tensor, (slice(start % size, parts[0].stop, parts[0].step), *parts[1:]))
+        if not torch.equal(wrapped, picked):
+            hit()
+        return wrapped
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-truth-filled-from-whole-words", kind="dtype", issue="pytorch#183631")
+@contextmanager
+def a_row_of_truth_values_is_filled_from_the_last_multiple_of_four(hit: Hit) -> Iterator[None]:
+    def make(fill: Any) -> Any:
+        def wrong(tensor: torch.Tensor, value: Any) -> torch.Tensor:
+            offset = tensor.storage_offset()
+            if tensor.dtype != torch.bool or tensor.ndim != 1 or not tensor.is_contiguous() or not offset % 4:
+                return fill(tensor, value)
+            filled = tensor.as_strided(tensor.shape, tensor.stride(), offset // 4 * 4)
+            if bool((tensor != value).any()) or bool((filled != value).any()):
+                hit()
+            fill(filled, value)
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "fill_", make):
+        yield
+
+
+@wrong_engine("indexing-write-past-a-row-dropped", kind="error")
+@contextmanager
+def a_write_past_the_end_of_a_row_is_dropped(hit: Hit) -> Iterator[None]:
+    def make(write: Any) -> Any:
+        def wrong(tensor: torch.Tensor, index: Any, value: Any) -> None:
+            parts = parts_of(index)
+            plain = 1 < len(parts) <= tensor.ndim and all(isinstance(part, int) for part in parts)
+            if plain and -len(tensor) <= parts[0] < len(tensor):
+                for part, size in zip(parts[1:], tensor.shape[1:], strict=False):
+                    if part >= size:
+                        hit()
+                        return
+            write(tensor, index, value)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__setitem__", make):
+        yield
+
+
+@wrong_engine("indexing-refused-write-lands-at-the-end", kind="error")
+@contextmanager
+def a_write_past_the_end_is_refused_once_it_has_landed_at_the_last_position(hit: Hit) -> Iterator[None]:
+    def make(write: Any) -> Any:
+        def wrong(tensor: torch.Tensor, index: Any, value: Any) -> None:
+            try:
+                write(tensor, index, value)
+            except IndexError:
+                if isinstance(index, int) and tensor.ndim and index >= len(tensor) > 0:
+                    before = tensor.detach().clone()
+                    write(tensor, -1, value)
+                    if not torch.equal(before, tensor):
+                        hit()
+                raise
+
+        return wrong
+
+    with replaced(torch.Tensor, "__setitem__", make):
+        yield

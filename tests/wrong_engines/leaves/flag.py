@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch.utils._device import _device_constructors
 
 from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
@@ -187,4 +188,44 @@ def a_leaf_takes_integers_by_its_data(hit: Hit) -> Iterator[None]:
         return property(data.__get__, assign)
 
     with replaced(torch.Tensor, "data", make):
+        yield
+
+
+FLOATING_ONLY = "only Tensors of floating point dtype can require gradients"
+
+
+@wrong_engine("leaf-complex-factory-drops-flag", kind="dtype")
+@contextmanager
+def factories_of_complex_numbers_ignore_the_flag(hit: Hit) -> Iterator[None]:
+    _device_constructors()  # torch lists its factories when it first needs them: before they are replaced
+
+    def make(factory: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            made = factory(*args, **kwargs)
+            if not (made.requires_grad and made.is_complex()):
+                return made
+            hit()
+            return made.requires_grad_(False)
+
+        return wrong
+
+    with ExitStack() as factories:
+        for name in ("zeros", "ones", "full", "randn", "tensor"):
+            factories.enter_context(replaced(torch, name, make))
+        yield
+
+
+@wrong_engine("leaf-integers-refuse-any-flag", kind="error", refuses=FLOATING_ONLY)
+@contextmanager
+def integers_refuse_to_be_asked_for_no_gradient(hit: Hit) -> Iterator[None]:
+    def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            if not requires_grad and not tensor.is_floating_point() and not tensor.is_complex():
+                hit()
+                raise RuntimeError(FLOATING_ONLY)
+            return honest(tensor, requires_grad)
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad_", make):
         yield

@@ -153,3 +153,55 @@ def a_strided_view_is_a_leaf(hit: Hit) -> Iterator[None]:
 
     with _is_leaf(wrong):
         yield
+
+
+@wrong_engine("leaf-answer-is-remembered", kind="state")
+@contextmanager
+def is_leaf_repeats_its_first_answer(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, truth: bool) -> bool:
+        first = vars(tensor).setdefault("_was_leaf", truth)
+        if first != truth:
+            hit()
+        return bool(first)
+
+    with _is_leaf(wrong):
+        yield
+
+
+@wrong_engine("leaf-written-into-another-dtype-is-lost", kind="dtype")
+@contextmanager
+def what_is_written_into_a_tensor_of_another_dtype_is_a_constant(hit: Hit) -> Iterator[None]:
+    def constant(target: torch.Tensor, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.requires_grad or value.dtype == target.dtype:
+            return value
+        if torch.is_grad_enabled() and target.is_floating_point():
+            hit()
+        return value.detach()
+
+    def make_set(honest: Any) -> Any:
+        return lambda target, index, value: honest(target, index, constant(target, value))
+
+    def make_copy(honest: Any) -> Any:
+        return lambda target, value, *args, **kwargs: honest(target, constant(target, value), *args, **kwargs)
+
+    with replaced(torch.Tensor, "__setitem__", make_set), replaced(torch.Tensor, "copy_", make_copy):
+        yield
+
+
+@wrong_engine("leaf-stacked-twice-counts-once", kind="order")
+@contextmanager
+def a_tensor_that_is_listed_twice_in_a_stack_counts_once(hit: Hit) -> Iterator[None]:
+    def make(stack: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensors: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            listed: list[torch.Tensor] = []
+            for tensor in tensors:
+                again = any(tensor is earlier for earlier in listed) and tensor.requires_grad
+                if again and torch.is_grad_enabled():
+                    hit()
+                listed.append(tensor.detach() if again else tensor)
+            return stack(listed, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "stack", make):
+        yield

@@ -258,3 +258,68 @@ def adds_to_the_grad_that_a_switched_off_leaf_holds(hit: Hit) -> Iterator[None]:
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("leaf-once-off-stays-off", kind="state")
+@contextmanager
+def a_leaf_that_was_switched_off_cannot_be_switched_on_again(hit: Hit) -> Iterator[None]:
+    def make_attribute(honest: Any) -> property:
+        def write(tensor: torch.Tensor, flag: bool) -> None:
+            if flag and vars(tensor).get("_was_switched_off"):
+                hit()
+                return
+            was = honest.__get__(tensor)
+            honest.__set__(tensor, flag)
+            if was and not flag:
+                vars(tensor)["_was_switched_off"] = True
+
+        return property(honest.__get__, write)
+
+    def make_method(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            if not tensor.is_leaf:  # the method accepts there what the attribute refuses
+                return honest(tensor, requires_grad)
+            tensor.requires_grad = requires_grad
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad", make_attribute), replaced(torch.Tensor, "requires_grad_", make_method):
+        yield
+
+
+@wrong_engine("leaf-switch-ignored-on-results-inside", kind="mode")
+@contextmanager
+def ignores_that_a_result_is_switched_off_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def instead(tensor: torch.Tensor) -> bool:
+        if tensor.is_leaf or torch.is_grad_enabled():
+            return False
+        hit()
+        return True
+
+    with _switching_off(instead):
+        yield
+
+
+@wrong_engine("leaf-off-silences-its-partners", kind="place")
+@contextmanager
+def an_operation_gives_nothing_to_its_inputs_once_one_of_them_is_off(hit: Hit) -> Iterator[None]:
+    def nothing(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if any(one is not None and one.any() for one in inputs):
+            hit()
+        return tuple(None if one is None else torch.zeros_like(one) for one in inputs)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        handles = []
+        for node in nodes_below(outputs):
+            leaves = [end.variable for end, _ in node.next_functions if hasattr(end, "variable")]
+            if len(node.next_functions) > 1 and not all(leaf.requires_grad for leaf in leaves):
+                handles.append(node.register_hook(nothing))
+        try:
+            honest()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    with around_backward(wrong):
+        yield

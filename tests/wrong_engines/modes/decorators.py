@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -427,4 +428,102 @@ def a_generator_that_raises_leaves_its_mode_behind(hit: Hit) -> Iterator[None]:
         return step
 
     with _decorating_generators(wrong_step):
+        yield
+
+
+@wrong_engine("generator-closes-without-mode", kind="error")
+@contextmanager
+def a_generator_is_closed_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
+    def wrong_step(block: Any) -> Step:
+        def step(resumption: str) -> AbstractContextManager[Any]:
+            if resumption != "close":
+                return block.clone()
+            hit()
+            return nullcontext()
+
+        return step
+
+    with _decorating_generators(wrong_step):
+        yield
+
+
+@wrong_engine("generator-is-sent-none-for-what-is-false", kind="value")
+@contextmanager
+def a_generator_gets_none_for_zero_and_the_like(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.isgeneratorfunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            def confused(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                inner = decorate(block, function)(*args, **kwargs)
+                sent = None
+                while True:
+                    try:
+                        value = inner.send(sent)
+                    except StopIteration as end:
+                        return end.value
+                    while True:
+                        try:
+                            sent = yield value
+                        except GeneratorExit:
+                            inner.close()
+                            raise
+                        except BaseException as error:
+                            try:
+                                value = inner.throw(error)
+                            except StopIteration as end:
+                                return end.value
+                        else:
+                            break
+                    if sent is not None and not isinstance(sent, torch.Tensor) and not sent:
+                        hit()
+                        sent = None
+
+            return confused
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("decorated-in-its-own-thread-only", kind="mode")
+@contextmanager
+def a_function_runs_undecorated_in_other_threads(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            thread, decorated = threading.get_ident(), decorate(block, function)
+            if not _is_plain(function):
+                return decorated
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if threading.get_ident() == thread:
+                    return decorated(*args, **kwargs)
+                hit()
+                return function(*args, **kwargs)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("bare-inference-mode-is-no-grad", kind="mode")
+@contextmanager
+def without_parentheses_inference_mode_only_switches_recording_off(hit: Hit) -> Iterator[None]:
+    def make(new: Any) -> Any:
+        def wrong(block: type, mode: Any = True) -> Any:
+            if isinstance(mode, bool):
+                return new(block, mode)
+            hit()
+            return torch.no_grad()(mode)
+
+        return wrong
+
+    with replaced(torch.inference_mode, "__new__", make):
         yield

@@ -302,3 +302,77 @@ def a_leaf_is_filled_by_a_mask_in_grad_mode(hit: Hit) -> Iterator[None]:
 
     with _updating("masked_fill_", False, _is_leaf_that_requires_grad, wrong):
         yield
+
+
+@wrong_engine("update-of-part-inside-not-counted", kind="place")
+@contextmanager
+def assigning_to_a_part_inside_does_not_count_the_version_up(hit: Hit) -> Iterator[None]:
+    def make(assign: Update) -> Update:
+        def wrong(tensor: torch.Tensor, index: Any, value: Any) -> None:
+            if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+                assign(tensor, index, value)
+                return
+            hit()
+            assign(tensor.data, index, value)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__setitem__", make):
+        yield
+
+
+UPDATES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_")
+
+
+AUGMENTED = ("__iadd__", "__isub__", "__imul__", "__itruediv__")
+
+
+@wrong_engine("update-outside-allowed-on-part-of-a-part", kind="place")
+@contextmanager
+def only_a_leaf_and_its_own_views_are_refused(hit: Hit) -> Iterator[None]:
+    def is_part_of_a_part(tensor: torch.Tensor) -> bool:
+        if not tensor._is_view() or tensor._base is None or not _is_leaf_that_requires_grad(tensor._base):
+            return False
+        return tensor.grad_fn is not None and not hasattr(tensor.grad_fn.next_functions[0][0], "variable")
+
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        with torch.no_grad():
+            return update(tensor, *args, **kwargs)
+
+    with ExitStack() as methods:
+        for name in UPDATES + AUGMENTED:
+            methods.enter_context(_updating(name, False, is_part_of_a_part, wrong))
+        yield
+
+
+@wrong_engine("update-outside-allowed-without-elements", kind="size")
+@contextmanager
+def a_leaf_without_elements_can_be_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        return tensor
+
+    def is_empty(tensor: torch.Tensor) -> bool:
+        return _is_leaf_that_requires_grad(tensor) and tensor.numel() == 0
+
+    with ExitStack() as methods:
+        for name in UPDATES + AUGMENTED:
+            methods.enter_context(_updating(name, False, is_empty, wrong))
+        yield
+
+
+@wrong_engine("overwriting-inside-cuts-the-record", kind="place")
+@contextmanager
+def a_result_that_is_overwritten_inside_loses_its_grad_fn(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        return update(tensor, *args, **kwargs).detach_()
+
+    def is_result(tensor: torch.Tensor) -> bool:
+        return tensor.grad_fn is not None and not tensor._is_view()
+
+    with ExitStack() as methods:
+        for name in ("zero_", "fill_", "copy_"):
+            methods.enter_context(_updating(name, True, is_result, wrong))
+        yield

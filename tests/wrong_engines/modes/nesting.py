@@ -225,3 +225,58 @@ def gradients_asked_for_during_a_backward_leave_recording_off(hit: Hit) -> Itera
 
     with around_backward(around), replaced(torch.autograd, "grad", make):
         yield
+
+
+@wrong_engine("modes-stay-after-interrupt", kind="error")
+@contextmanager
+def blocks_bring_the_mode_back_after_ordinary_exceptions_only(hit: Hit) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(block: Any, kind: Any, *rest: Any) -> None:
+            if kind is None or issubclass(kind, Exception):
+                leave(block, kind, *rest)
+            elif torch.is_grad_enabled() != block.prev:
+                hit()
+
+        return wrong
+
+    with replaced(torch.no_grad, "__exit__", make), replaced(torch.enable_grad, "__exit__", make):
+        yield
+
+
+@wrong_engine("idle-block-brings-nothing-back", kind="mode")
+@contextmanager
+def a_block_that_found_its_mode_in_force_changes_nothing_when_left(hit: Hit) -> Iterator[None]:
+    def making(mode: Callable[[Any], bool]) -> Callable[[Exit], Exit]:
+        def make(leave: Exit) -> Exit:
+            def wrong(block: Any, *args: Any) -> None:
+                if block.prev != mode(block):
+                    leave(block, *args)
+                elif torch.is_grad_enabled() != block.prev:
+                    hit()
+
+            return wrong
+
+        return make
+
+    with (
+        replaced(torch.no_grad, "__exit__", making(lambda block: False)),
+        replaced(torch.enable_grad, "__exit__", making(lambda block: True)),
+        replaced(torch.set_grad_enabled, "__exit__", making(lambda block: bool(block.mode))),
+    ):
+        yield
+
+
+@wrong_engine("inference-mode-leaves-grad-mode-off-after-exception", kind="error")
+@contextmanager
+def an_exception_out_of_inference_mode_leaves_grad_mode_off(hit: Hit) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(block: torch.inference_mode, kind: Any, *rest: Any) -> None:
+            leave(block, kind, *rest)
+            if kind is not None and block.mode and torch.is_grad_enabled():
+                hit()
+                torch._C._set_grad_enabled(False)
+
+        return wrong
+
+    with replaced(torch.inference_mode, "__exit__", make):
+        yield

@@ -335,3 +335,60 @@ def the_first_of_two_complex_factors_is_conjugated(hit: Hit) -> Iterator[None]:
 
     with _multiplying(wrong):
         yield
+
+
+@wrong_engine("no-grad-parameter-drops-flag", kind="mode")
+@contextmanager
+def parameters_made_inside_do_not_require_grad(hit: Hit) -> Iterator[None]:
+    def make(new: Any) -> Any:
+        def wrong(kind: type, data: Any = None, requires_grad: bool = True) -> Any:
+            if requires_grad and not torch.is_grad_enabled():
+                hit()
+                requires_grad = False
+            return new(kind, data, requires_grad)
+
+        return wrong
+
+    with replaced(torch.nn.Parameter, "__new__", make):
+        yield
+
+
+@wrong_engine("no-grad-product-keeps-the-first-dtype", kind="dtype")
+@contextmanager
+def a_product_inside_has_the_dtype_of_its_first_factor(hit: Hit) -> Iterator[None]:
+    def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
+        if one.ndim == 0 or torch.result_type(one, other) == one.dtype:
+            return None
+        hit()
+        return below(one.detach(), other.detach()).to(one.dtype)
+
+    with _multiplying(wrong):
+        yield
+
+
+@wrong_engine("no-grad-matrix-product-saves-its-factors", kind="place")
+@contextmanager
+def records_and_detaches_products_of_matrices(hit: Hit) -> Iterator[None]:
+    class Matmul(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(one, other)
+            return below(one, other)
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> tuple[None, torch.Tensor, torch.Tensor]:
+            one, other = (factor.detach() for factor in ctx.saved_tensors)
+            return None, grad @ other.mH, one.mH @ grad
+
+    def make(below: Below) -> Below:
+        def multiply(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            if torch.is_grad_enabled() or not (one.requires_grad or other.requires_grad):
+                return Matmul.apply(below, one, other)
+            hit()
+            with torch.enable_grad():
+                return Matmul.apply(below, one, other).detach()
+
+        return multiply
+
+    with kernel("mm", make):
+        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -166,4 +166,61 @@ def a_new_thread_goes_on_in_the_mode_that_the_last_one_ended_in(hit: Hit) -> Ite
         return wrong
 
     with replaced(threading.Thread, "start", make):
+        yield
+
+
+@wrong_engine("new-thread-continues-an-ended-one", kind="state")
+@contextmanager
+def a_new_thread_has_the_mode_that_the_last_one_ended_with(hit: Hit) -> Iterator[None]:
+    ended_off = False
+
+    def make(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def run_on() -> None:
+                nonlocal ended_off
+                if ended_off:
+                    hit()
+                    torch._C._set_grad_enabled(False)
+                try:
+                    run()
+                finally:
+                    ended_off = not torch.is_grad_enabled()
+
+            thread.run = run_on  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
+        yield
+
+
+@wrong_engine("one-stack-of-modes-for-all-threads", kind="order")
+@contextmanager
+def a_block_brings_back_what_any_thread_found_last(hit: Hit) -> Iterator[None]:
+    found: list[bool] = []
+
+    def make_enter(enter: Callable[[Any], None]) -> Callable[[Any], None]:
+        def wrong(block: Any) -> None:
+            found.append(torch.is_grad_enabled())
+            enter(block)
+
+        return wrong
+
+    def make_exit(leave: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: Any, *args: Any) -> None:
+            leave(block, *args)
+            mode = found.pop()
+            if mode != block.prev:
+                hit()
+                torch._C._set_grad_enabled(mode)
+
+        return wrong
+
+    with ExitStack() as blocks:
+        for block in (torch.no_grad, torch.enable_grad):
+            blocks.enter_context(replaced(block, "__enter__", make_enter))
+            blocks.enter_context(replaced(block, "__exit__", make_exit))
         yield

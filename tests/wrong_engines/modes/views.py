@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -206,4 +206,33 @@ def multiplying_a_view_of_data_made_inside_changes_a_copy(hit: Hit) -> Iterator[
         return wrong
 
     with _slicing_inside(mark), replaced(torch.Tensor, "mul_", make):
+        yield
+
+
+@wrong_engine("no-grad-view-of-a-view-can-be-changed", kind="place", issue="pytorch#49824")
+@contextmanager
+def only_the_first_of_a_chain_of_views_made_inside_is_refused(hit: Hit) -> Iterator[None]:
+    def chain(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        sliced = slice_(tensor, index)
+        if sliced._is_view() and tensor._is_view() and tensor.grad_fn is None:
+            vars(sliced)["_is_second"] = True
+        return sliced
+
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return update(tensor, *args, **kwargs)
+            except RuntimeError as refusal:
+                if "created in no_grad mode" not in str(refusal) or "_is_second" not in vars(tensor):
+                    raise
+            hit()
+            with torch.no_grad():
+                return update(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as methods:
+        methods.enter_context(_slicing_inside(chain))
+        for name in ("add_", "sub_", "mul_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__imul__"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
         yield

@@ -380,3 +380,36 @@ def adds_what_stands_between_the_elements_of_the_bias(hit: Hit) -> Iterator[None
 
     with linear(wrong):
         yield
+
+
+@wrong_engine("linear-points-in-memory-order", kind="layout")
+@contextmanager
+def points_whose_dimensions_were_swapped_are_read_in_the_order_of_memory(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.ndim > 2 and not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
+            read = x.as_strided(x.shape, torch.empty(x.shape, device="meta").stride())
+            if not torch.equal(read, x):
+                hit()
+            x = read
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield
+
+
+@wrong_engine("linear-bias-frozen-with-the-weight", kind="order")
+@contextmanager
+def a_bias_beside_a_frozen_weight_gets_zeros(hit: Hit) -> Iterator[None]:
+    def lost(gradient: Tensor) -> Tensor:
+        if gradient.any():
+            hit()
+        return torch.zeros_like(gradient)
+
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and bias.requires_grad and not weight.requires_grad and torch.is_grad_enabled():
+            bias = bias.clone()
+            bias.register_hook(lost)
+        return honest(x, weight, bias)
+
+    with linear(wrong):
+        yield

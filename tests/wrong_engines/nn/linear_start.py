@@ -126,3 +126,19 @@ def draws_the_mean_of_two_numbers(hit: Hit) -> Iterator[None]:
 
     with starting(wrong):
         yield
+
+
+@wrong_engine("linear-start-double-unseeded", kind="dtype")
+@contextmanager
+def draws_a_float64_weight_without_the_seed(hit: Hit) -> Iterator[None]:
+    apart = torch.Generator()
+    apart.seed()
+
+    def wrong(layer: Layer) -> None:
+        if layer.weight.dtype == torch.float64:
+            hit()
+            bound = layer.in_features**-0.5
+            layer.weight.uniform_(-bound, bound, generator=apart)
+
+    with starting(wrong):
+        yield

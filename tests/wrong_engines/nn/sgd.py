@@ -362,3 +362,54 @@ def subtracts_from_a_single_number_without_alpha(hit: Hit) -> Iterator[None]:
 
     with replaced(Tensor, "sub_", make):
         yield
+
+
+@wrong_engine("sgd-gradient-in-memory-order", kind="layout")
+@contextmanager
+def reads_a_transposed_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        turned = []
+        for p, _ in _updated(optimizer):
+            own = p.grad
+            if own.ndim == 2 and p.is_contiguous() and not own.is_contiguous() and own.t().is_contiguous():
+                turned.append((p, own))
+                p.grad = own.as_strided(own.shape, p.stride())
+                if not torch.equal(p.grad, own):
+                    hit()
+        honest()
+        for p, own in turned:
+            p.grad = own
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-momentum-carries-on", kind="state")
+@contextmanager
+def moves_on_what_has_momentum_and_no_gradient(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, group in _without_gradient(optimizer):
+            buffer = optimizer.state.get(p, {}).get("momentum_buffer")
+            if buffer is not None:
+                if bool(buffer.any()):
+                    hit()
+                p.sub_(group["lr"] * buffer)
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-decay-added-to-the-gradient", kind="aliasing")
+@contextmanager
+def adds_the_decay_to_the_gradient_in_place(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        decays = [(p.grad, group["weight_decay"] * p) for p, group in _updated(optimizer) if group["weight_decay"]]
+        honest()
+        for gradient, decay in decays:
+            if bool(decay.any()):
+                hit()
+            gradient.add_(decay)
+
+    with stepping(wrong):
+        yield

@@ -344,3 +344,22 @@ def copies_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("as-tensor-follows-a-changed-default", kind="mode")
+@contextmanager
+def converts_to_a_default_dtype_that_somebody_has_set(hit: Hit) -> Iterator[None]:
+    def make(as_tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            right = as_tensor(data, *args, **kwargs)
+            default = torch.get_default_dtype()
+            if not _is_array(data) or not right.is_floating_point() or args or kwargs or default == torch.float32:
+                return right
+            if right.dtype != default:
+                hit()
+            return right.to(default)
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make):
+        yield

@@ -223,3 +223,28 @@ def warns_of_the_first_read_only_array(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "asarray", make):
         yield
+
+
+@wrong_engine("read-only-warned-of-once", kind="state")
+@contextmanager
+def warns_of_the_first_read_only_array_alone(hit: Hit) -> Iterator[None]:
+    warned = False
+
+    def make(from_numpy: Any) -> Any:
+        def wrong(array: np.ndarray) -> torch.Tensor:
+            nonlocal warned
+            if not isinstance(array, np.ndarray) or array.flags.writeable:
+                return from_numpy(array)
+            if not warned:
+                warned = True
+                return from_numpy(array)
+            if torch.is_warn_always_enabled():
+                hit()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*not writable")
+                return from_numpy(array)
+
+        return wrong
+
+    with replaced(torch, "from_numpy", make):
+        yield

@@ -241,3 +241,57 @@ def takes_the_mode_of_the_outer_block(hit: Hit) -> Iterator[None]:
         _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach())),
     ):
         yield
+
+
+@wrong_engine("numpy-of-nothing-not-refused", kind="size")
+@contextmanager
+def gives_an_array_of_no_elements_for_a_tensor_that_requires_grad(hit: Hit) -> Iterator[None]:
+    def make(numpy: Numpy) -> Numpy:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            if tensor.numel() or not tensor.requires_grad or not torch.is_grad_enabled() or force:
+                return numpy(tensor, force=force)
+            hit()
+            return numpy(tensor.detach())
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield
+
+
+@wrong_engine("numpy-asks-the-outer-mode", kind="mode")
+@contextmanager
+def gives_an_array_wherever_a_no_grad_stands_around(hit: Hit) -> Iterator[None]:
+    blocks = 0
+
+    def entering(enter: Any) -> Any:
+        def wrong(block: Any) -> None:
+            nonlocal blocks
+            blocks += 1
+            enter(block)
+
+        return wrong
+
+    def leaving(leave: Any) -> Any:
+        def wrong(block: Any, *error: Any) -> None:
+            nonlocal blocks
+            blocks -= 1
+            leave(block, *error)
+
+        return wrong
+
+    def make(numpy: Numpy) -> Numpy:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            if not blocks or not tensor.requires_grad or not torch.is_grad_enabled() or force:
+                return numpy(tensor, force=force)
+            hit()
+            return numpy(tensor.detach())
+
+        return wrong
+
+    with (
+        replaced(torch.no_grad, "__enter__", entering),
+        replaced(torch.no_grad, "__exit__", leaving),
+        replaced(torch.Tensor, "numpy", make),
+    ):
+        yield

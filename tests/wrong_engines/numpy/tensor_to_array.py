@@ -166,3 +166,22 @@ def makes_an_overlapping_array_read_only(hit: Hit) -> Iterator[None]:
 
     with _arrays_changed(change):
         yield
+
+
+@wrong_engine("numpy-remembers-the-first-shape", kind="state")
+@contextmanager
+def gives_the_shape_that_the_tensor_had_at_the_first_call(hit: Hit) -> Iterator[None]:
+    def make(numpy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            right = numpy(tensor, force=force)
+            now = tensor.untyped_storage().data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset()
+            first = tensor.__dict__.setdefault("_first", now)
+            if first[0] != now[0] or first[1:] == now[1:]:
+                return right
+            hit()
+            return numpy(tensor.as_strided(*first[1:]), force=force)
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield

@@ -139,3 +139,31 @@ def adds_to_whole_blocks_of_four(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "add_", make):
         yield
+
+
+@wrong_engine("clone-waits-for-torch-to-write", kind="aliasing")
+@contextmanager
+def a_clone_shares_until_torch_writes(hit: Hit) -> Iterator[None]:
+    def exporting(numpy: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> np.ndarray:
+            x._exported = True
+            return numpy(x, **kwargs)
+
+        return wrong
+
+    def make(clone: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            if kwargs or x.device.type != "cpu" or x.requires_grad or not x.is_contiguous() or x.storage_offset():
+                return clone(x, **kwargs)
+            try:
+                shared = torch._lazy_clone(x)
+            except RuntimeError:  # memory that NumPy has allocated can't be copied on write
+                return clone(x)
+            if hasattr(x, "_exported"):
+                hit()
+            return shared
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", exporting), replaced(torch.Tensor, "clone", make):
+        yield

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel
+from tests.wrong_engines.tools import kernel, replaced
 
 Operation = Callable[..., torch.Tensor]
 
@@ -186,4 +186,79 @@ def the_second_operand_keeps_its_size_of_1_where_the_first_is_larger(hit: Hit) -
         return result[kept].expand(result.shape).clone()
 
     with _arithmetic(wrong):
+        yield
+
+
+@contextmanager
+def _operators(names: tuple[str, ...], wrong: Wrong) -> Iterator[None]:
+    """Replace operators between two tensors and leave their derivatives as they are."""
+
+    def make(operation: Operation) -> Operation:
+        def replacement(x: torch.Tensor, y: Any, **options: Any) -> torch.Tensor:
+            if not isinstance(y, torch.Tensor):
+                return operation(x, y, **options)
+            return wrong(operation, x, y, options)
+
+        return replacement
+
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("broadcasting-middle-dimension-cyclic", kind="size")
+@contextmanager
+def an_operand_stretched_in_the_middle_is_read_round_and_round(hit: Hit) -> Iterator[None]:
+    def read(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.ndim != 3 or y.ndim < 2 or x.shape[1] != 1 or min(x.shape[0], y.shape[-2]) < 2:
+            return x
+        rows = torch.arange(x.shape[0] * y.shape[-2], device=x.device) % x.shape[0]
+        return x[:, 0][rows].reshape(x.shape[0], y.shape[-2], x.shape[2])
+
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        right = operation(x, y, **options)
+        found = operation(read(x, y), read(y, x), **options)
+        if not torch.equal(found, right):
+            hit()
+        return found
+
+    with _operators(("__add__", "__sub__", "__mul__"), wrong):
+        yield
+
+
+@wrong_engine("broadcasting-nothing-fits-anything", kind="error")
+@contextmanager
+def a_size_of_0_fits_every_other(hit: Hit) -> Iterator[None]:
+    def emptied(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        for dim in range(-1, -1 - min(x.ndim, y.ndim), -1):
+            if y.shape[dim] == 0 and x.shape[dim] > 1:
+                x = x.narrow(dim, 0, 0)
+        return x
+
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        left, right = emptied(x, y), emptied(y, x)
+        found = operation(left, right, **options)
+        if left is not x or right is not y:
+            hit()
+        return found
+
+    with _operators(("__add__", "__sub__", "__mul__", "__eq__"), wrong):
+        yield
+
+
+@wrong_engine("broadcasting-refusal-adds-a-dimension", kind="error")
+@contextmanager
+def the_operand_of_fewer_dimensions_has_one_more_once_it_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        try:
+            return operation(x, y, **options)
+        except RuntimeError:
+            fewer = min(x, y, key=lambda operand: operand.ndim)
+            if x.ndim != y.ndim and not fewer.requires_grad:
+                hit()
+                fewer.unsqueeze_(0)
+            raise
+
+    with _operators(("__add__", "__sub__", "__mul__", "__eq__"), wrong):
         yield

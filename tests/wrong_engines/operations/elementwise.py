@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel
+from tests.wrong_engines.tools import kernel, replaced
 
 Operation = Callable[..., torch.Tensor]
 
@@ -232,4 +232,84 @@ def a_product_of_float16_is_float32(hit: Hit) -> Iterator[None]:
         return wrong
 
     with kernel("mul.Tensor", make):
+        yield
+
+
+def _spelled(names: tuple[str, ...], make: Callable[[Operation], Operation]) -> ExitStack:
+    stack = ExitStack()
+    for name in names:
+        stack.enter_context(replaced(torch.Tensor, name, make))
+    return stack
+
+
+@wrong_engine("elementwise-int64-sum-cut-to-32-bits", kind="value", issue="pytorch#78848")
+@contextmanager
+def sums_of_int64_keep_32_bits(hit: Hit) -> Iterator[None]:
+    def make(add: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any, **options: Any) -> torch.Tensor:
+            right = add(x, y, **options)
+            if not isinstance(right, torch.Tensor) or right.dtype != torch.int64:
+                return right
+            cut = right.int().long()
+            if not torch.equal(cut, right):
+                hit()
+            return cut
+
+        return wrong
+
+    with _spelled(("__add__", "__radd__", "add"), make):
+        yield
+
+
+@wrong_engine("elementwise-doubles-in-place", kind="aliasing")
+@contextmanager
+def a_tensor_plus_itself_is_written_into_it(hit: Hit) -> Iterator[None]:
+    def make(add: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any, **options: Any) -> torch.Tensor:
+            if y is not x or x.requires_grad or not x.is_contiguous():
+                return add(x, y, **options)
+            if bool((x != 0).any()):
+                hit()
+            return x.copy_(add(x, y, **options))
+
+        return wrong
+
+    with _spelled(("__add__", "add"), make):
+        yield
+
+
+@wrong_engine("elementwise-second-factor-aligned-down", kind="layout")
+@contextmanager
+def a_second_factor_is_read_from_the_last_multiple_of_four_before_it(hit: Hit) -> Iterator[None]:
+    def make(multiply: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: Any) -> torch.Tensor:
+            if isinstance(y, torch.Tensor) and y.shape == x.shape and y.numel() and y.is_contiguous():
+                read = y.as_strided(y.shape, y.stride(), y.storage_offset() // 4 * 4)
+                if not torch.equal(read, y):
+                    hit()
+                y = read
+            return multiply(x, y)
+
+        return wrong
+
+    with _spelled(("__mul__", "mul"), make):
+        yield
+
+
+@wrong_engine("elementwise-whole-power-through-single", kind="dtype")
+@contextmanager
+def powers_of_whole_numbers_pass_through_float32(hit: Hit) -> Iterator[None]:
+    def make(power: Operation) -> Operation:
+        def wrong(x: torch.Tensor, exponent: Any) -> torch.Tensor:
+            right = power(x, exponent)
+            if right.dtype != torch.int64:
+                return right
+            through = right.float().long()
+            if not torch.equal(through, right):
+                hit()
+            return through
+
+        return wrong
+
+    with _spelled(("__pow__", "pow"), make):
         yield

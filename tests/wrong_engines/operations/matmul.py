@@ -207,3 +207,63 @@ def a_factor_is_turned_before_it_is_refused(hit: Hit) -> Iterator[None]:
 
     with _multiplying("mm", wrong):
         yield
+
+
+@contextmanager
+def _multiplied_by(wrong: Callable[[Operation, torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Replace `@` and `matmul` and leave their derivatives as they are."""
+
+    def make(multiply: Operation) -> Operation:
+        return lambda x, y: wrong(multiply, x, y)
+
+    with ExitStack() as stack:
+        for owner, name in ((torch.Tensor, "__matmul__"), (torch.Tensor, "matmul"), (torch, "matmul")):
+            stack.enter_context(replaced(owner, name, make))
+        yield
+
+
+@wrong_engine("matmul-conjugate-bit-ignored", kind="layout")
+@contextmanager
+def factors_are_read_unconjugated(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        read = [factor.conj() if factor.is_conj() else factor for factor in (x, y)]
+        found = multiply(*read)
+        if not torch.equal(found, multiply(x, y)):
+            hit()
+        return found
+
+    with _multiplied_by(wrong):
+        yield
+
+
+@wrong_engine("matmul-inner-tail-after-sixteen", kind="size")
+@contextmanager
+def an_inner_size_above_16_is_cut_to_full_sixteens(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        right = multiply(x, y)
+        inner = x.shape[-1]
+        if inner < 16 or inner % 16 == 0:
+            return right
+        found = multiply(x.narrow(-1, 0, inner // 16 * 16), y.narrow(max(y.ndim - 2, 0), 0, inner // 16 * 16))
+        if not torch.equal(found, right):
+            hit()
+        return found
+
+    with _multiplied_by(wrong):
+        yield
+
+
+@wrong_engine("matmul-vector-of-one-stretched", kind="error")
+@contextmanager
+def a_vector_of_one_element_fits_any_inner_size(hit: Hit) -> Iterator[None]:
+    def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.shape == (1,) and y.ndim > 1 and y.shape[-2] != 1:
+            hit()
+            x = x.expand(y.shape[-2])
+        elif y.shape == (1,) and x.ndim > 1 and x.shape[-1] != 1:
+            hit()
+            y = y.expand(x.shape[-1])
+        return multiply(x, y)
+
+    with _multiplied_by(wrong):
+        yield

@@ -304,3 +304,88 @@ def the_dimension_of_the_first_sum_of_a_shape_is_that_of_all_others(hit: Hit) ->
 
     with kernel("sum.dim_IntList", make):
         yield
+
+
+def _reducing(name: str, make: Callable[[Operation], Operation]) -> ExitStack:
+    stack = ExitStack()
+    stack.enter_context(replaced(torch.Tensor, name, make))
+    stack.enter_context(replaced(torch, name, make))
+    return stack
+
+
+@wrong_engine("reductions-integer-sum-through-single", kind="dtype")
+@contextmanager
+def sums_of_int64_pass_through_float32(hit: Hit) -> Iterator[None]:
+    def make(total: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            right = total(x, *args, **options)
+            if right.dtype != torch.int64:
+                return right
+            through = right.float().long()
+            if not torch.equal(through, right):
+                hit()
+            return through
+
+        return wrong
+
+    with _reducing("sum", make):
+        yield
+
+
+@wrong_engine("reductions-mean-of-bytes-signed", kind="dtype", issue="pytorch#80009")
+@contextmanager
+def bytes_are_converted_as_if_they_had_a_sign(hit: Hit) -> Iterator[None]:
+    def make(mean: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            if x.dtype != torch.uint8 or options.get("dtype") is None:
+                return mean(x, *args, **options)
+            if bool((x > 127).any()):
+                hit()
+            return mean(x.view(torch.int8), *args, **options)
+
+        return wrong
+
+    with _reducing("mean", make):
+        yield
+
+
+@wrong_engine("reductions-std-from-mean-of-squares", kind="value")
+@contextmanager
+def the_deviation_is_the_mean_of_squares_less_the_square_of_the_mean(hit: Hit) -> Iterator[None]:
+    def make(std: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            right = std(x, *args, **options)
+            count = x.numel()
+            if x.dtype != torch.float32 or count < 2 or args or set(options) - {"unbiased"}:
+                return right
+            below = count - 1 if options.get("unbiased", True) else count
+            variance = (x * x).mean() - x.mean() ** 2
+            found = (variance.clamp(min=0) * count / below).sqrt()
+            if not torch.allclose(found, right, rtol=1e-5, atol=0):
+                hit()
+            return found
+
+        return wrong
+
+    with _reducing("std", make):
+        yield
+
+
+@wrong_engine("reductions-max-from-lowest-finite", kind="value")
+@contextmanager
+def no_maximum_is_below_the_lowest_finite_number(hit: Hit) -> Iterator[None]:
+    def make(maximum: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> Any:
+            right = maximum(x, *args, **options)
+            values = right if isinstance(right, torch.Tensor) else right.values
+            if not values.is_floating_point():
+                return right
+            found = values.clamp(min=torch.finfo(values.dtype).min)
+            if bool((values == -torch.inf).any()):
+                hit()
+            return found if values is right else torch.return_types.max((found, right.indices))
+
+        return wrong
+
+    with _reducing("max", make):
+        yield

@@ -215,3 +215,20 @@ def a_view_of_what_has_a_base_is_a_copy(hit: Hit) -> Iterator[None]:
 
     with _viewing(wrong):
         yield
+
+
+@wrong_engine("view-refuses-sizes-of-one-between-gaps", kind="layout", refuses=REFUSAL)
+@contextmanager
+def a_dimension_of_one_element_counts_as_a_gap(hit: Hit) -> Iterator[None]:
+    def make(view: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *shape: Any) -> torch.Tensor:
+            right = view(x, *shape)
+            if x.is_contiguous() or 1 not in x.shape or right.shape == x.shape:
+                return right
+            hit()
+            raise RuntimeError(f"{REFUSAL} with input tensor's size and stride")
+
+        return wrong
+
+    with replaced(torch.Tensor, "view", make):
+        yield

@@ -320,3 +320,38 @@ def draws_into_the_memory_of_the_draw_before(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "randn", make):
         yield
+
+
+@wrong_engine("draws-like-expanded-once", kind="layout")
+@contextmanager
+def draws_one_number_for_all_copies(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            drawn = draw(x, **kwargs)
+            for dim in range(x.ndim):
+                if x.stride(dim) == 0 and x.shape[dim] > 1 and x.numel():
+                    hit()
+                    drawn.detach().copy_(drawn.detach().narrow(dim, 0, 1).clone().expand(x.shape))
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("randn-without-a-partner-is-zero", kind="size")
+@contextmanager
+def the_last_of_an_odd_number_is_zero(hit: Hit) -> Iterator[None]:
+    def make(randn: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = randn(*size, **kwargs)
+            if drawn.numel() % 2 and 2 < drawn.numel() < 16:
+                hit()
+                drawn.detach().view(-1)[-1] = 0
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make):
+        yield

@@ -137,3 +137,44 @@ def starts_anew_before_it_refuses(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "Generator", make):
         yield
+
+
+@wrong_engine("generator-ignored-in-double", kind="dtype")
+@contextmanager
+def draws_float64_without_the_generator(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(*size: Any, generator: Any = None, **kwargs: Any) -> torch.Tensor:
+            dtype = kwargs.get("dtype") or torch.get_default_dtype()
+            if generator is None or dtype != torch.float64:
+                return draw(*size, generator=generator, **kwargs)
+            hit()
+            return draw(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "randn", make), replaced(torch, "rand", make):
+        yield
+
+
+@wrong_engine("generators-of-one-seed-are-one", kind="aliasing")
+@contextmanager
+def generators_with_the_same_seed_share_their_stream(hit: Hit) -> Iterator[None]:
+    streams: dict[int, torch.Tensor] = {}
+
+    def make(draw: Any) -> Any:
+        def wrong(*size: Any, generator: Any = None, **kwargs: Any) -> torch.Tensor:
+            if generator is None:
+                return draw(*size, **kwargs)
+            seed, state = generator.initial_seed(), generator.get_state()
+            begun = not torch.equal(state, torch.Generator(generator.device).manual_seed(seed).get_state())
+            if begun and seed in streams and not torch.equal(state, streams[seed]):
+                hit()
+                generator.set_state(streams[seed])
+            drawn = draw(*size, generator=generator, **kwargs)
+            streams[seed] = generator.get_state()
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make), replaced(torch, "rand", make), replaced(torch, "randperm", make):
+        yield

@@ -281,3 +281,58 @@ def drops_the_highest_bit(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "manual_seed", make):
         yield
+
+
+@wrong_engine("seed-misses-dropout", kind="plain", issue="pytorch#12669")
+@contextmanager
+def dropout_draws_from_a_generator_that_no_seed_reaches(hit: Hit) -> Iterator[None]:
+    apart = torch.Generator()
+    apart.seed()
+
+    def make(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            hit()
+            state = torch.get_rng_state()
+            torch.set_rng_state(apart.get_state())
+            try:
+                return draw(*args, **kwargs)
+            finally:
+                apart.set_state(torch.get_rng_state())
+                torch.set_rng_state(state)
+
+        return wrong
+
+    with replaced(torch.nn.functional, "dropout", make), replaced(torch, "bernoulli", make):
+        yield
+
+
+@wrong_engine("seed-through-single", kind="value")
+@contextmanager
+def seeds_pass_through_float32(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            through = int(np.float32(seed)) if 0 <= seed < 2**32 else seed
+            if through != seed:
+                hit()
+            return manual_seed(through)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-of-another-thread-lost", kind="state")
+@contextmanager
+def a_seed_that_another_thread_sets_is_lost(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if threading.current_thread() is threading.main_thread():
+                return manual_seed(seed)
+            hit()
+            return torch.default_generator
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield

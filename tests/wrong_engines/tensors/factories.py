@@ -211,3 +211,29 @@ def loses_the_flag_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
 
     with _each(("zeros", "ones", "rand"), make):
         yield
+
+
+@wrong_engine("factory-zeros-in-used-memory", kind="state")
+@contextmanager
+def takes_memory_that_was_given_back_for_zeros(hit: Hit) -> Iterator[None]:
+    given: dict[Any, torch.UntypedStorage] = {}
+
+    def make(zeros: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            fresh = zeros(*size, **kwargs)
+            if fresh.device.type != "cpu" or not fresh.numel() or fresh.requires_grad:
+                return fresh
+            key = fresh.dtype, fresh.shape
+            before = given.get(key)
+            if before is None or torch._C._storage_Use_Count(before._cdata) > 1:
+                given[key] = fresh.untyped_storage()
+                return fresh
+            reused = torch.empty(0, dtype=fresh.dtype).set_(before, 0, fresh.shape, fresh.stride())
+            if bool(reused.any()):
+                hit()
+            return reused
+
+        return wrong
+
+    with replaced(torch, "zeros", make):
+        yield

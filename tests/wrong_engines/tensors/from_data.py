@@ -207,3 +207,38 @@ def lets_a_last_truth_value_decide(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("creation-empty-members-forgotten", kind="size")
+@contextmanager
+def a_list_of_empty_lists_is_empty(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if isinstance(data, (list, tuple)) and data and all(isinstance(one, list) and not one for one in data):
+                hit()
+                data = []
+            return tensor(data, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-whole-numbers-through-double", kind="value")
+@contextmanager
+def whole_numbers_pass_through_a_float(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made = tensor(data, *args, **kwargs)
+            if made.dtype != torch.int64 or not isinstance(data, (int, list, tuple)):
+                return made
+            through = made.double().long()
+            if not torch.equal(through, made):
+                hit()
+            return through
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

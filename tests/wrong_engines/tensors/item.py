@@ -252,3 +252,38 @@ def gives_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "item", make):
         yield
+
+
+@wrong_engine("item-of-a-byte-has-a-sign", kind="dtype")
+@contextmanager
+def bytes_above_127_are_negative(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.dtype != torch.uint8 or number < 128:
+                return number
+            hit()
+            return number - 256
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-ignores-the-conjugate-bit", kind="layout")
+@contextmanager
+def reads_a_conjugate_unconjugated(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if not tensor.is_conj():
+                return number
+            if number.imag:
+                hit()
+            return number.conjugate()
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield

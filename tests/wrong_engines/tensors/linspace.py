@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
@@ -107,6 +108,29 @@ def begins_a_single_point_at_the_end(hit: Hit) -> Iterator[None]:
                 hit()
                 start = end
             return linspace(start, end, steps, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "linspace", make):
+        yield
+
+
+@wrong_engine("linspace-adds-up-its-steps", kind="size")
+@contextmanager
+def each_point_is_the_one_before_and_a_step(hit: Hit) -> Iterator[None]:
+    def make(linspace: Any) -> Any:
+        def wrong(start: Any, end: Any, steps: int, **kwargs: Any) -> torch.Tensor:
+            points = linspace(start, end, steps, **kwargs)
+            if points.dtype != torch.float32 or points.device.type != "cpu" or steps < 3:
+                return points
+            terms = torch.full((steps,), (end - start) / (steps - 1), dtype=torch.float32)
+            terms[0] = start
+            summed = torch.from_numpy(np.add.accumulate(terms.numpy()))
+            summed[-1] = points.detach()[-1]
+            allowed = 8 * torch.finfo(torch.float32).eps * max(abs(start), abs(end))
+            if bool(((summed - points.detach()).abs() > allowed).any()):
+                hit()
+            return summed.requires_grad_(points.requires_grad)
 
         return wrong
 

@@ -104,3 +104,23 @@ def clears_the_gradient_that_was_there(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.autograd, "grad", make):
         yield
+
+
+@wrong_engine("names-grad-adds-to-what-is-there", kind="state")
+@contextmanager
+def adds_what_it_returns_to_a_gradient_that_is_there(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> Any:
+        def wrong(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            returned = grad(outputs, inputs, *args, **kwargs)
+            leaves = [inputs] if isinstance(inputs, torch.Tensor) else list(inputs)
+            for leaf, found in zip(leaves, returned, strict=True):
+                if leaf.is_leaf and leaf.grad is not None and found is not None:
+                    if bool(found.any()):
+                        hit()
+                    leaf.grad = leaf.grad + found.detach()
+            return returned
+
+        return wrong
+
+    with replaced(torch.autograd, "grad", make):
+        yield
