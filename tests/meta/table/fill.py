@@ -32,6 +32,7 @@ ONLY_AGAINST_ITS_OWN = (
 )
 """Long loops: against every engine these few would take longer than all other rules together."""
 
+CAUGHT = {BY_SMOKE, BY_STANDARD}
 LETTER_OF = {
     runs.UNREACHED: ".",
     runs.SURVIVED: "s",
@@ -46,6 +47,7 @@ LETTER_OF = {
 class _Work:
     """What the processes of a pool share, from the fork on."""
 
+    order: tuple[str, ...]
     tests: Tests
     named: dict[str, tuple[str, ...]]
 
@@ -72,7 +74,7 @@ def fill(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator
     for name in engines.keys() - {each.engine for each in todo}:
         yield table.rows[name], []  # type: ignore[union-attr]
     if todo:
-        yield from _measured(todo)
+        yield from measured(todo, tuple(fresh.rules))
 
 
 def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[Todo]:
@@ -89,7 +91,8 @@ def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> I
             yield Todo(name, digest, columns, replace(row, cells=cells, draws=draws_left))
 
 
-def _measured(todo: list[Todo]) -> Iterator[tuple[Row, list[str]]]:
+def measured(todo: list[Todo], order: tuple[str, ...]) -> Iterator[tuple[Row, list[str]]]:
+    """The rows of these engines, as they come; order: that of the cells."""
     torch.set_num_threads(1)
     profiles.register()
     if draws.has_accelerator():
@@ -98,7 +101,7 @@ def _measured(todo: list[Todo]) -> Iterator[tuple[Row, list[str]]]:
     items = read_spec(ROOT / "spec").items
     named = {engine.name: engine.caught_by for item in items for engine in item.engines}
     load_all()
-    _work[:] = [_Work(tests, named)]
+    _work[:] = [_Work(order, tests, named)]
     # This process never runs a backward: a fork of one that did can run none on the made-up device.
     _record_in_children(tests)
     with _pool() as pool:
@@ -126,39 +129,39 @@ def _recorded(asked: tuple[str, int, str]) -> tuple[tuple[str, int, str], list[A
 def _row(todo: Todo) -> tuple[Row, list[str]]:
     """The row of an engine with its stale cells measured, and what is wrong with the engine."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # warnings of torch about what is drawn on purpose
-    tests, engine = _work[0].tests, load_all()[todo.engine]
-    order = list(store.current()[0].rules)
-    letters = dict(zip(order, todo.before.cells if todo.before else "-" * len(order), strict=True))
-    own = [rule for rule in _work[0].named[todo.engine] if rule in todo.rules and rule in tests]
+    work = _work[0]
+    letters = dict(zip(work.order, todo.before.cells if todo.before else "-" * len(work.order), strict=True))
+    asked = [rule for rule in todo.rules if rule in work.tests]
+    own = [rule for rule in asked if rule in work.named[todo.engine]]
+    others = [rule for rule in asked if rule not in own and rule not in ONLY_AGAINST_ITS_OWN]
+    meeting = _Meeting(todo.engine, letters)
+    meeting.run(own + others, "smoke", BY_SMOKE)
+    cells = meeting.run(own, "standard", BY_STANDARD, every_draw=True)
+    if not CAUGHT & set(letters.values()):
+        meeting.run(others, "standard", BY_STANDARD)
     row = replace(todo.before) if todo.before else Row(todo.engine, todo.digest, "")
-    wrong: list[str] = []
+    row.cells = "".join(letters[rule] for rule in work.order)
+    _note_draws(row, cells)
+    missed = [rule for rule in own if letters[rule] not in CAUGHT]
+    meeting.wrong += [f"against {rule}, which is said to catch it: {store.LETTERS[letters[rule]]}" for rule in missed]
+    return row, [f"{todo.engine}: {text}" for text in meeting.wrong]
 
-    def run(rules: list[str], profile: str, every_draw: bool = False) -> dict[str, Cell]:
-        told = runs.run_engine(engine, rules, tests, profile, every_draw)
-        wrong.extend(f"{todo.engine}: {text}" for text in (told.broken, told.left_behind) if text)
+
+class _Meeting:
+    """An engine and the rules that meet it, with what comes of it as letters."""
+
+    def __init__(self, engine: str, letters: dict[str, str]) -> None:
+        self.engine, self.letters = load_all()[engine], letters
+        self.wrong: list[str] = []
+
+    def run(self, rules: list[str], profile: str, caught: str, every_draw: bool = False) -> dict[str, Cell]:
+        """Note what each rule makes of the engine, unless it has caught it already."""
+        told = runs.run_engine(self.engine, rules, _work[0].tests, profile, every_draw)
+        self.wrong += [text for text in (told.broken, told.left_behind) if text and text not in self.wrong]
+        for rule, cell in told.cells.items():
+            if self.letters[rule] not in CAUGHT or caught == BY_SMOKE:
+                self.letters[rule] = caught if cell.verdict == runs.CAUGHT else LETTER_OF[cell.verdict]
         return told.cells
-
-    short = [rule for rule in todo.rules if rule in tests and rule not in ONLY_AGAINST_ITS_OWN]
-    quickly = run([rule for rule in todo.rules if rule in short or rule in own], "smoke")
-    letters.update((rule, _letter(cell, BY_SMOKE)) for rule, cell in quickly.items())
-    thoroughly = run(own, "standard", every_draw=True)
-    if not {BY_SMOKE, BY_STANDARD}.intersection(letters.values()):
-        thoroughly.update(run([rule for rule in short if rule not in own], "standard"))
-    for rule, cell in thoroughly.items():
-        if letters[rule] != BY_SMOKE:
-            letters[rule] = _letter(cell, BY_STANDARD)
-    _note_draws(row, {rule: thoroughly[rule] for rule in own if rule in thoroughly})
-    row.cells = "".join(letters[rule] for rule in order)
-    wrong.extend(
-        f"{todo.engine}: against {rule}, which is said to catch it: {store.LETTERS[letters[rule]]}"
-        for rule in own
-        if letters[rule] not in (BY_SMOKE, BY_STANDARD)
-    )
-    return row, wrong
-
-
-def _letter(cell: Cell, caught: str) -> str:
-    return caught if cell.verdict == runs.CAUGHT else LETTER_OF[cell.verdict]
 
 
 def _note_draws(row: Row, cells: dict[str, Cell]) -> None:
