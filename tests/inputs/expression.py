@@ -91,6 +91,12 @@ def build(namespace: dict[str, Any], name: str, value: object) -> Any:
     return namespace[name]
 
 
-@lru_cache(maxsize=4096)
+def prepare(name: str, value: object) -> None:
+    """Compile what `build` will run, so that processes forked from this one need not."""
+    if any(True for _ in expressions_in(value)):
+        _compiled("\n".join(statements(name, value)))
+
+
+@lru_cache(maxsize=2**14)
 def _compiled(source: str) -> CodeType:
     return compile(source, "<drawn>", "exec")

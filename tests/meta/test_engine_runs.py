@@ -249,19 +249,13 @@ PLACE = "spec/sample/negation.md:7: wrong engine 'sample'"
     ],
     ids=["never reached", "survives", "crashes a test", "leaves torch changed", "crashes the process", "not put in"],
 )
-def test_the_test_of_an_engine_fails_with_a_line_that_names_it(
-    install: Install, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judge = test_wrong_engines.test_engine_is_reached_and_caught_by_its_rules_and_comes_off
-    monkeypatch.setattr(test_wrong_engines, "load_all", lambda: {"sample": WrongEngine("sample", install)})
+def test_the_test_of_an_engine_fails_with_a_line_that_names_it(install: Install, line: str) -> None:
     with pytest.raises(AssertionError, match=f"^{re.escape(line)}"):
-        judge(NAMED, TESTS)
+        test_wrong_engines.check(NAMED, run(install))
 
 
-def test_the_test_of_an_engine_passes_one_that_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = WrongEngine("sample", sample_engines.FORGETS_THE_SIGN)
-    monkeypatch.setattr(test_wrong_engines, "load_all", lambda: {"sample": engine})
-    test_wrong_engines.test_engine_is_reached_and_caught_by_its_rules_and_comes_off(NAMED, TESTS)
+def test_the_test_of_an_engine_passes_one_that_is_caught() -> None:
+    test_wrong_engines.check(NAMED, run(sample_engines.FORGETS_THE_SIGN))
 
 
 def test_every_rule_has_tests_for_its_engines_to_meet() -> None:

@@ -12,25 +12,38 @@ from tests.wrong_engines.engine import load_all
 NAMED = [engine for item in read_spec(ROOT / "spec").items for engine in item.engines]
 
 
+def on_an_accelerator(named: NamedEngine) -> bool:
+    return not draws.about_accelerators().isdisjoint(named.caught_by)
+
+
 @pytest.fixture(scope="session")
 def tests_of_rules() -> draws.Tests:
     return draws.load_tests()
 
 
+@pytest.fixture(scope="session")
+def runs_on_an_accelerator() -> dict[str, runs.EngineRun]:
+    return runs.run_on_the_made_up_device(
+        {named.name: list(named.caught_by) for named in NAMED if on_an_accelerator(named)}
+    )
+
+
 @pytest.mark.parametrize("named", NAMED, ids=lambda named: f"{named.path.parent.name}-{named.name}")
 def test_engine_is_reached_and_caught_by_its_rules_and_comes_off(
-    named: NamedEngine, tests_of_rules: draws.Tests
+    named: NamedEngine, tests_of_rules: draws.Tests, request: pytest.FixtureRequest
 ) -> None:
-    on_an_accelerator = not draws.about_accelerators().isdisjoint(named.caught_by)
-    if on_an_accelerator and not draws.has_accelerator():
-        pytest.skip("no accelerator can be made up in Python before torch 2.11")
-    engine = load_all()[named.name]
-    rules = [rule for rule in named.caught_by if rule in tests_of_rules]
-    if on_an_accelerator:
-        run = runs.run_alone(engine, rules)
-    else:
+    if not on_an_accelerator(named):
+        rules = [rule for rule in named.caught_by if rule in tests_of_rules]
         draws.record(tests_of_rules, rules)
-        run = runs.run_engine(engine, rules, tests_of_rules, every_draw=True)
+        check(named, runs.run_engine(load_all()[named.name], rules, tests_of_rules))
+    elif draws.has_accelerator():
+        check(named, request.getfixturevalue("runs_on_an_accelerator")[named.name])
+    else:
+        pytest.skip("no accelerator can be made up in Python before torch 2.11")
+
+
+def check(named: NamedEngine, run: runs.EngineRun) -> None:
+    """Fail, with the engine's place and name, unless the engine was caught by every rule and nothing else was amiss."""
     place = f"{shown(named.path)}:{named.line}: wrong engine {named.name!r}"
     assert not run.broken, f"{place}: {run.broken}"
     for rule, cell in run.cells.items():

@@ -25,6 +25,8 @@ mode holds where, and when it ends. aliasing: what shares memory, and what count
 ties, zero, signs, infinities, NaN.
 """
 
+FirstSight = Literal["adversary: caught", "adversary: missed", "sample: caught", "sample: missed"]
+
 
 @dataclass
 class WrongEngine:
@@ -34,8 +36,8 @@ class WrongEngine:
     issue: the bug that it rebuilds, as "pytorch#34082"; its line in spec/ links there.
     refuses: where the defect is that torch refuses what it has to do, the text of that refusal; a test that fails
         with it has caught the engine, although no assertion of its own was reached.
-    first_sight: of an engine that was written from the rules' sentences alone, without a look at the tests: whether any
-        rule caught it when it was first run.
+    first_sight: of an engine that was written from the rules' sentences alone, without a look at the tests, by an
+        adversary or as a sample: whether any rule caught it when it was first run.
     """
 
     name: str
@@ -43,7 +45,7 @@ class WrongEngine:
     kind: Kind | None = None
     issue: str | None = None
     refuses: str | None = None
-    first_sight: Literal["caught", "missed"] | None = None
+    first_sight: FirstSight | None = None
     hits: int = field(default=0, init=False)
 
     @contextmanager
@@ -66,7 +68,7 @@ def wrong_engine(
     kind: Kind | None = None,
     issue: str | None = None,
     refuses: str | None = None,
-    first_sight: Literal["caught", "missed"] | None = None,
+    first_sight: FirstSight | None = None,
 ) -> Callable[[Install], Install]:
     """Register a context manager `install(hit)` under the name that its item in spec/ gives it."""
 

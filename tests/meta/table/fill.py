@@ -15,6 +15,7 @@ import torch
 from tests.harness import profiles
 from tests.harness.problems import ROOT
 from tests.harness.spec import read_spec
+from tests.inputs.expression import prepare
 from tests.wrong_engines.engine import load_all
 
 from . import draws, runs, store
@@ -119,6 +120,9 @@ def _record_in_children(tests: Tests) -> None:
     with _pool() as pool:
         for (rule, at, profile), drawn in pool.imap_unordered(_recorded, asked, chunksize=8):
             tests[rule][at].drawn[profile] = drawn
+            for arguments in drawn if profile == "smoke" else ():
+                for name, value in arguments.items():
+                    prepare(name, value)
 
 
 def _recorded(asked: tuple[str, int, str]) -> tuple[tuple[str, int, str], list[Arguments]]:

@@ -29,21 +29,27 @@ def text(table: Table) -> str:
     """The page, as Markdown: the template beside this file, filled in."""
     spec, engines = read_spec(ROOT / "spec"), load_all()
     bugs = _real_bugs(spec)
-    unseen = [named for named in _named(spec) if engines[named.name].first_sight]
-    missed = [named for named in unseen if engines[named.name].first_sight == "missed"]
+    sights = {named.name: str(engines[named.name].first_sight) for named in _named(spec)}
     return TEMPLATE.read_text(encoding="utf-8").format(
         **_figures(table),
         kinds="\n".join(_kinds(spec, engines)),
         bugs=len({issue for _, issue, _, _ in bugs}),
         real_bugs=_list(f"[{issue}]({link}): {_told(engine)}" for _, issue, link, engine in bugs),
-        unseen=len(unseen),
-        seen=len(unseen) - len(missed),
-        share=f"{1 - len(missed) / len(unseen):.0%}" if unseen else "none yet",
-        missed=_list(map(_told, missed)),
+        **_shares("adversary", sights),
+        **_shares("sample", sights),
+        missed=_list(_told(named) for named in _named(spec) if sights[named.name].endswith("missed")),
         one_in=round(1 / HARD),
         hard="\n".join(_hard(table, spec)),
         rule_by_rule="\n".join(_rules(table, spec)),
     )
+
+
+def _shares(group: str, sights: dict[str, str]) -> dict[str, object]:
+    """How many engines of a group there are, and how many were caught at first sight."""
+    found = [sight for sight in sights.values() if sight.startswith(group)]
+    caught = sum(sight.endswith("caught") for sight in found)
+    share = f"{caught / len(found):.0%}" if found else "none yet"
+    return {group: len(found), f"{group}_caught": caught, f"{group}_share": share}
 
 
 def _list(lines: Iterable[str]) -> str:

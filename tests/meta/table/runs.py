@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from tests.harness import isolation, profiles, realise
+from tests.harness.problems import ROOT
 from tests.wrong_engines.engine import WrongEngine, load_all
 
 from . import draws, judge
@@ -225,24 +226,28 @@ def _failing_without(catches: list[tuple[str, DrawnTest, Arguments]]) -> str:
     return ""
 
 
-def run_alone(engine: WrongEngine, rules: Iterable[str]) -> EngineRun:
-    """As `run_engine` with `every_draw`, in a new process that registers the made-up device before anything runs.
+def run_on_the_made_up_device(engines: dict[str, list[str]]) -> dict[str, EngineRun]:
+    """Run these engines of the project against these rules, in a new process that registers the device first.
 
     Torch takes no backend that comes after the first backward, and this process may have had one.
     """
-    code = "import sys; from tests.meta.table import runs; runs.print_run(sys.argv[1], sys.argv[2:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, engine.name, *rules], capture_output=True, text=True, check=False
-    )
+    code = "import sys; from tests.meta.table import runs; runs.print_runs(sys.argv[1])"
+    command = [sys.executable, "-c", code, json.dumps(engines)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        return EngineRun(broken=f"the process ended with status {done.returncode}: {done.stderr}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    return EngineRun(**{**told, "cells": {rule: Cell(**cell) for rule, cell in told["cells"].items()}})
+        broken = EngineRun(broken=f"the process ended with status {done.returncode}: {done.stderr}")
+        return dict.fromkeys(engines, broken)
+    return {
+        name: EngineRun({rule: Cell(**cell) for rule, cell in run["cells"].items()}, run["left_behind"], run["broken"])
+        for name, run in json.loads(done.stdout.splitlines()[-1]).items()
+    }
 
 
-def print_run(name: str, rules: list[str]) -> None:
-    """Run an engine of this project on the made-up device, and print what happened as the last line."""
+def print_runs(engines: str) -> None:
+    """Run engines, given as JSON, on the made-up device, and print what happened as the last line."""
     profiles.register()
     importlib.import_module(draws.ITS_BACKEND)
-    tests = draws.load_tests(frozenset(rules))
-    print(json.dumps(asdict(run_engine(load_all()[name], rules, tests, every_draw=True))), flush=True)
+    asked: dict[str, list[str]] = json.loads(engines)
+    tests = draws.load_tests(frozenset(rule for rules in asked.values() for rule in rules))
+    told = {name: asdict(run_engine(load_all()[name], rules, tests)) for name, rules in asked.items()}
+    print(json.dumps(told), flush=True)
