@@ -65,7 +65,7 @@ ENGINES: dict[str, WrongEngine] = {}
 def wrong_engine(
     name: str,
     *,
-    kind: Kind | None = None,
+    kind: Kind,
     issue: str | None = None,
     refuses: str | None = None,
     first_sight: FirstSight | None = None,
