@@ -1,24 +1,30 @@
 """spec/indexing/selections.md"""
 
+import math
+from random import Random
+
 import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, layouts, tensors
+from tests.inputs import Expression, dtypes, layouts, shapes, tails, tensors
 from tests.inputs.indices import basic, distinct_selection, indexed, selection
+from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
 
 REAL = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)
 WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
+TURNED = Expression("torch.arange(16.0).to(device).reshape(4, 4).T - 7")
 NINE = Expression("torch.arange(9.0).to(device)")
 ROWS = Expression("torch.tensor([0, 2, 3], device=device)")
 ROWS_AND_COLUMNS = Expression(
     "np.s_[torch.tensor([0, 2], device=device), torch.tensor([[1], [3], [0]], device=device)]"
 )
 MASK_OF_ROWS = Expression("torch.tensor([1, 0, 1, 1], dtype=torch.bool, device=device)")
+TABLE = Expression("torch.tensor([[0, 3], [2, 1], [1, 2]], device=device).T")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
 
 STRIPES = Expression("torch.tensor([[0, 1, 0, 1]] * 4, dtype=torch.bool, device=device)")
@@ -30,9 +36,56 @@ VALUES = {
 }
 """What is assigned, made of what was there."""
 
+
+def laid_out(random, shape, distinct=False):
+    """A mask, or an index tensor of one dimension or two, in any layout."""
+    first = random.randrange(len(shape))
+    sizes = shape[first:]
+    if random.random() < 0.5 or not sizes[0]:
+        table, source = sizes[: random.choice([1, 2, len(sizes)])], "torch.bool"
+        entries = [random.randrange(2) for _ in range(math.prod(table))]
+    elif distinct:
+        table, source = (random.randint(1, sizes[0]),), "torch.int64"
+        entries = random.sample(range(sizes[0]), table[0])
+    else:
+        table, source = random.choice([(2, 3), (3, 2), (2, 2), (4,), (1, 3)]), "torch.int64"
+        entries = [random.randrange(-sizes[0], sizes[0]) for _ in range(math.prod(table))]
+    among = (layouts.transposed, *(layouts.WRITABLE if distinct else layouts.EVERY))
+    layout = random.choice([layout for layout in among if layouts.fits(layout, table)])
+    return [":"] * first + [layout(entries, table, source)]
+
+
+def distinct_laid_out(random, shape):
+    """As `laid_out`, but it picks no element twice."""
+    return laid_out(random, shape, distinct=True)
+
+
+@st.composite
+def larger(draw, *kinds, dtypes, among=layouts.EVERY):
+    """As `indexed`, for a tensor of 5 to 33 elements."""
+    shape = draw(tails())
+    kind = draw(st.sampled_from(kinds))
+    index = Expression(f"np.s_[{', '.join(kind(Random(draw(st.integers(0, 19))), shape))}]")
+    return tensor_of(draw, shape, draw(dtypes), draw(layouts.layouts(shape, among))), index
+
+
 NUMBERS = (0, 1, 2, -0.5, 0.5, 1.5)
+FAR = {
+    "torch.float32": 2**12,
+    "torch.float64": 2**30,
+    "torch.float16": 2**10,
+    "torch.int64": 2**60,
+    "torch.int32": 2**26,
+    "torch.int16": 2**12,
+    "torch.uint8": 126,
+}
+"""Where the neighbours of a number are still numbers of this dtype, but not all are of the next narrower one, or of the
+one with a sign."""
+
 PAIRS = (
     ((7,), (7,)),
+    ((33,), (33,)),
+    ((3, 11), (3, 11)),
     ((2, 4), (2, 4)),
     ((), ()),
     ((), (2, 2)),
@@ -43,7 +96,7 @@ PAIRS = (
     ((0,), (2, 1)),
     ((3, 1, 2), (3, 1)),
 )
-"""Shapes that broadcast; for two equal ones a number is compared with."""
+"""Shapes that broadcast."""
 
 COMPARISONS = {
     "<": lambda x, y: x < y,
@@ -58,15 +111,32 @@ COMPARISONS = {
 
 @st.composite
 def compared(draw):
-    """Two tensors that broadcast against each other, or a tensor and a number that uint8 does not wrap around."""
+    """Two tensors that broadcast against each other."""
     ours, theirs = draw(st.sampled_from(PAIRS))
-    dtype = st.just(draw(REAL))
-    x = draw(tensors(st.just(ours), dtype))
-    return x, draw(st.sampled_from(NUMBERS)) if ours == theirs else draw(tensors(st.just(theirs), dtype))
+    dtype = draw(REAL)
+    away = draw(st.sampled_from((0, FAR.get(dtype, 0))))
+    return tuple(tensor_of(draw, shape, dtype, each=lambda value: value + away) for shape in (ours, theirs))
 
 
-LIMITS = Expression("torch.tensor([math.nan, math.inf, -math.inf, 0.0], device=device)")
-TURNED = Expression("torch.arange(16.0).to(device).reshape(4, 4).T - 7")
+@st.composite
+def beside_numbers(draw):
+    """A tensor, and numbers for it that uint8 does not wrap around."""
+    dtype = draw(REAL)
+    away = draw(st.sampled_from((0, FAR.get(dtype, 0))))
+    x = tensor_of(draw, draw(shapes() | tails()), dtype, each=lambda value: value + away)
+    return x, (away, away + 1, away + 2) if away else NUMBERS
+
+
+def limits(dtype):
+    """Seventeen numbers, some of which are none, or infinite, or zeros of either sign."""
+    source = f"torch.tensor([math.nan, math.inf, 0.0, -math.inf, -0.0] * 4, dtype={dtype}, device=device)[3:]"
+    return Expression(source, dtypes=frozenset({dtype}))
+
+
+def beside_each_other(dtype):
+    """Numbers far from 0 and next to each other, in a row and in a column."""
+    row = f"torch.tensor({[FAR[dtype] + step for step in (-1, 0, 1, 2)]}, dtype={dtype}, device=device)"
+    return tuple(Expression(source, dtypes=frozenset({dtype})) for source in (row, f"{row}.reshape(4, 1)"))
 
 
 def array(x):
@@ -82,7 +152,8 @@ def for_numpy(index):
 
 
 @rule("indexing.selections.picks")
-@given(pair=indexed(selection, dtypes=REAL))
+@given(pair=indexed(selection, laid_out, dtypes=REAL) | larger(selection, laid_out, dtypes=REAL))
+@example(pair=(SQUARE, TABLE))
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
 @example(pair=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), STRIPES))
@@ -97,8 +168,26 @@ def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair
     assert x[index].tolist() == expected.tolist()
 
 
+@rule("indexing.selections.picks")
+@given(x=tensors(shapes(min_dims=1, min_side=1) | tails(), REAL), start=st.integers(0, 3))
+@example(x=SQUARE, start=0)
+@example(x=TURNED, start=1)
+def test_how_an_index_lies_in_memory_makes_no_difference(device, x, start):
+    for step in (1, 2, 3):
+        flags = (np.arange(x.numel()) + start).reshape(tuple(x.shape)) % step == 0
+        places = (np.arange(6) * step + start).reshape(2, 3) % len(x)
+        for index in (flags, places):
+            expected = array(x)[index].tolist()
+            straight = torch.tensor(index.tolist(), device=device)
+            turned = torch.tensor(index.T.tolist(), device=device).permute(*range(index.ndim)[::-1])
+            assert x[straight].tolist() == x[turned].tolist() == expected, step
+
+
 @rule("indexing.selections.copies")
-@given(pair=indexed(selection, dtypes=WIDE, among=layouts.WRITABLE))
+@given(
+    pair=indexed(selection, laid_out, dtypes=WIDE, among=layouts.WRITABLE)
+    | larger(selection, laid_out, dtypes=WIDE, among=layouts.WRITABLE)
+)
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
 def test_a_selection_and_its_tensor_share_no_memory(device, pair):
@@ -111,8 +200,34 @@ def test_a_selection_and_its_tensor_share_no_memory(device, pair):
     assert numbers(picked) == [9] * picked.numel()
 
 
+AS_SLICES = {
+    "a mask of all elements": lambda x: torch.ones(x.shape, dtype=torch.bool, device=x.device),
+    "a mask of all rows": lambda x: torch.ones(len(x), dtype=torch.bool, device=x.device),
+    "all rows": lambda x: torch.tensor([*range(len(x))], dtype=torch.int64, device=x.device),
+    "every other row": lambda x: torch.tensor([*range(0, len(x), 2)], dtype=torch.int64, device=x.device),
+    "the last row": lambda x: torch.tensor([*range(len(x))][-1:], dtype=torch.int64, device=x.device),
+}
+"""Indices of a tensor that pick what a slice would pick, too."""
+
+
+@rule("indexing.selections.copies")
+@given(x=tensors(shapes(min_dims=1) | tails(), WIDE, layouts.WRITABLE))
+@example(x=SQUARE)
+def test_a_selection_that_a_slice_could_tell_is_a_copy_too(device, x):
+    for name, index in AS_SLICES.items():
+        picked = x[index(x)]
+        before, there = numbers(x), numbers(picked)
+        picked.add_(1)
+        assert numbers(x) == before, name
+        x.sub_(2)
+        assert numbers(picked) == [number + 1 for number in there], name
+
+
 @rule("indexing.selections.writes")
-@given(pair=indexed(basic, distinct_selection, distinct_selection, dtypes=WIDE, among=layouts.WRITABLE))
+@given(
+    pair=indexed(basic, distinct_selection, distinct_laid_out, dtypes=WIDE, among=layouts.WRITABLE)
+    | larger(basic, distinct_selection, distinct_laid_out, dtypes=WIDE, among=layouts.WRITABLE)
+)
 @example(pair=(SQUARE, POSITIVE))
 @example(pair=(SQUARE, MASK_OF_ROWS))
 @example(pair=(SQUARE, ROWS))
@@ -127,16 +242,55 @@ def test_assigning_to_an_index_writes_into_the_tensor_where_numpy_writes(device,
         assert array(x).tolist() == expected.tolist(), name
 
 
+NOTHING = {
+    "a mask of all elements": lambda x: torch.zeros(x.shape, dtype=torch.bool, device=x.device),
+    "a mask of rows": lambda x: torch.zeros(len(x), dtype=torch.bool, device=x.device),
+    "an index tensor": lambda x: torch.zeros(0, dtype=torch.int64, device=x.device),
+}
+"""Indices of a tensor that pick no element of it."""
+
+
+@rule("indexing.selections.writes")
+@given(x=tensors(shapes(min_dims=1) | tails(), WIDE, layouts.WRITABLE))
+@example(x=SQUARE)
+def test_assigning_where_nothing_is_picked_writes_nothing(device, x):
+    before = numbers(x)
+    for name, index in NOTHING.items():
+        for value in (7, x[index(x)], x.sum() + 7):
+            x[index(x)] = value
+            assert numbers(x) == before, name
+
+
 @rule("indexing.selections.comparisons")
 @given(pair=compared())
-@example(pair=(SQUARE, 0))
-@example(pair=(LIMITS, LIMITS))
+@example(pair=(limits("torch.float32"), limits("torch.float32")))
+@example(pair=(limits("torch.float64"), limits("torch.float64")))
+@example(pair=(limits("torch.float16"), limits("torch.float16")))
 @example(pair=(SQUARE, TURNED))
+@example(pair=beside_each_other("torch.float64"))
+@example(pair=beside_each_other("torch.int64"))
+@example(pair=beside_each_other("torch.uint8"))
 def test_a_comparison_gives_a_boolean_tensor_of_the_broadcast_shape(device, pair):
     x, y = pair
-    for name, compare in COMPARISONS.items():
-        result = compare(x, y)
-        expected = np.asarray(compare(array(x), array(y)))
-        assert result.dtype == torch.bool, name
-        assert tuple(result.shape) == expected.shape, name
-        assert result.tolist() == expected.tolist(), name
+    for left, right in ((x, y), (y, x), (x, x)):
+        for name, compare in COMPARISONS.items():
+            result = compare(left, right)
+            expected = np.asarray(compare(array(left), array(right)))
+            assert result.dtype == torch.bool, name
+            assert tuple(result.shape) == expected.shape, name
+            assert result.tolist() == expected.tolist(), name
+
+
+@rule("indexing.selections.comparisons")
+@given(case=beside_numbers())
+@example(case=(SQUARE, NUMBERS))
+@example(case=(limits("torch.float32"), NUMBERS))
+@example(case=(Expression("torch.tensor([0, 1, -1, 2], device=device)"), NUMBERS))
+def test_a_comparison_with_a_number_compares_every_element(device, case):
+    x, those = case
+    for number in those:
+        for name, compare in COMPARISONS.items():
+            result, reflected = compare(x, number), compare(number, x)
+            assert result.dtype == reflected.dtype == torch.bool, (name, number)
+            assert result.tolist() == compare(array(x), number).tolist(), (name, number)
+            assert reflected.tolist() == compare(number, array(x)).tolist(), (name, number)

@@ -1,24 +1,42 @@
 """spec/indexing/views.md"""
 
+import itertools
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, layouts
+from tests.inputs import Expression, dtypes, layouts, shapes, tails, tensors
 from tests.inputs.indices import backward, basic, indexed, out_of_range
 from tests.oracles import array, numbers, state
 
 DTYPES = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
-WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64", "torch.uint8"))
+NUMERIC = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL[:-1])
 CUBE = Expression("torch.arange(8.0).to(device).reshape(2, 2, 2)")
 PICTURE = Expression(
     "torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]], device=device).contiguous(memory_format=torch.channels_last)"
 )
 BYTES = Expression("torch.ones(16, dtype=torch.uint8, device=device)", dtypes=frozenset({"torch.uint8"}))
+FLAGS = Expression("torch.tensor([False] * 9, device=device)")
 BELOW = Expression("torch.arange(6.0).to(device).reshape(3, 2)[1:]")
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4)")
+
+
+def behind_integers(random, shape):
+    """An integer past either end of one dimension or one index too many, beside integers that are in range."""
+    if 0 in shape:
+        return out_of_range(random, shape)
+    parts = [str(random.randrange(-size, size)) for size in shape]
+    bad = random.randint(0, len(shape))
+    if bad == len(shape):
+        return [*parts, random.choice(["0", "-1", ":"])]
+    parts[bad] = str(random.choice([shape[bad], shape[bad] + 2, -shape[bad] - 1, -shape[bad] - 2]))
+    if random.random() < 0.3:
+        return [*parts[:bad], "...", *parts[bad:]]
+    return parts[: random.randint(bad + 1, len(shape))]
 
 
 @rule("indexing.views.as-numpy")
@@ -37,8 +55,41 @@ def test_a_basic_index_picks_the_elements_that_numpy_picks(device, pair):
     assert x[index].tolist() == expected.tolist()
 
 
+def of_every_kind(x):
+    """A basic index of each kind that a tensor of this shape has."""
+    every = [..., None, (..., None)]
+    if x.ndim and x.numel():
+        every += [0, -1, (..., 0), slice(1, None), (..., slice(None, None, 2))]
+    if x.ndim > 1 and x.numel():
+        every += [(0, ..., -1), (slice(None), 0), (slice(None), None, -1), (slice(1), ..., slice(1, None))]
+    return every
+
+
+@rule("indexing.views.as-numpy")
+@given(x=tensors(dtypes=DTYPES))
+@example(x=PICTURE)
+def test_an_index_of_every_kind_picks_what_numpy_picks(device, x):
+    for index in of_every_kind(x):
+        expected = np.asarray(array(x)[index])
+        assert tuple(x[index].shape) == expected.shape, index
+        assert x[index].tolist() == expected.tolist(), index
+
+
+@rule("indexing.views.as-numpy")
+@given(x=tensors(shapes(min_dims=1) | tails(), DTYPES), step=st.integers(1, 3))
+@example(x=SQUARE, step=1)
+def test_a_slice_past_either_end_goes_as_far_as_the_dimension(device, x, step):
+    values = array(x)
+    for size, before in ((x.shape[0], ()), (x.shape[-1], (...,))):
+        bounds = (None, -size - 2, -size - 1, -size, -1, 0, 1, size - 1, size, size + 2)
+        for start, stop in itertools.product(bounds, bounds):
+            index = (*before, slice(start, stop, step))
+            assert tuple(x[index].shape) == values[index].shape, index
+            assert x[index].tolist() == values[index].tolist(), index
+
+
 @rule("indexing.views.same-memory")
-@given(pair=indexed(basic, dtypes=WIDE, among=layouts.WRITABLE, min_dims=0))
+@given(pair=indexed(basic, dtypes=NUMERIC, among=layouts.WRITABLE, min_dims=0))
 @example(pair=(SQUARE, Expression("np.s_[0]")))
 @example(pair=(SQUARE, Expression("np.s_[1:3, 1:3]")))
 @example(pair=(BYTES, Expression("np.s_[1:]")))
@@ -54,17 +105,59 @@ def test_what_is_written_to_either_is_read_from_the_other(device, pair):
     assert numbers(y) == [5] * y.numel()
 
 
+@rule("indexing.views.same-memory")
+@given(x=tensors(dtypes=NUMERIC, among=layouts.WRITABLE))
+@example(x=PICTURE)
+def test_an_index_of_every_kind_gives_a_view(device, x):
+    for index in of_every_kind(x):
+        expected = array(x)
+        expected[index] = 7
+        y = x[index]
+        y.fill_(7)
+        assert array(x).tolist() == expected.tolist(), index
+        x.sub_(2)
+        assert numbers(y) == [5] * y.numel(), index
+        x.fill_(1)
+
+
+WRITES = {
+    "fill_": lambda y: y.fill_(1),
+    "copy_": lambda y: y.copy_(torch.ones_like(y)),
+    "[...] =": lambda y: y.__setitem__(..., 1),
+    "[-1] =": lambda y: [y.__setitem__(place, 1) for place in range(-len(y), 0)],
+}
+"""Ways to make all elements of a vector 1."""
+
+
+@rule("indexing.views.same-memory")
+@given(x=tensors(st.sampled_from([(5,), (9,), (17,)]), DTYPES, layouts.WRITABLE))
+@example(x=FLAGS)
+@example(x=BYTES)
+def test_a_write_to_a_slice_reaches_from_its_first_element_to_its_last(device, x):
+    n = len(x)
+    for start, stop in [(first, end) for first in range(n) for end in (first + 1, first + 3, n)]:
+        for name, write in WRITES.items():
+            x.fill_(0)
+            write(x[start:stop])
+            assert x.tolist() == [start <= place < stop for place in range(n)], (name, start, stop)
+        x[start:stop].zero_()
+        assert x.tolist() == [0] * n, (start, stop)
+
+
 @rule("indexing.views.out-of-range")
-@given(pair=indexed(out_of_range, dtypes=DTYPES, min_dims=0))
+@given(pair=indexed(out_of_range, behind_integers, dtypes=DTYPES, min_dims=0))
+@example(pair=(SQUARE, Expression("np.s_[0, 4]")))
+@example(pair=(SQUARE, Expression("np.s_[3, -5]")))
 def test_an_integer_past_the_end_and_an_index_too_many_are_refused(device, pair):
     x, index = pair
     before = state(x)
     with pytest.raises(IndexError) as refusal:
         x[index]
     assert refusal.type is IndexError
-    with pytest.raises(IndexError) as refusal:
-        x[index] = 1
-    assert refusal.type is IndexError
+    for value in (1, torch.ones((), dtype=x.dtype, device=device)):
+        with pytest.raises(IndexError) as refusal:
+            x[index] = value
+        assert refusal.type is IndexError
     assert state(x) == before
 
 

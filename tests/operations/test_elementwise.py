@@ -1,5 +1,7 @@
 """spec/operations/elementwise.md"""
 
+import math
+
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, like, shapes, tensors
 from tests.inputs.shapes import PICTURES
+from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers, state
 
 EXACT = {
@@ -25,16 +28,30 @@ EXACT = {
 }
 """A function of two tensors, and what it makes of one element of each; exact for small integers."""
 
-ROUNDED = (
-    ("lambda x: torch.exp(x)", "lambda v: math.exp(v)"),
-    ("lambda x: x.exp()", "lambda v: math.exp(v)"),
-    ("lambda x: torch.sin(x)", "lambda v: math.sin(v)"),
-    ("lambda x: x.sin()", "lambda v: math.sin(v)"),
-    ("lambda x: x.pow(2)", "lambda v: v**2"),
-    ("lambda x: x**2", "lambda v: v**2"),
-    ("lambda x: x**3", "lambda v: v**3"),
-    ("lambda x: torch.pow(x, 0)", "lambda v: 1"),
-)
+WITHOUT_DIVISION = {name: functions for name, functions in EXACT.items() if "/" not in name and "div" not in name}
+
+BITS = {
+    "torch.float64": 2**40 + 1,
+    "torch.complex128": 2**40 + 1,
+    "torch.float32": 2**12 + 1,
+    "torch.complex64": 2**12 + 1,
+    "torch.int64": 2**55 + 1,
+    "torch.int32": 2**27 + 1,
+    "torch.int16": 2**11 + 1,
+    "torch.int8": 13,
+}
+"""What makes of a number up to 3 one that needs this dtype and no narrower one; nine times as much is exact in it."""
+
+ROUNDED = {
+    "torch.exp(x)": (lambda x: torch.exp(x), math.exp),
+    "x.exp()": (lambda x: x.exp(), math.exp),
+    "torch.sin(x)": (lambda x: torch.sin(x), math.sin),
+    "x.sin()": (lambda x: x.sin(), math.sin),
+    "x.pow(2)": (lambda x: x.pow(2), lambda v: v**2),
+    "x**2": (lambda x: x**2, lambda v: v**2),
+    "x**3": (lambda x: x**3, lambda v: v**3),
+    "torch.pow(x, 0)": (lambda x: torch.pow(x, 0), lambda v: 1),
+}
 """A function of a tensor, and what it makes of one element, up to rounding."""
 
 SIZES = st.sampled_from([(17,), (33,), (5, 13)])
@@ -43,11 +60,6 @@ SIZES = st.sampled_from([(17,), (33,), (5, 13)])
 
 RECORDED = ("lambda x: x", "lambda x: x.requires_grad_(x.is_floating_point())")
 """A tensor, and one for which operations are recorded if its dtype allows."""
-
-
-def pairs(choices):
-    """(function, value): value(v, ...) is what `function` makes of the elements v, ..."""
-    return st.sampled_from(choices).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
 
 
 def allowed(expected, dtype):
@@ -96,16 +108,59 @@ def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, recorded)
         assert state(x, y) == before, name
 
 
-@rule("operations.elementwise.functions")
-@given(x=tensors(shapes() | SIZES, dtypes.floating()), operation=pairs(ROUNDED))
-@example(
-    x=Expression("torch.linspace(-1, 1, 2000).to(device)"),
-    operation=(Expression(ROUNDED[0][0]), Expression(ROUNDED[0][1])),
+@st.composite
+def wide_and_small(draw):
+    """Numbers that need as many bits as their dtype has, and small ones of the same shape."""
+    shape, dtype = draw(shapes() | SIZES), draw(st.sampled_from(list(BITS)))
+    return tensor_of(draw, shape, dtype, each=lambda value: BITS[dtype] * value), tensor_of(draw, shape, dtype)
+
+
+MANY_BITS = (
+    Expression(f"torch.tensor([{2**55 + 1}, -{2**55 + 1}], device=device)"),
+    Expression("torch.tensor([3, 2], device=device)"),
 )
-def test_a_function_gives_its_value_at_every_element(device, x, operation):
-    function, value = operation
-    result = function(x)
-    assert result.shape == x.shape
-    assert result.dtype == x.dtype
-    for v, found in zip(numbers(x), numbers(result), strict=True):
-        assert abs(found - value(v)) <= allowed(value(v), x.dtype)
+
+
+@rule("operations.elementwise.arithmetic")
+@given(pair=wide_and_small())
+@example(pair=MANY_BITS)
+def test_arithmetic_is_done_in_the_dtype_of_the_tensors(device, pair):
+    for x, y in (pair, pair[::-1]):
+        for name, (function, value) in WITHOUT_DIVISION.items():
+            result = function(x, y)
+            assert result.dtype == x.dtype, name
+            assert numbers(result) == [value(v, w) for v, w in zip(numbers(x), numbers(y), strict=True)], name
+
+
+@rule("operations.elementwise.functions")
+@given(x=tensors(shapes() | SIZES, dtypes.floating()))
+@example(x=Expression("torch.linspace(-1, 1, 200).to(device)"))
+@example(x=Expression("torch.arange(33.0, dtype=torch.float64).to(device) / 16", dtypes=frozenset({"torch.float64"})))
+def test_a_function_gives_its_value_at_every_element(device, x):
+    for name, (function, value) in ROUNDED.items():
+        result = function(x)
+        assert result.shape == x.shape, name
+        assert result.dtype == x.dtype, name
+        for v, found in zip(numbers(x), numbers(result), strict=True):
+            assert abs(found - value(v)) <= allowed(value(v), x.dtype), name
+
+
+CUBES = {"torch.int64": 2**19 + 1, "torch.int32": 2**8 + 1, "torch.int16": 2**3 + 1, "torch.int8": 1}
+"""What makes of a number up to 3 one whose cube is exact in this dtype and in no floating-point dtype as wide."""
+
+
+@st.composite
+def whole(draw):
+    """Integers with room for their cubes."""
+    dtype = draw(st.sampled_from(list(CUBES)))
+    return tensor_of(draw, draw(shapes() | SIZES), dtype, each=lambda value: CUBES[dtype] * value)
+
+
+@rule("operations.elementwise.functions")
+@given(x=whole())
+@example(x=Expression(f"torch.tensor([3, -2, {2**19 + 1}], device=device)"))
+def test_a_whole_power_of_integers_is_exact(device, x):
+    for n in range(4):
+        for power in (x**n, x.pow(n), torch.pow(x, n)):
+            assert power.dtype == x.dtype, n
+            assert numbers(power) == [v**n for v in numbers(x)], n

@@ -50,17 +50,27 @@ SIZES = [
         (1, 2, 0, 2, 2),
         (1, 2, 9, 5, 17),
         (1, 2, 3, 1, 17),
+        (1, 2, 2, 17, 3),
+        (2, 1, 3, 25, 2),
+        (1, 1, 5, 9, 5),
     ]
 ]
-"""A size for each letter."""
+"""A size for each letter. With an inner size of 25 a sum of products of small real factors is at most 225, which is
+exact even in bfloat16.
+"""
+
+WIDE = {"torch.float64": 2**30 + 1, "torch.complex128": 2**30 + 1}
+"""What makes of a small number one that needs this dtype and no narrower one."""
 
 
-def factor(draw, shape, dtype):
-    """A tensor; one of complex numbers is neither real nor imaginary."""
+def factor(draw, shape, dtype, times=1):
+    """A tensor; one of complex numbers is neither real nor imaginary, and may be yet to be conjugated."""
     if dtype not in dtypes.COMPLEX:
-        return tensor_of(draw, shape, dtype)
-    x = tensor_of(draw, shape, dtype, draw(layouts.layouts(shape, layouts.WRITABLE)))
-    return Expression(x.source, (f"{IT}.mul_(1 + 2j)",), x.dtypes, x.facts)
+        return tensor_of(draw, shape, dtype, each=lambda value: times * value)
+    layout = draw(layouts.layouts(shape, layouts.WRITABLE))
+    x = tensor_of(draw, shape, dtype, layout, each=lambda value: times * value)
+    conjugated = draw(st.sampled_from(((), (f"{IT} = {IT}.conj()",))))
+    return Expression(x.source, (f"{IT}.mul_(1 + 2j)", *conjugated), x.dtypes, x.facts)
 
 
 @st.composite
@@ -69,9 +79,11 @@ def factors(draw, ranks=RANKS, unequal=False):
     written, sizes = draw(st.sampled_from([(written, sizes) for sizes in SIZES for written in ranks]))
     first, second = ([1 if letter == "1" else sizes[letter] for letter in side] for side in written.split(","))
     if unequal:
-        first[-1] += draw(st.integers(1, 2))
+        k = sizes["k"]
+        inner = [(k + 3, k + 2), (1, k + 2), (k + 2, 1), (k + 1, k + 2), (0, k + 2), (k + 2, 0)]
+        first[-1], second[-2 if len(second) > 1 else 0] = draw(st.sampled_from(inner))
     dtype = draw(DTYPES)
-    return factor(draw, tuple(first), dtype), factor(draw, tuple(second), dtype)
+    return factor(draw, tuple(first), dtype, WIDE.get(dtype, 1)), factor(draw, tuple(second), dtype)
 
 
 TRANSPOSED = (
@@ -96,8 +108,17 @@ BEYOND_SINGLE = tuple(
 """A product that float32 would round."""
 
 
+LONG = (
+    Expression("torch.arange(33.0).to(device).reshape(1, 33)"),
+    Expression("torch.arange(66.0).to(device).reshape(33, 2)"),
+)
+ONE = Expression("torch.tensor([2.0], device=device)")
+TALL = Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [2.0, 2.0]], device=device)")
+
+
 @rule("operations.matmul.products")
 @given(pair=factors(), multiply=forms(ANY))
+@example(pair=LONG, multiply=Expression(ANY[0]))
 @example(pair=TRANSPOSED, multiply=Expression(ANY[0]))
 @example(pair=EMPTY_INNER, multiply=Expression(ANY[0]))
 @example(pair=OUTER, multiply=Expression(ANY[0]))
@@ -172,6 +193,8 @@ def test_matrices_whose_inner_sizes_differ_are_refused(device, pair, multiply):
 
 @rule("operations.matmul.unmatched")
 @given(pair=factors(ranks=RANKS[2:], unequal=True), multiply=forms(ANY))
+@example(pair=(ONE, TALL), multiply=Expression(ANY[0]))
+@example(pair=(TALL, ONE), multiply=Expression(ANY[0]))
 def test_other_factors_whose_inner_sizes_differ_are_refused(device, pair, multiply):
     x, y = pair
     before = state(x, y)

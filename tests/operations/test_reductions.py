@@ -1,5 +1,6 @@
 """spec/operations/reductions.md"""
 
+import math
 import warnings
 
 import numpy as np
@@ -9,15 +10,67 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, shapes, tensors
+from tests.inputs import Expression, dtypes, layouts, shapes, tensors
+from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers, state
 
+REAL = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)
 NUMERIC = st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX + dtypes.INTEGRAL)
 FIVE_DIMS = st.sampled_from([(1, 2, 1, 1, 1), (2, 1, 1, 2, 1)])
 FIFTY = Expression("torch.full((50,), 3, dtype=torch.int8, device=device)", dtypes=frozenset({"torch.int8"}))
+MANY_BITS = Expression(f"torch.tensor([{2**54 + 1}, 0, 2, -{2**25 + 1}], device=device)")
+BYTES = Expression("torch.tensor([[200, 3], [255, 128]], dtype=torch.uint8, device=device)")
 FOUR = Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)")
 SIZES = st.sampled_from([(33,), (2, 17), (13, 5)])
 """One above what a vector register holds, and matrices whose rows end within one."""
+
+FACTORS = {
+    "torch.float64": 2**30 + 1,
+    "torch.complex128": 2**30 + 1,
+    "torch.float32": 2**12 + 1,
+    "torch.complex64": 2**12 + 1,
+    "torch.int64": 2**54 + 1,
+    "torch.int32": 2**29 + 1,
+    "torch.int16": 2**13 + 1,
+    "torch.int8": 42,
+    "torch.uint8": 84,
+}
+"""What makes of the numbers up to 3 such as need this dtype and no narrower one. Sums of 65 of them are exact all the
+same; of integers they are taken in int64."""
+
+FAR = {
+    "torch.float64": 2**30,
+    "torch.float32": 2**12,
+    "torch.float16": 2**10,
+    "torch.int64": 2**60,
+    "torch.int32": 2**26,
+    "torch.int16": 2**12,
+    "torch.uint8": 126,
+}
+"""Where the neighbours of a number are still numbers of this dtype, but not all are of the next narrower one, or of the
+one with a sign."""
+
+FLOATS = st.sampled_from(["torch.float32", "torch.float64"])
+FEW = st.sampled_from([(2,), (5,), (8,), (2, 2), (2, 3), (1, 2, 3)])
+NEARLY_ALIKE = Expression(f"torch.tensor([[{2.0**14}, {2.0**14 + 1}], [{2.0**14 + 3}, {2.0**14 + 2}]], device=device)")
+ALL_ALIKE = {"torch.float32": 2**14, "torch.float64": 2**40}
+"""Numbers whose squares do not tell them from their neighbours."""
+
+
+@st.composite
+def wide(draw, of_shape, of_dtype):
+    """A tensor of small numbers, or of such as its dtype has just room for."""
+    dtype = draw(of_dtype)
+    factor = draw(st.sampled_from((1, FACTORS.get(dtype, 1))))
+    return tensor_of(draw, draw(of_shape), dtype, each=lambda value: factor * value)
+
+
+@st.composite
+def far(draw, of_shape, of_dtype, away=FAR):
+    """A tensor of neighbouring numbers, near 0 or far from it."""
+    dtype = draw(of_dtype)
+    distance = draw(st.sampled_from((0, away.get(dtype, 0))))
+    return tensor_of(draw, draw(of_shape), dtype, each=lambda value: distance + value)
 
 
 def ways(ndim):
@@ -26,19 +79,20 @@ def ways(ndim):
     return [(None, False)] + [(dims, keep) for dims in some for keep in (False, True)]
 
 
-def rounding(x, terms):
-    """How far a mean of n elements of magnitude up to 4 may be off.
+def rounding(x, terms, largest=4):
+    """How far a mean of n elements of magnitude up to `largest`, M, may be off.
 
-    Each of n additions rounds a sum of at most 4 n by eps, and the division takes this to 4 n eps. The division itself
-    adds 4 eps, whether the sum is divided or every element before it.
+    Each of n additions rounds a sum of at most M n by eps, and the division takes this to M n eps. The division itself
+    adds M eps, whether the sum is divided or every element before it; so does bringing each element into the dtype.
     """
-    return (terms + 2) * torch.finfo(x.dtype).eps * 4
+    return (terms + 3) * torch.finfo(x.dtype).eps * largest
 
 
 @rule("operations.reductions.sum")
-@given(x=tensors(shapes() | SIZES | FIVE_DIMS, NUMERIC))
+@given(x=wide(shapes() | SIZES | FIVE_DIMS, NUMERIC))
 @example(x=FOUR)
 @example(x=FIFTY)
+@example(x=MANY_BITS)
 @example(x=Expression("torch.ones(1, 2, 1, 1, 1, device=device)"))
 @example(x=Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"))
 def test_sum_adds_up_what_it_reduces(device, x):
@@ -77,59 +131,68 @@ def test_the_mean_of_integers_is_refused(device, x):
 
 
 @rule("operations.reductions.mean-dtype")
-@given(x=tensors(shapes(min_side=1), dtypes.integral()))
+@given(x=wide(shapes(min_side=1) | SIZES, dtypes.integral()))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
+@example(x=BYTES)
 def test_the_mean_of_integers_is_taken_in_the_dtype_that_is_asked_for(device, x):
-    mean = x.mean(dtype=torch.float32)
-    assert mean.dtype == torch.float32
-    assert abs(mean.item() - sum(numbers(x)) / x.numel()) <= rounding(mean, x.numel())
+    largest = max(map(abs, numbers(x)))
+    for mean in (x.mean(dtype=torch.float32), torch.mean(x, dtype=torch.float32)):
+        assert mean.dtype == torch.float32
+        assert abs(mean.item() - sum(numbers(x)) / x.numel()) <= rounding(mean, x.numel(), largest)
+    for dims, keep in ways(x.ndim):
+        mean = x.mean(dims, keepdim=keep, dtype=torch.float32)
+        bound = rounding(mean, x.numel() // mean.numel(), largest)
+        assert (abs(array(mean) - np.mean(array(x), dims, keepdims=keep)) <= bound).all(), (dims, keep)
 
 
-def deviation(x, freedom):
-    """(variance, bound): the sum of squared deviations divided by `freedom`, n or n - 1, for magnitudes up to 4.
+def uncertainty(x, terms):
+    """How far the variance of `terms` elements may be off, the sum of squared deviations divided by n or n - 1.
 
-    A deviation is at most 8, its square 64. However the sum is found, from deviations, from running moments or from the
-    squares, each of n additions rounds at most 64 n by eps; as n / freedom <= 2, the variance is off by 2 n 64 eps.
-    The mean, the division and the root round a few times more, each by eps of at most 2 * 64: the 16 beside n.
+    A deviation is at most 8, its square 64. However the sum is found, from deviations, from running moments or, of
+    elements up to 4, from the squares, each of n additions rounds at most 64 n by eps; as n / (n - 1) <= 2, the
+    variance is off by 2 n 64 eps. The mean, the division and the root round a few times more, each by eps of at most
+    2 * 64: the 16 beside n. Of elements up to M, the mean is off by e = (n + 2) M eps, as `rounding` says, and so is
+    every deviation; its square is then off by 16 e + e^2, and the variance by twice that.
     """
-    values = array(x).reshape(-1)
-    variance = float(((values - values.mean()) ** 2).sum() / freedom)
-    return variance, 2 * (values.size + 16) * torch.finfo(x.dtype).eps * 64
+    eps = torch.finfo(x.dtype).eps
+    mean = (terms + 2) * abs(array(x)).max() * eps
+    return 2 * (terms + 16) * eps * 64 + 2 * (16 * mean + mean**2)
 
 
 @rule("operations.reductions.sample-deviation")
 @given(
-    x=tensors(shapes(min_dims=1, min_side=1) | SIZES, st.sampled_from(["torch.float32", "torch.float64"])).filter(
+    x=(far(FEW, FLOATS, ALL_ALIKE) | tensors(shapes(min_dims=1, min_side=1) | SIZES, FLOATS)).filter(
         lambda x: x.facts["shape"] not in [(1,), (1, 1), (1, 1, 1)]
     )
 )
 @example(x=FOUR)
+@example(x=NEARLY_ALIKE)
 def test_std_divides_by_one_less_than_the_number_of_elements(device, x):
-    variance, bound = deviation(x, x.numel() - 1)
+    bound = uncertainty(x, x.numel())
     for std in (x.std(), torch.std(x), x.std(unbiased=True), x.flatten().std(0)):
         assert std.shape == ()
-        assert abs(std.item() ** 2 - variance) <= bound
-    variance, bound = deviation(x, x.numel())
-    assert abs(x.std(unbiased=False).item() ** 2 - variance) <= bound
+        assert abs(std.item() ** 2 - np.var(array(x), ddof=1)) <= bound
+    for std in (x.std(unbiased=False), torch.std(x, unbiased=False)):
+        assert abs(std.item() ** 2 - np.var(array(x))) <= bound
 
 
 @rule("operations.reductions.sample-deviation")
 @given(
-    x=tensors(shapes(min_dims=1, min_side=2), st.sampled_from(["torch.float32", "torch.float64"])),
+    x=far(shapes(min_dims=1, min_side=2), FLOATS, ALL_ALIKE) | tensors(shapes(min_dims=1, min_side=2), FLOATS),
     unbiased=st.booleans(),
 )
 @example(x=FOUR, unbiased=True)
+@example(x=NEARLY_ALIKE, unbiased=True)
 def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, x, unbiased):
     for dims, keep in ways(x.ndim):
         std = x.std(dims, unbiased=unbiased, keepdim=keep)
         variance = np.var(array(x), dims, ddof=int(unbiased), keepdims=keep)
         assert tuple(std.shape) == variance.shape, (dims, keep)
-        bound = 2 * (x.numel() // std.numel() + 16) * torch.finfo(x.dtype).eps * 64
-        assert (abs(array(std) ** 2 - variance) <= bound).all(), (dims, keep)
+        assert (abs(array(std) ** 2 - variance) <= uncertainty(x, x.numel() // std.numel())).all(), (dims, keep)
 
 
 @rule("operations.reductions.sample-deviation")
-@given(x=tensors(shapes(min_side=1, max_side=1), st.sampled_from(["torch.float32", "torch.float64"])))
+@given(x=far(shapes(min_side=1, max_side=1), FLOATS, ALL_ALIKE))
 def test_one_element_has_no_sample_deviation(device, x):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -138,7 +201,8 @@ def test_one_element_has_no_sample_deviation(device, x):
 
 
 @rule("operations.reductions.max")
-@given(x=tensors(shapes(min_side=1) | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)))
+@given(x=far(shapes(min_side=1) | SIZES, REAL))
+@example(x=BYTES)
 @example(x=FOUR)
 @example(x=Expression("torch.tensor([0, 1, 2, 3, 4], device=device)"))
 @example(x=Expression("torch.arange(33.0).to(device)"))
@@ -148,7 +212,8 @@ def test_max_is_the_largest_element(device, x):
 
 
 @rule("operations.reductions.max")
-@given(x=tensors(shapes(min_dims=1, min_side=1) | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)))
+@given(x=far(shapes(min_dims=1, min_side=1) | SIZES, REAL))
+@example(x=BYTES)
 @example(x=FOUR)
 def test_max_along_a_dimension_says_where_it_is(device, x):
     for dim in range(-x.ndim, x.ndim):
@@ -159,3 +224,25 @@ def test_max_along_a_dimension_says_where_it_is(device, x):
         assert kept.values.tolist() == largest.tolist(), dim
         assert x.gather(dim, indices.unsqueeze(dim)).tolist() == largest.tolist(), dim
         assert x.gather(dim, kept.indices).tolist() == largest.tolist(), dim
+
+
+def ends(dtype):
+    """The lowest numbers of a dtype and the greatest, infinite ones among them."""
+    if dtype.is_floating_point:
+        return -math.inf, torch.finfo(dtype).min, torch.finfo(dtype).max, math.inf
+    return (False, True) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+
+
+@rule("operations.reductions.max")
+@given(x=tensors(shapes(min_dims=1, min_side=1) | SIZES, REAL, layouts.WRITABLE))
+@example(x=FOUR)
+def test_any_number_may_be_the_largest(device, x):
+    for number in ends(x.dtype):
+        x.fill_(number)
+        assert x.max().item() == torch.max(x).item() == number
+        for dim in range(-x.ndim, x.ndim):
+            assert set(numbers(x.max(dim).values)) == {number}, dim
+    for place in np.ndindex(tuple(x.shape)):
+        x.fill_(ends(x.dtype)[0])
+        x[place] = ends(x.dtype)[1]
+        assert x.max().item() == ends(x.dtype)[1], place
