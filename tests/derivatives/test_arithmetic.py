@@ -59,7 +59,7 @@ SQUARES = {
 
 QUOTIENTS = ("lambda a, b: a / b", "lambda a, b: torch.div(a, b)")
 SQUARE_IS_TOO_LARGE = {torch.float16: 2.0**9, torch.bfloat16: 2.0**70, torch.float32: 2.0**70, torch.float64: 2.0**600}
-"""Powers of two whose square is beyond the dtype, while they, and those of the same exponent below 1, are far from it."""
+"""Powers of two whose square is beyond the dtype, while they and their reciprocals are far from its ends."""
 
 QUOTIENTS_WITH_A_NUMBER = (
     ("lambda a: a / 4", "lambda v: 1 / 4"),

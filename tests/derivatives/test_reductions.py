@@ -134,9 +134,17 @@ def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight
             assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all(), dim
 
 
+def zero_or_below(value):
+    """Zeros of either sign as the largest numbers: what is written before the point."""
+    return "-0" if value > 0 and value % 2 else min(value, 0)
+
+
+ZEROS = Expression("torch.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -0.0]], device=device, requires_grad=True)")
+
+
 @rule("derivatives.reductions.max-of-a-dim")
 @given(
-    x=leaves(shapes(min_dims=1, min_side=1)),
+    x=leaves(shapes(min_dims=1, min_side=1)) | leaves(shapes(min_dims=1, min_side=1), each=zero_or_below),
     kept=st.booleans(),
     place=places(),
 )
@@ -156,7 +164,12 @@ def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(dev
 
 
 @rule("derivatives.reductions.max-of-all")
-@given(x=leaves(shapes(min_side=1)), weight=st.sampled_from((1, 2, -3)), place=places())
+@given(
+    x=leaves(shapes(min_side=1)) | leaves(shapes(min_side=1), each=zero_or_below),
+    weight=st.sampled_from((1, 2, -3)),
+    place=places(),
+)
+@example(x=ZEROS, weight=1, place=Expression("lambda x: x"))
 def test_the_maximum_of_all_spreads_its_gradient_over_all_that_reach_it(device, x, weight, place):
     """A quotient by the number of ties is off by two eps at most, and by none for a power of two."""
     largest = place(x).max()
