@@ -10,27 +10,57 @@ from tests.inputs.shapes import shapes_for_layouts
 from tests.inputs.tensors import leaf_of
 from tests.oracles import numbers
 
-SUMS = (
-    ("lambda a, b: a + b", (1, 1)),
-    ("lambda a, b: a - b", (1, -1)),
-    ("lambda a, b: b - a", (-1, 1)),
-    ("lambda a, b: torch.add(a, b, alpha=2)", (1, 2)),
-    ("lambda a, b: a.sub(b)", (1, -1)),
-)
+SUMS = {
+    "a + b": (lambda a, b: a + b, (1, 1)),
+    "a - b": (lambda a, b: a - b, (1, -1)),
+    "b - a": (lambda a, b: b - a, (-1, 1)),
+    "add with alpha": (lambda a, b: torch.add(a, b, alpha=2), (1, 2)),
+    "sub with alpha": (lambda a, b: torch.sub(a, b, alpha=2), (1, -2)),
+    "the other way round": (lambda a, b: b.sub(a, alpha=-2), (2, 1)),
+    "rsub": (lambda a, b: torch.rsub(a, b, alpha=3), (-3, 1)),
+    "in place": (lambda a, b: a.clone().sub_(b, alpha=2), (1, -2)),
+}
 """A sum of two tensors, and what it multiplies each of them with."""
 
-SUMS_WITH_A_NUMBER = (
-    ("lambda a: a + 3", 1),
-    ("lambda a: a - 3", 1),
-    ("lambda a: 3 - a", -1),
-    ("lambda a: -a", -1),
-)
+SUMS_WITH_ITSELF = {
+    "x + x": (lambda x: x + x, 2),
+    "x - x": (lambda x: x - x.view_as(x), 0),
+    "x + x.detach()": (lambda x: x + x.detach(), 1),
+    "x.detach() - x": (lambda x: x.detach() - x, -1),
+}
 
-PRODUCTS = ("lambda a, b: a * b", "lambda a, b: b * a", "lambda a, b: torch.mul(a, b)")
-FACTORS = (("lambda a: a * 2", 2), ("lambda a: -3 * a", -3), ("lambda a: a * 0.5", 0.5), ("lambda a: a * 0", 0))
-SQUARES = ("lambda x: x * x", "lambda x: torch.mul(x, x.view_as(x))", "lambda x: x * x.clone()")
+SUMS_WITH_A_NUMBER = {
+    "a + 3": (lambda a: a + 3, 1),
+    "a - 3": (lambda a: a - 3, 1),
+    "3 - a": (lambda a: 3 - a, -1),
+    "-a": (lambda a: -a, -1),
+}
+
+PRODUCTS = {
+    "a * b": lambda a, b: a * b,
+    "b * a": lambda a, b: b * a,
+    "mul": lambda a, b: torch.mul(a, b),
+    "in place": lambda a, b: a.clone().mul_(b),
+}
+FACTORS = {
+    "a * 2": (lambda a: a * 2, 2),
+    "-3 * a": (lambda a: -3 * a, -3),
+    "a * 0.5": (lambda a: a * 0.5, 0.5),
+    "a * 0": (lambda a: a * 0, 0),
+}
+SQUARES = {
+    "x * x": (lambda x: x * x, 2),
+    "mul with a view": (lambda x: torch.mul(x, x.view_as(x)), 2),
+    "x * x.clone()": (lambda x: x * x.clone(), 2),
+    "x * x.detach()": (lambda x: x * x.detach(), 1),
+    "x.detach() * x": (lambda x: x.detach() * x, 1),
+}
+"""A product of a tensor and itself, and how many of its two factors hand on a gradient."""
 
 QUOTIENTS = ("lambda a, b: a / b", "lambda a, b: torch.div(a, b)")
+SQUARE_IS_TOO_LARGE = {torch.float16: 2.0**9, torch.bfloat16: 2.0**70, torch.float32: 2.0**70, torch.float64: 2.0**600}
+"""Powers of two whose square is beyond the dtype, while they and their reciprocals are far from its ends."""
+
 QUOTIENTS_WITH_A_NUMBER = (
     ("lambda a: a / 4", "lambda v: 1 / 4"),
     ("lambda a: a / -3", "lambda v: -1 / 3"),
@@ -74,17 +104,19 @@ NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (
 """Two operands, both of which need a gradient, or one."""
 
 
+AS_IT_IS = Expression("lambda x: x")
+
+
 @rule("derivatives.arithmetic.sums")
-@given(drawn=two_leaves(), operation=with_facts(SUMS), needed=functions(NEEDED), place=places())
+@given(drawn=two_leaves(), needed=functions(NEEDED), place=places())
 @example(
     drawn=(
         Expression("torch.tensor(2.0, device=device, requires_grad=True)"),
         Expression("torch.tensor(3.0, device=device, requires_grad=True)"),
         Expression("torch.tensor(-1.0, device=device)"),
     ),
-    operation=(Expression(SUMS[1][0]), SUMS[1][1]),
     needed=Expression(NEEDED[0]),
-    place=Expression("lambda x: x"),
+    place=AS_IT_IS,
 )
 @example(
     drawn=(
@@ -92,85 +124,92 @@ NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (
         Expression("torch.zeros(2, 2, device=device, requires_grad=True)"),
         Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device).T"),
     ),
-    operation=(Expression(SUMS[0][0]), SUMS[0][1]),
     needed=Expression(NEEDED[0]),
-    place=Expression("lambda x: x"),
+    place=AS_IT_IS,
 )
-def test_each_term_gets_the_gradient_with_its_sign(device, drawn, operation, needed, place):
-    a, b, gradient = drawn
-    total, factors = operation
-    terms = needed(a, b)
-    total(place(terms[0]), terms[1]).backward(gradient)
-    for term, factor in zip(terms, factors, strict=True):
-        if term.requires_grad:
-            assert term.grad.shape == term.shape
-            assert numbers(term.grad) == [factor * weight for weight in numbers(gradient)]
+def test_each_term_gets_the_gradient_with_its_sign(device, drawn, needed, place):
+    *leaves, gradient = drawn
+    terms = needed(*leaves)
+    for name, (total, factors) in SUMS.items():
+        for leaf in leaves:
+            leaf.grad = None
+        total(place(terms[0]), terms[1]).backward(gradient)
+        for term, factor in zip(terms, factors, strict=True):
+            if term.requires_grad:
+                assert term.grad.shape == term.shape, name
+                assert numbers(term.grad) == [factor * weight for weight in numbers(gradient)], name
 
 
 @rule("derivatives.arithmetic.sums")
-@given(drawn=like(leaves()), operation=with_facts(SUMS_WITH_A_NUMBER), place=places())
+@given(drawn=like(leaves()), place=places())
 @example(
     drawn=(
         Expression("torch.tensor([1.0, 0.0, 2.0, 0.0], device=device)[::2].requires_grad_()"),
         Expression("torch.tensor([3.0, -1.0], device=device)"),
     ),
-    operation=(Expression("lambda a: 3 - a"), -1),
-    place=Expression("lambda x: x"),
+    place=AS_IT_IS,
 )
-def test_a_number_in_a_sum_changes_nothing_but_the_sign(device, drawn, operation, place):
+def test_a_number_or_the_same_tensor_in_a_sum_changes_nothing_but_the_factor(device, drawn, place):
     a, gradient = drawn
-    total, sign = operation
-    total(place(a)).backward(gradient)
-    assert a.grad.dtype == a.dtype
-    assert numbers(a.grad) == [sign * weight for weight in numbers(gradient)]
+    for name, (total, factor) in (SUMS_WITH_A_NUMBER | SUMS_WITH_ITSELF).items():
+        a.grad = None
+        total(place(a)).backward(gradient)
+        assert a.grad.dtype == a.dtype, name
+        assert numbers(a.grad) == [factor * weight for weight in numbers(gradient)], name
 
 
 @rule("derivatives.arithmetic.products")
-@given(drawn=two_leaves(), product=functions(PRODUCTS), needed=functions(NEEDED), place=places())
+@given(drawn=two_leaves(), needed=functions(NEEDED), place=places())
 @example(
     drawn=(
         Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
         Expression("torch.tensor([[2.0, 0.0], [1.0, 3.0]], device=device).T.requires_grad_()"),
         Expression("torch.tensor([[1.0, -2.0], [3.0, 1.0]], device=device)"),
     ),
-    product=Expression(PRODUCTS[0]),
     needed=Expression(NEEDED[0]),
-    place=Expression("lambda x: x"),
+    place=AS_IT_IS,
 )
-def test_each_factor_gets_the_gradient_times_the_other(device, drawn, product, needed, place):
+def test_each_factor_gets_the_gradient_times_the_other(device, drawn, needed, place):
     *leaves, gradient = drawn
     a, b = needed(*leaves)
-    product(place(a), b).backward(gradient)
-    for factor, other in ((a, b), (b, a)):
-        if factor.requires_grad:
-            assert factor.grad.shape == factor.shape
-            assert numbers(factor.grad) == [w * v for w, v in zip(numbers(gradient), numbers(other), strict=True)]
+    for name, product in PRODUCTS.items():
+        for leaf in leaves:
+            leaf.grad = None
+        product(place(a), b).backward(gradient)
+        for factor, other in ((a, b), (b, a)):
+            if factor.requires_grad:
+                assert factor.grad.shape == factor.shape, name
+                expected = [w * v for w, v in zip(numbers(gradient), numbers(other), strict=True)]
+                assert numbers(factor.grad) == expected, name
 
 
 @rule("derivatives.arithmetic.products")
-@given(drawn=like(leaves()), operation=with_facts(FACTORS), place=places())
+@given(drawn=like(leaves()), place=places())
 @example(
     drawn=(
         Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
         Expression("torch.ones(3, device=device)"),
     ),
-    operation=(Expression("lambda x: x * 2"), 2),
-    place=Expression("lambda x: x"),
+    place=AS_IT_IS,
 )
-def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, drawn, operation, place):
+def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, drawn, place):
     a, gradient = drawn
-    product, factor = operation
-    product(place(a)).backward(gradient)
-    assert a.grad.dtype == a.dtype
-    assert numbers(a.grad) == [factor * weight for weight in numbers(gradient)]
+    for name, (product, factor) in FACTORS.items():
+        a.grad = None
+        product(place(a)).backward(gradient)
+        assert a.grad.dtype == a.dtype, name
+        assert numbers(a.grad) == [factor * weight for weight in numbers(gradient)], name
 
 
 @rule("derivatives.arithmetic.products")
-@given(drawn=like(leaves(SHAPES)), square=functions(SQUARES), place=places())
-def test_a_tensor_times_itself_gets_both_shares(device, drawn, square, place):
+@given(drawn=like(leaves(SHAPES)), place=places())
+def test_a_tensor_times_itself_gets_a_share_for_each_factor_that_needs_it(device, drawn, place):
     x, gradient = drawn
-    square(place(x)).backward(gradient)
-    assert numbers(x.grad) == [2 * v * weight for v, weight in zip(numbers(x), numbers(gradient), strict=True)]
+    for name, (square, shares) in SQUARES.items():
+        x.grad = None
+        square(place(x)).backward(gradient)
+        expected = [shares * v * weight for v, weight in zip(numbers(x), numbers(gradient), strict=True)]
+        assert numbers(x.grad) == expected, name
 
 
 @rule("derivatives.arithmetic.quotients")
@@ -187,6 +226,26 @@ def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quot
         if operand.requires_grad:
             for found, slope in zip(numbers(operand.grad), slopes, strict=True):
                 assert abs(found - slope) <= allowed * abs(slope)
+
+
+@rule("derivatives.arithmetic.quotients")
+@given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED))
+def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, needed):
+    """What it takes to scale both tensors by a power of two is not rounded, and the quotient stays as it is."""
+    *leaves, gradient = drawn
+    a, b = needed(*leaves)
+    too_large = SQUARE_IS_TOO_LARGE[a.dtype]
+    values = list(zip(*map(numbers, (a, b, gradient)), strict=True))
+    of_a = [weight / divisor for _, divisor, weight in values]
+    of_b = [-weight * value / divisor**2 for value, divisor, weight in values]
+    allowed = ROUNDINGS * torch.finfo(a.dtype).eps
+    for scale in (too_large, 1 / too_large):
+        a.grad = b.grad = None
+        quotient(a * scale, b * scale).backward(gradient)
+        for operand, slopes in ((a, of_a), (b, of_b)):
+            if operand.requires_grad:
+                for found, slope in zip(numbers(operand.grad), slopes, strict=True):
+                    assert abs(found - slope) <= allowed * abs(slope), scale
 
 
 @rule("derivatives.arithmetic.quotients")

@@ -96,6 +96,13 @@ def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, draw
                 assert array(operand.grad).tolist() == summed_to(operand.shape, weights).tolist(), name
 
 
+FINE = {torch.float64: 2.0**-30, torch.float32: 2.0**-12, torch.float16: 2.0**-4, torch.bfloat16: 2.0**-1}
+"""What may be added to 1 so that 27 products with integers up to 3 have a sum that the dtype holds exactly."""
+
+
+DOUBLE = frozenset({"torch.float64"})
+
+
 @st.composite
 def of_two_dtypes(draw):
     """Two leaves whose shapes broadcast and whose dtypes differ."""
@@ -105,12 +112,30 @@ def of_two_dtypes(draw):
 
 
 @rule("derivatives.broadcasting.own-dtype")
-@given(drawn=of_two_dtypes())
-def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn):
-    a, b = drawn
+@given(drawn=of_two_dtypes(), needed=st.sampled_from(NEEDED).map(Expression))
+@example(
+    drawn=(
+        Expression("torch.tensor([1.0, 2.0], dtype=torch.float64, device=device).requires_grad_()", (), DOUBLE),
+        Expression("torch.tensor([[3.0], [-1.0]], dtype=torch.float32, device=device).requires_grad_()"),
+    ),
+    needed=BOTH,
+)
+def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
+    """A weight of a few binary digits, or of more than a narrower dtype has.
+
+    A dtype with fewer digits than the output's may round each of the products and of the sums.
+    """
+    a, b = needed(*drawn)
     output = a * b
-    output.backward(torch.ones_like(output))
-    assert (a.grad.dtype, b.grad.dtype) == (a.dtype, b.dtype)
-    ones = np.ones(tuple(output.shape))
-    assert array(a.grad).tolist() == summed_to(a.shape, ones * array(b)).tolist()
-    assert array(b.grad).tolist() == summed_to(b.shape, ones * array(a)).tolist()
+    for weight in (1, 1 + FINE[output.dtype]):
+        for name, (function, by_a, by_b) in OPERATIONS.items():
+            a.grad = b.grad = None
+            function(a, b).backward(torch.full_like(output, weight))
+            for operand, slopes in ((a, by_a(array(a), array(b))), (b, by_b(array(a), array(b)))):
+                if operand.requires_grad:
+                    assert operand.grad.dtype == operand.dtype, name
+                    shares = weight * np.ones(tuple(output.shape)) * slopes
+                    eps = torch.finfo(operand.dtype).eps
+                    rounded = shares.size * eps if weight != 1 and eps > torch.finfo(output.dtype).eps else 0
+                    off = abs(array(operand.grad) - summed_to(operand.shape, shares))
+                    assert (off <= rounded * summed_to(operand.shape, abs(shares))).all(), name

@@ -24,6 +24,8 @@ STEPS = (
     "y",
     "x * x + 3 * x + 1",
     "x + x",
+    "x * y + x * x - x * 3 + x * 2 - y",
+    "y * x - 3 * x - (y - x) - x",
 )
 """What a program is made of: two steps, and a third one of their results.
 
@@ -67,12 +69,17 @@ AT_TWO = tuple(
     )
 )
 POLYNOMIAL = Expression("lambda x, y: x * x + 3 * x + 1")
+OFTEN = Expression(
+    "lambda x, y: (lambda u: u * 2 - u * 3 + u * x + 3 * u - x * u + u / 2 - (1 - u) + u * u + u)(x * x - y)"
+)
+"""A result that is used ten times, on both sides of the operations."""
 
 
 @rule("derivatives.chain-rule.slopes")
 @given(drawn=variables(), program=programs(), earlier=st.sampled_from(EARLIER).map(Expression))
 @example(drawn=AT_TWO, program=POLYNOMIAL, earlier=Expression(EARLIER[0]))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))
+@example(drawn=AT_TWO, program=OFTEN, earlier=Expression(EARLIER[0]))
 def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program, earlier):
     x, y, gradient = drawn
     earlier(program, x, y)

@@ -1,7 +1,6 @@
 """spec/derivatives/moving-elements.md"""
 
 import itertools
-import math
 from functools import cache
 
 import torch
@@ -9,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, like, places, shapes, telling_shapes
+from tests.inputs import Expression, leaves, like, places, shapes, tails, telling_shapes
 from tests.inputs.shapes import PICTURES
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
@@ -35,6 +34,16 @@ COPIES = (
     "lambda x: torch.stack([x, x], dim=-1)",
 )
 """Functions that put each element in several places."""
+
+MASKS = {
+    "of every element": lambda i: i * 3 % 5 > 1,
+    "of every element, in another order in memory": lambda i: in_columns(i % 3 > 0),
+    "of every element, stepped": lambda i: torch.stack([i % 2 > 0, i < 0], dim=-1)[..., 0],
+    "of nothing": lambda i: i < 0,
+    "of the first dim": lambda i: torch.arange(len(i)) % 3 != 1,
+    "of all dims but the last": lambda i: i.sum(dim=-1) % 4 != 2 if i.ndim > 1 else i % 4 != 2,
+}
+"""Masks made of the number of each element."""
 
 ENTRIES = ("0", "-1", "1:", "::2", ":-1", ":", "1:1")
 INDICES = {
@@ -70,14 +79,6 @@ def basic_indices(shape):
 
 
 @st.composite
-def masks(draw, shape):
-    """A mask of the first dim or of all of them."""
-    sides = draw(st.sampled_from((shape[:1], shape)))
-    chosen = (torch.arange(math.prod(sides)) + draw(st.integers(0, 4))) * 3 % 5 > draw(st.integers(-1, 3))
-    return f"lambda x: x[{on_the_device(chosen.reshape(sides).tolist())}]"
-
-
-@st.composite
 def repeating_indices(draw, shape):
     """A tensor of indices, in one dimension or two, that names an element more than once."""
     indices = draw(st.lists(st.integers(-shape[0], shape[0] - 1), min_size=2, max_size=4))
@@ -87,6 +88,17 @@ def repeating_indices(draw, shape):
     return f"lambda x: x[{spelled}{behind}]"
 
 
+def in_columns(tensor):
+    """The same elements, in memory with the first dim fastest."""
+    return tensor.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+ORDERS = places() | st.just(
+    Expression("lambda x: x.transpose(0, -1).contiguous().transpose(0, -1) if x.ndim > 1 else x")
+)
+"""Every other time a result whose first dim is the fastest in memory."""
+
+
 def collected(places, gradient, count):
     """For each of `count` elements the sum of the gradients at the places that it was put to."""
     sums = [0] * count
@@ -94,6 +106,11 @@ def collected(places, gradient, count):
         sums[place] += weight
     return sums
 
+
+TRANSPOSED = (
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 0.0]], device=device).T.requires_grad_()"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 2.0], [-1.0, 4.0]], device=device)"),
+)
 
 CHANNELS_LAST = (
     Expression(
@@ -105,7 +122,7 @@ CHANNELS_LAST = (
 
 
 @rule("derivatives.moving-elements.moves")
-@given(drawn=like(leaves(telling_shapes() | st.sampled_from(PICTURES))), place=places())
+@given(drawn=like(leaves(telling_shapes() | st.sampled_from(PICTURES))), place=ORDERS)
 @example(drawn=CHANNELS_LAST, place=Expression("lambda x: x"))
 def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device, drawn, place):
     x, gradient = drawn
@@ -117,7 +134,7 @@ def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device,
 
 
 @rule("derivatives.moving-elements.copies")
-@given(drawn=moved(shapes(min_dims=1), lambda shape: st.sampled_from(COPIES)), place=places())
+@given(drawn=moved(shapes(min_dims=1), lambda shape: st.sampled_from(COPIES)), place=ORDERS)
 def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(device, drawn, place):
     x, copy, gradient = drawn
     came_from = copy(torch.arange(x.numel()).reshape(x.shape))
@@ -127,7 +144,7 @@ def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(
 
 
 @rule("derivatives.moving-elements.choices")
-@given(drawn=moved(shapes(min_dims=1, max_dims=2, min_side=3, max_side=5), basic_indices), place=places())
+@given(drawn=moved(shapes(min_dims=1, max_dims=2, min_side=3, max_side=5), basic_indices), place=ORDERS)
 def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
     x, choose, gradient = drawn
     came_from = choose(torch.arange(x.numel()).reshape(x.shape))
@@ -137,17 +154,22 @@ def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
 
 
 @rule("derivatives.moving-elements.choices")
-@given(drawn=moved(shapes(min_dims=1, min_side=1), masks), place=places())
+@given(drawn=like(leaves(shapes(min_dims=1) | telling_shapes(1) | tails())), place=ORDERS)
+@example(drawn=TRANSPOSED, place=Expression("lambda x: x"))
 def test_elements_that_are_masked_out_get_zero(device, drawn, place):
-    x, choose, gradient = drawn
-    came_from = choose(torch.arange(x.numel()).reshape(x.shape))
-    choose(place(x)).backward(gradient)
-    assert x.grad.shape == x.shape
-    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+    x, gradient = drawn
+    for name, choose in MASKS.items():
+        mask = choose(torch.arange(x.numel()).reshape(x.shape)).to(device)
+        x.grad = None
+        place(x)[mask].backward(gradient[mask])
+        chosen = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).expand(x.shape)
+        expected = [weight if kept else 0 for weight, kept in zip(numbers(gradient), numbers(chosen), strict=True)]
+        assert x.grad.shape == x.shape, name
+        assert numbers(x.grad) == expected, name
 
 
 @rule("derivatives.moving-elements.repeats")
-@given(drawn=moved(shapes(min_dims=1, min_side=1), repeating_indices), place=places())
+@given(drawn=moved(shapes(min_dims=1, min_side=1), repeating_indices), place=ORDERS)
 def test_an_element_that_was_chosen_twice_gets_both_gradients(device, drawn, place):
     x, choose, gradient = drawn
     came_from = choose(torch.arange(x.numel()).reshape(x.shape))

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from functools import cache
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, leaves, places, shapes, telling_shapes
-from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
@@ -20,76 +18,68 @@ SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3
 """Among them some in which a dim can be mistaken for another, and some that are larger than a vector register."""
 
 
-def reduced(shape, dims, keepdim):
-    """The shape of what is left of `shape`."""
-    if keepdim:
-        return tuple(1 if position in dims else size for position, size in enumerate(shape))
-    return tuple(size for position, size in enumerate(shape) if position not in dims)
+ORDERS = {"by rows": lambda g: g, "by columns": lambda g: g.transpose(0, -1).contiguous().transpose(0, -1)}
+"""How the gradient of several dims lies in memory."""
+
+AS_IT_IS = Expression("lambda x: x")
+OF_SEVENTEEN = Expression("torch.ones(17, device=device, requires_grad=True)")
+OF_COLUMNS = Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.0, 2.0]], device=device).T.requires_grad_()")
+TWICE = Expression("lambda x: (2 * x) / 2")
 
 
-@cache
 def ways(ndim):
-    """(arguments, dims, keepdim) for all ways to reduce that many dims, some of them counted from the end."""
-    every = tuple(range(ndim))
-    found = [("", every, False)]
-    for count in every:
-        for dims in itertools.combinations(every, count + 1):
-            named = tuple(dim - ndim if dim == ndim - 1 else dim for dim in dims)
-            written = named[0] if len(named) == 1 else named
-            found += [(f"{written}", dims, False), (f"{written}, keepdim=True", dims, True)]
-    return st.sampled_from(found)
+    """(arguments, dims, kept) for all ways to reduce that many dims, the last of them counted from the end."""
+    found = [((), tuple(range(ndim)), {})]
+    for count in range(1, ndim + 1):
+        for dims in itertools.combinations(range(ndim), count):
+            named = [dim - ndim if dim == ndim - 1 else dim for dim in dims]
+            named = named[0] if count == 1 else named
+            found += [((named,), dims, {}), ((named,), dims, {"keepdim": True})]
+    return found
 
 
-@st.composite
-def reductions(draw, name):
-    """(leaf, reduce, gradient, kept): `reduce` reduces all or some dims; `kept` is its result's shape with them."""
-    leaf = draw(leaves(SHAPES))
-    shape = leaf.facts["shape"]
-    arguments, dims, keepdim = draw(ways(len(shape)))
-    gradient = tensor_of(draw, reduced(shape, dims, keepdim), leaf.facts["dtype"])
-    return leaf, Expression(f"lambda x: x.{name}({arguments})"), gradient, reduced(shape, dims, True)
+def gradient_for(output):
+    """A gradient whose neighbours differ."""
+    return (torch.arange(output.numel()) % 5 - 1).reshape(output.shape).to(output.device, output.dtype)
+
+
+def handed_on(gradient, shape, dims):
+    """The gradient of a reduction of these dims, put beside each of the elements."""
+    kept = [1 if dim in dims else size for dim, size in enumerate(shape)]
+    return np.broadcast_to(array(gradient).reshape(kept), tuple(shape))
 
 
 @rule("derivatives.reductions.sum")
-@given(drawn=reductions("sum"), place=places())
-@example(
-    drawn=(
-        Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
-        Expression("lambda x: torch.sum(2 * x) / 2"),
-        Expression("torch.tensor(1., device=device)"),
-        (1,),
-    ),
-    place=Expression("lambda x: x"),
-)
-@example(
-    drawn=(
-        Expression("torch.ones(17, device=device, requires_grad=True)"),
-        Expression("lambda x: x.sum()"),
-        Expression("torch.tensor(2.0, device=device)"),
-        (1,),
-    ),
-    place=Expression("lambda x: x"),
-)
-def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, drawn, place):
-    x, total, gradient, kept = drawn
-    total(place(x)).backward(gradient)
-    assert x.grad.shape == x.shape
-    assert array(x.grad).tolist() == np.broadcast_to(array(gradient).reshape(kept), x.shape).tolist()
+@given(x=leaves(SHAPES), place=places())
+@example(x=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"), place=TWICE)
+@example(x=OF_SEVENTEEN, place=AS_IT_IS)
+@example(x=OF_COLUMNS, place=AS_IT_IS)
+def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, x, place):
+    for arguments, dims, kept in ways(x.ndim):
+        total = place(x).sum(*arguments, **kept)
+        for order in ORDERS if total.ndim > 1 else ("by rows",):
+            x.grad = None
+            gradient = ORDERS[order](gradient_for(total))
+            place(x).sum(*arguments, **kept).backward(gradient)
+            assert x.grad.shape == x.shape, (dims, kept, order)
+            assert array(x.grad).tolist() == handed_on(gradient, x.shape, dims).tolist(), (dims, kept, order)
 
 
 @rule("derivatives.reductions.mean")
-@given(drawn=reductions("mean"), place=places())
-def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, drawn, place):
+@given(x=leaves(SHAPES), place=places())
+@example(x=OF_COLUMNS, place=AS_IT_IS)
+def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, x, place):
     """A quotient, or a product with a rounded reciprocal of the count, is off by two eps; by none for powers of two."""
-    x, mean, gradient, kept = drawn
-    mean(place(x)).backward(gradient)
-    assert x.grad.shape == x.shape
-    count = x.numel() // max(math.prod(kept), 1)
-    allowed = 0 if count in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
-    for weight, found in zip(
-        np.broadcast_to(array(gradient).reshape(kept), x.shape).flat, numbers(x.grad), strict=True
-    ):
-        assert abs(found - weight / count) <= allowed * abs(weight / count)
+    for arguments, dims, kept in ways(x.ndim):
+        mean = place(x).mean(*arguments, **kept)
+        x.grad = None
+        gradient = gradient_for(mean)
+        mean.backward(gradient)
+        assert x.grad.shape == x.shape, (dims, kept)
+        count = math.prod(x.shape[dim] for dim in dims)
+        allowed = 0 if count in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
+        expected = handed_on(gradient, x.shape, dims) / max(count, 1)
+        assert (abs(array(x.grad) - expected) <= allowed * abs(expected)).all(), (dims, kept)
 
 
 def std_gradient(values, weight, correction):
@@ -134,9 +124,17 @@ def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight
             assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all(), dim
 
 
+def zero_or_below(value):
+    """Zeros of either sign as the largest numbers: what is written before the point."""
+    return "-0" if value > 0 and value % 2 else min(value, 0)
+
+
+ZEROS = Expression("torch.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -0.0]], device=device, requires_grad=True)")
+
+
 @rule("derivatives.reductions.max-of-a-dim")
 @given(
-    x=leaves(shapes(min_dims=1, min_side=1)),
+    x=leaves(shapes(min_dims=1, min_side=1)) | leaves(shapes(min_dims=1, min_side=1), each=zero_or_below),
     kept=st.booleans(),
     place=places(),
 )
@@ -156,7 +154,12 @@ def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(dev
 
 
 @rule("derivatives.reductions.max-of-all")
-@given(x=leaves(shapes(min_side=1)), weight=st.sampled_from((1, 2, -3)), place=places())
+@given(
+    x=leaves(shapes(min_side=1)) | leaves(shapes(min_side=1), each=zero_or_below),
+    weight=st.sampled_from((1, 2, -3)),
+    place=places(),
+)
+@example(x=ZEROS, weight=1, place=Expression("lambda x: x"))
 def test_the_maximum_of_all_spreads_its_gradient_over_all_that_reach_it(device, x, weight, place):
     """A quotient by the number of ties is off by two eps at most, and by none for a power of two."""
     largest = place(x).max()

@@ -6,14 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
+from tests.inputs import Expression
 from tests.inputs.lines import columns, stable_rates, starts, targets
 from tests.oracles import numbers
 from tests.oracles.descent import descent, descent_bound, losses, losses_bound, rows_of_a_line
 
+LEAVES = (
+    "lambda number, x: torch.tensor([number], dtype=x.dtype, device=x.device, requires_grad=True)",
+    "lambda number, x: torch.tensor([7, number]).to(x)[1:].requires_grad_()",
+    "lambda number, x: torch.nn.Parameter(torch.tensor([number], dtype=x.dtype, device=x.device))",
+)
+"""Functions that make a leaf of shape (1,), in the dtype of x: a view that does not begin its storage, or none."""
 
-def fit(x, y, start, rate, steps):
+
+def leaf_makers():
+    return st.sampled_from(LEAVES).map(Expression)
+
+
+def fit(x, y, leaf, start, rate, steps):
     """Rows of w and b before each step and after the last one, and the loss before each step."""
-    w, b = (torch.tensor([number], dtype=x.dtype, device=x.device, requires_grad=True) for number in start)
+    w, b = (leaf(number, x) for number in start)
     path, heights = [[w.item(), b.item()]], []
     for _ in range(steps):
         prediction = x @ w + b  # x of shape (n, 1) times w of shape (1,): of shape (n,)
@@ -42,10 +54,10 @@ def all_pairs(x, y):
 
 
 @rule("fits.broadcast-line.all-pairs")
-@given(x=columns(), target=targets(), start=starts())
-def test_the_loss_is_the_mean_over_all_pairs_of_a_prediction_and_a_target(device, x, target, start):
+@given(x=columns(), target=targets(), leaf=leaf_makers(), start=starts())
+def test_the_loss_is_the_mean_over_all_pairs_of_a_prediction_and_a_target(device, x, target, leaf, start):
     y = target(x)
-    w, b = (torch.tensor([number], dtype=x.dtype, device=device) for number in start)
+    w, b = (leaf(number, x) for number in start)
     prediction, n = x @ w + b, len(x)
     difference = prediction - y
     loss = (difference**2).mean()
@@ -62,13 +74,14 @@ def test_the_loss_is_the_mean_over_all_pairs_of_a_prediction_and_a_target(device
 @given(
     x=columns(),
     target=targets(),
+    leaf=leaf_makers(),
     start=starts(),
     rate=stable_rates(),
     steps=st.integers(1, 5),
 )
-def test_every_step_goes_towards_a_slope_of_nothing(device, x, target, start, rate, steps):
+def test_every_step_goes_towards_a_slope_of_nothing(device, x, target, leaf, start, rate, steps):
     y = target(x)
-    path, heights = fit(x, y, start, rate, steps)
+    path, heights = fit(x, y, leaf, start, rate, steps)
     expected, eps, pairs = towards_the_mean(x, y, start, rate, steps), torch.finfo(x.dtype).eps, len(x) ** 2
     off = descent_bound(*all_pairs(x, y), expected, rate / pairs, eps)
     assert (abs(path - expected) <= off).all()
@@ -81,10 +94,13 @@ def test_every_step_goes_towards_a_slope_of_nothing(device, x, target, start, ra
 
 @rule("fits.broadcast-line.long-run")
 def test_100_steps_leave_no_slope_and_the_mean_of_the_targets(device):
+    def leaf(number, x):
+        return torch.tensor([number], device=device, requires_grad=True)
+
     x = torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)
     for start, wobble in (((-0.5672, 0.0), 40), ((2.0, 1.0), 7), ((-3.0, 2.0), 91)):
         y = 2 * x + 1 + 0.1 * torch.sin(wobble * x + 1)
-        path, heights = fit(x, y, start, 0.1, 100)
+        path, heights = fit(x, y, leaf, start, 0.1, 100)
         expected, pairs = towards_the_mean(x, y, path[0], 0.1, 100), len(x) ** 2
         off = descent_bound(*all_pairs(x, y), expected, 0.1 / pairs, torch.finfo(torch.float32).eps)
         assert (abs(path - expected) <= off).all()

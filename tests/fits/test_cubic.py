@@ -39,7 +39,11 @@ LEAVES = (
     "lambda number: torch.tensor([0, number], dtype={dtype}, device=device)[1].requires_grad_()",
     "lambda number: torch.nn.Parameter(torch.tensor(number, dtype={dtype}, device=device))",
 )
-CLEARINGS = ("lambda leaf: setattr(leaf, 'grad', None)", "lambda leaf: leaf.grad.zero_()")
+CLEARINGS = (
+    "lambda leaf: setattr(leaf, 'grad', None)",
+    "lambda leaf: leaf.grad.zero_()",
+    "lambda leaf: setattr(leaf, 'grad', torch.zeros_like(leaf))",
+)
 TWO_THOUSAND_POINTS = Expression("torch.linspace(-1, 1, 2000, device=device)")
 NUMBER = Expression("lambda number: torch.tensor(number, device=device, requires_grad=True)")
 

@@ -17,6 +17,13 @@ MODELS = (
     "lambda x, w, b: (x @ w.reshape(1) + b)[:, None]",
     "lambda x, w, b: torch.nn.functional.linear(x, w.reshape(1, 1), b)",
 )
+LEAVES = (
+    "lambda number, shape, x: torch.full(shape, number, dtype=x.dtype, device=x.device, requires_grad=True)",
+    "lambda number, shape, x: torch.tensor([7, number]).to(x)[1:].reshape(shape).requires_grad_()",
+    "lambda number, shape, x: torch.nn.Parameter(torch.full(shape, number, dtype=x.dtype, device=x.device))",
+)
+"""Functions that make a leaf of one element, in the dtype of x: a view that does not begin its storage, or none."""
+
 SHAPES = ((1, 1), (1,), ())
 
 
@@ -25,10 +32,13 @@ def models() -> st.SearchStrategy[Expression]:
     return st.sampled_from(MODELS).map(Expression)
 
 
-def fit(x, y, start, shape, model, rate, steps):
+def leaf_makers() -> st.SearchStrategy[Expression]:
+    return st.sampled_from(LEAVES).map(Expression)
+
+
+def fit(x, y, leaf, start, shape, model, rate, steps):
     """Rows of w, of that shape, and b before each step and after the last one, and the losses that are stored."""
-    w = torch.full(shape, start[0], dtype=x.dtype, device=x.device, requires_grad=True)
-    b = torch.full((1,), start[1], dtype=x.dtype, device=x.device, requires_grad=True)
+    w, b = leaf(start[0], shape, x), leaf(start[1], (1,), x)
     path, stored = [[w.item(), b.item()]], []
     for _ in range(steps):
         loss = ((model(x, w, b) - y) ** 2).mean()
@@ -54,6 +64,7 @@ def foretold(x, y, start, rate, steps):
 @given(
     x=columns(),
     target=targets(),
+    leaf=leaf_makers(),
     start=starts(),
     shape=st.sampled_from(SHAPES),
     model=models(),
@@ -61,10 +72,10 @@ def foretold(x, y, start, rate, steps):
     steps=st.integers(1, 6),
 )
 def test_a_prediction_in_the_shape_of_the_target_goes_to_least_squares(
-    device, x, target, start, shape, model, rate, steps
+    device, x, target, leaf, start, shape, model, rate, steps
 ):
     y = target(x)
-    path, _ = fit(x, y, start, shape, model, rate, steps)
+    path, _ = fit(x, y, leaf, start, shape, model, rate, steps)
     expected, bound = foretold(x, y, path[0], rate, steps)
     assert (abs(path - expected) <= bound).all()
 
@@ -73,6 +84,7 @@ def test_a_prediction_in_the_shape_of_the_target_goes_to_least_squares(
 @given(
     x=columns(),
     target=targets(),
+    leaf=leaf_makers(),
     start=starts(),
     shape=st.sampled_from(SHAPES),
     model=models(),
@@ -80,10 +92,10 @@ def test_a_prediction_in_the_shape_of_the_target_goes_to_least_squares(
     steps=st.integers(1, 6),
 )
 def test_the_stored_losses_are_python_floats_from_before_each_update(
-    device, x, target, start, shape, model, rate, steps
+    device, x, target, leaf, start, shape, model, rate, steps
 ):
     y = target(x)
-    path, stored = fit(x, y, start, shape, model, rate, steps)
+    path, stored = fit(x, y, leaf, start, shape, model, rate, steps)
     assert [type(loss) for loss in stored] == [float] * steps
 
     expected, off = foretold(x, y, path[0], rate, steps)
@@ -95,10 +107,13 @@ def test_the_stored_losses_are_python_floats_from_before_each_update(
 
 @rule("fits.line-by-hand.long-run")
 def test_100_steps_bring_w_to_a_thousandth_of_its_way_and_b_to_its_end(device):
+    def leaf(number, shape, x):
+        return torch.full(shape, number, device=device, requires_grad=True)
+
     x = torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)
     for start, wobble in (((-0.5672, 0.0), 40), ((4.0, 1.0), 7), ((-3.0, 2.0), 91)):
         y = 2 * x + 1 + 0.1 * torch.sin(wobble * x + 1)
-        path, stored = fit(x, y, start, (1, 1), lambda x, w, b: x @ w + b, 0.1, 100)
+        path, stored = fit(x, y, leaf, start, (1, 1), lambda x, w, b: x @ w + b, 0.1, 100)
         expected, bound = foretold(x, y, path[0], 0.1, 100)
         assert (abs(path - expected) <= bound).all()
         assert len(stored) == 100
