@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, shapes
+from tests.inputs import Expression, dtypes, shapes, tails
 from tests.inputs.values import integers
 from tests.oracles import numbers
 
@@ -59,7 +59,7 @@ def nest(values, shape, brackets):
 @st.composite
 def nested(draw):
     """(ways, shape, values): numbers in lists, in tuples, and in both, so deep and so many at each depth."""
-    shape = draw(shapes().filter(lambda shape: 0 not in shape[:-1]) | st.sampled_from(WITHOUT_ELEMENTS))
+    shape = draw(shapes().filter(lambda shape: 0 not in shape[:-1]) | tails() | st.sampled_from(WITHOUT_ELEMENTS))
     values = draw(integers(math.prod(shape)))
     ways = [nest(values, shape, brackets) for brackets in itertools.product((list, tuple), repeat=2)]
     return ways[: 1 if shape == () else None], shape, values
@@ -81,7 +81,7 @@ def mixtures(draw):
 def converted(draw):
     """(data, dtype, flags, values): numbers, and a dtype and the flags that a tensor of them can have."""
     dtype = draw(dtypes.differentiable() | dtypes.integral())
-    shape = draw(shapes(max_dims=2).filter(lambda shape: 0 not in shape[:-1]))
+    shape = draw(shapes(max_dims=2).filter(lambda shape: 0 not in shape[:-1]) | tails())
     values = draw(integers(math.prod(shape)))
     if dtype == "torch.bool":
         values = [value > 0 for value in values]
