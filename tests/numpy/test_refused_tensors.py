@@ -91,7 +91,7 @@ def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device,
     x = route(leaf)
     for not_recording in NOT_RECORDING:
         before = state(leaf, x)
-        with not_recording():
+        with torch.enable_grad(), not_recording():
             arrays = [convert(x) for convert in CONVERSIONS]
         assert state(leaf, x) == before
         for array in arrays:
