@@ -49,6 +49,22 @@ THREE_BATCHES = tuple(
 )
 
 
+SWAPPED = (
+    *THREE_BATCHES,
+    Expression(
+        "torch.tensor([[[1], [2]], [[-1], [3]], [[2], [-3]]], dtype=torch.float32, device=device)",
+        dtypes=frozenset({"torch.float32"}),
+    ),
+)
+NO_POINTS = (
+    *THREE_BATCHES[:2],
+    *(
+        Expression(f"torch.zeros({shape}, dtype=torch.float32, device=device)", dtypes=frozenset({"torch.float32"}))
+        for shape in ((0, 2), (0, 1))
+    ),
+)
+
+
 def many(*shape):
     """Small integers in a shape that is larger than a kernel's block, and no multiple of one."""
     source = f"(torch.arange({math.prod(shape)}) % 7 - 3).to(torch.float32).reshape({shape}).to(device)"
@@ -62,6 +78,12 @@ NO_BIAS_IN_HALF = tuple(
     )
     for numbers in ([[1, 2]], None, [[[1, 2], [3, -1]]])
 )
+TURNED = "lambda x: x.transpose(0, x.ndim // 2).contiguous().transpose(0, x.ndim // 2)"
+"""Gives the elements as they are, with two dimensions swapped in memory: of batches of points those two."""
+
+LEARNING = st.sampled_from(((True, True), (True, False), (False, True), (False, False)))
+"""Whether the weight and the bias require grad."""
+
 MANY, MANY_GRADIENTS = (many(18, 33), many(18), many(19, 33)), many(19, 18)
 ITSELF = Expression("lambda x: x")
 ONE_OUTPUT = (
@@ -83,7 +105,8 @@ def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device,
     weight, bias, x = drawn
     layer = layer_of(weight, bias)
     expected = array(x) @ array(weight).T + (0 if bias is None else array(bias))
-    for z in (layer(x), layer(x)):
+    for same in (x, x, *(x.transpose(0, dim).contiguous().transpose(0, dim) for dim in range(x.ndim))):
+        z = layer(same)
         assert z.shape == (*x.shape[:-1], len(weight))
         assert z.dtype == x.dtype
         assert array(z).tolist() == expected.tolist()
@@ -136,22 +159,37 @@ def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, dra
 
 
 @rule("nn.linear.gradients")
-@given(drawn=parameters_and_inputs(gradient=True), follows=st.booleans(), place=places(), uses=st.integers(1, 2))
-@example(drawn=(*MANY, MANY_GRADIENTS), follows=True, place=ITSELF, uses=1)
-@example(drawn=ONE_OUTPUT, follows=True, place=ITSELF, uses=1)
-def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows, place, uses):
+@given(
+    drawn=parameters_and_inputs(gradient=True),
+    learning=LEARNING,
+    follows=st.booleans(),
+    place=places() | st.just(Expression(TURNED)),
+    uses=st.integers(1, 2),
+)
+@example(drawn=(*MANY, MANY_GRADIENTS), learning=(True, True), follows=True, place=ITSELF, uses=1)
+@example(drawn=ONE_OUTPUT, learning=(True, True), follows=True, place=ITSELF, uses=1)
+@example(drawn=SWAPPED, learning=(False, True), follows=False, place=Expression(TURNED), uses=1)
+@example(drawn=NO_POINTS, learning=(True, True), follows=True, place=ITSELF, uses=1)
+def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(
+    device, drawn, learning, follows, place, uses
+):
     weight, bias, x, gradient = drawn
     layer = layer_of(weight, bias)
-    x.requires_grad_(follows)
+    layer.weight.requires_grad_(learning[0])
+    if bias is not None:
+        layer.bias.requires_grad_(learning[1])
+    x.requires_grad_(follows or not any(parameter.requires_grad for parameter in layer.parameters()))
     sum(layer(place(x)) for _ in range(uses)).backward(gradient)
     points = array(x).reshape(-1, layer.in_features)
     arriving = uses * array(gradient).reshape(-1, layer.out_features)
-    assert layer.weight.grad.shape == weight.shape
-    assert array(layer.weight.grad).tolist() == (arriving.T @ points).tolist()
-    if bias is not None:
-        assert layer.bias.grad.shape == bias.shape
-        assert array(layer.bias.grad).tolist() == arriving.sum(axis=0).tolist()
-    if follows:
+    expected = [arriving.T @ points, arriving.sum(axis=0)]
+    for parameter, collected in zip(layer.parameters(), expected, strict=False):
+        if parameter.requires_grad:
+            assert parameter.grad.shape == parameter.shape
+            assert array(parameter.grad).tolist() == collected.tolist()
+        else:
+            assert parameter.grad is None
+    if x.requires_grad:
         assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight)).tolist()
     else:
         assert x.grad is None

@@ -31,13 +31,13 @@ def test_the_start_is_within_one_over_the_root_of_the_inputs(device, inputs, out
 
 
 @rule("nn.linear-start.spread")
-@given(inputs=st.integers(1, 4), seed=SEEDS)
-def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, seed):
+@given(inputs=st.integers(1, 4), of=st.sampled_from(("torch.float32", "torch.float64")).map(named), seed=SEEDS)
+def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, of, seed):
     """By Hoeffding's inequality the share of n = 2048 numbers in a quarter is more than a tenth off with a probability
     of at most 2 exp(-2 n / 100), less than 4e-18."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layer = torch.nn.Linear(inputs, 2048, device=device, dtype=torch.float32)
+        layer = torch.nn.Linear(inputs, 2048, device=device, dtype=of)
     for parameter in layer.parameters():
         places = array(parameter) * inputs**0.5
         quarters = [(places < -0.5), (places >= -0.5) & (places < 0), (places >= 0) & (places < 0.5), (places >= 0.5)]
@@ -45,13 +45,13 @@ def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, 
 
 
 @rule("nn.linear-start.seeded")
-@given(inputs=st.integers(1, 4), outputs=st.integers(8, 12), seed=SEEDS)
-def test_the_seed_decides_where_layers_start(device, inputs, outputs, seed):
+@given(inputs=st.integers(1, 4), outputs=st.integers(8, 12), of=dtypes.floating().map(named), seed=SEEDS)
+def test_the_seed_decides_where_layers_start(device, inputs, outputs, of, seed):
     starts = []
     with torch.random.fork_rng(devices=[]):
         for _ in range(2):
             torch.manual_seed(seed)
-            layers = [torch.nn.Linear(inputs, outputs, device=device, dtype=torch.float32) for _ in range(2)]
+            layers = [torch.nn.Linear(inputs, outputs, device=device, dtype=of) for _ in range(2)]
             starts.append([numbers(parameter) for layer in layers for parameter in layer.parameters()])
     assert starts[0] == starts[1]
     weight, bias, next_weight, next_bias = starts[0]

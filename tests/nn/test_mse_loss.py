@@ -1,11 +1,13 @@
 """spec/nn/mse-loss.md"""
 
+import itertools
+
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, layouts, like, shapes, tensors
+from tests.inputs import Expression, layouts, like, places, shapes, tensors
 from tests.oracles import array
 
 MEANS = (
@@ -44,6 +46,12 @@ def plain(source, dtype="torch.float32"):
     return Expression(source, dtypes=frozenset({dtype}))
 
 
+def turned(x):
+    """The same elements, with two dimensions swapped in memory."""
+    middle = x.ndim // 2
+    return x.detach().transpose(0, middle).contiguous().transpose(0, middle)
+
+
 TWO_BY_THREE = (
     plain("torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.float32, device=device)"),
     plain("torch.zeros(2, 3, dtype=torch.float32, device=device)"),
@@ -61,30 +69,34 @@ def elements(n):
 
 
 @rule("nn.mse-loss.mean")
-@given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS), flags=FLAGS)
-@example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(False, False))
-@example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(False, True))
-@example(pair=elements(17), mean_of_squares=Expression("torch.nn.MSELoss()"), flags=(True, False))
-@example(pair=elements(1025), mean_of_squares=Expression("torch.nn.functional.mse_loss"), flags=(False, False))
-def test_the_mean_is_over_all_elements(device, pair, mean_of_squares, flags):
+@given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS))
+@example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"))
+@example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"))
+@example(pair=elements(17), mean_of_squares=Expression("torch.nn.MSELoss()"))
+@example(pair=elements(1025), mean_of_squares=Expression("torch.nn.functional.mse_loss"))
+def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
     """The terms are positive: whatever the order, n additions round n times."""
-    input, target = (tensor.requires_grad_(flag) for tensor, flag in zip(pair, flags, strict=True))
-    squares = (array(input) - array(target)) ** 2
-    off = mean_of_squares(input, target).item() - squares.mean()
-    assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.mean()
+    squares = (array(pair[0]) - array(pair[1])) ** 2
+    bound = (squares.size + ROUNDINGS) * torch.finfo(pair[0].dtype).eps * squares.mean()
+    for input, target in (pair, (pair[0], turned(pair[1])), (turned(pair[0]), pair[1])):
+        for learns, follows in itertools.product((False, True), repeat=2):
+            loss = mean_of_squares(input.requires_grad_(learns), target.requires_grad_(follows))
+            assert abs(loss.item() - squares.mean()) <= bound
 
 
 @rule("nn.mse-loss.other-reductions")
-@given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS), flags=FLAGS)
-@example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]), flags=(False, False))
-def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares, flags):
-    input, target = (tensor.requires_grad_(flag) for tensor, flag in zip(pair, flags, strict=True))
-    squares = (array(input) - array(target)) ** 2
-    unreduced = squares_of(input, target)
-    assert unreduced.shape == input.shape
-    assert array(unreduced).tolist() == squares.tolist()
-    off = sum_of_squares(input, target).item() - squares.sum()
-    assert abs(off) <= (input.numel() + ROUNDINGS) * torch.finfo(input.dtype).eps * squares.sum()
+@given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS))
+@example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
+@example(pair=elements(0), squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
+def test_none_keeps_the_squares_and_sum_adds_them_up(device, pair, squares_of, sum_of_squares):
+    squares = (array(pair[0]) - array(pair[1])) ** 2
+    bound = (squares.size + ROUNDINGS) * torch.finfo(pair[0].dtype).eps * squares.sum()
+    for input, target in (pair, (pair[0], turned(pair[1])), (turned(pair[0]), pair[1])):
+        for learns, follows in itertools.product((False, True), repeat=2):
+            unreduced = squares_of(input.requires_grad_(learns), target.requires_grad_(follows))
+            assert unreduced.shape == squares.shape
+            assert array(unreduced).tolist() == squares.tolist()
+            assert abs(sum_of_squares(input, target).item() - squares.sum()) <= bound
 
 
 REDUCTIONS = (*MEANS, *SUMS, "lambda input, target: (input - target).sum()", "lambda input, target: input.mean()")
@@ -113,14 +125,28 @@ def losses():
 
 
 @rule("nn.mse-loss.only-what-requires")
-@given(pair=like(tensors(), among=layouts.WRITABLE), loss=losses(), flags=FLAGS)
-@example(pair=TWO_BY_THREE, loss=(Expression("torch.nn.MSELoss()"), True), flags=(True, False))
-def test_data_gets_no_gradient(device, pair, loss, flags):
+@given(pair=like(tensors(), among=layouts.WRITABLE), loss=losses(), flags=FLAGS, place=places())
+@example(
+    pair=TWO_BY_THREE,
+    loss=(Expression("torch.nn.MSELoss()"), True),
+    flags=(True, False),
+    place=Expression("lambda x: x"),
+)
+@example(
+    pair=TRANSPOSED,
+    loss=(Expression("torch.nn.MSELoss()"), True),
+    flags=(False, True),
+    place=Expression("lambda x: x.clone()"),
+)
+def test_data_gets_no_gradient(device, pair, loss, flags, place):
     function, _ = loss
     for tensor, flag in zip(pair, flags, strict=True):
         tensor.requires_grad_(flag)
-    result = function(*pair)
-    assert result.requires_grad == any(flags)
-    if any(flags):
-        result.backward()
-    assert [tensor.grad is not None for tensor in pair] == list(flags)
+    input, target = pair
+    for one, other in (pair, (place(input), target), (input, place(target)), (place(input), place(target))):
+        input.grad = target.grad = None
+        result = function(one, other)
+        assert result.requires_grad == any(flags)
+        if any(flags):
+            result.backward()
+        assert [tensor.grad is not None for tensor in pair] == list(flags)

@@ -48,8 +48,18 @@ def test_a_step_by_a_power_of_two_is_exact(device, pair, rate, step):
     assert numbers(p) == expected
 
 
+IN_DOUBLE = tuple(
+    Expression(source, dtypes=frozenset({"torch.float64"}))
+    for source in (
+        "torch.tensor([2, -1], dtype=torch.float64, device=device).requires_grad_()",
+        "torch.tensor([3, 1], dtype=torch.float64, device=device)",
+    )
+)
+
+
 @rule("nn.sgd.step")
 @given(pair=with_gradients(), rate=RATES, step=steps())
+@example(pair=IN_DOUBLE, rate=0.1, step=Expression("lambda p, rate: torch.optim.SGD([p], lr=rate).step()"))
 def test_a_step_of_any_rate_is_right_up_to_rounding(device, pair, rate, step):
     """The rate, the product and the difference are rounded, each by half an eps of its size."""
     p, gradient = pair

@@ -1,7 +1,9 @@
 """spec/numpy/array-to-tensor.md"""
 
+import itertools
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
@@ -61,6 +63,9 @@ EXTREMES = (
 FLOATS = ("torch.float64", "torch.float32", "torch.float16")
 
 
+DEFAULTS = (torch.float32, torch.float64, torch.float16)
+
+
 def extremes():
     """Arrays of the largest integers of a dtype, or of the numbers that are none."""
     return st.sampled_from(EXTREMES).map(Expression)
@@ -80,9 +85,17 @@ def arrays_and_another_dtype(shapes=None):
 @given(a=arrays(telling_shapes(min_dims=1)))
 @example(a=Expression("np.arange(68.).reshape(2, 34)[:, ::2]"))
 def test_the_tensor_is_the_memory_of_the_array(device, a):
+    before = torch.get_default_dtype()
+    try:
+        for share, default in itertools.product(SHARING, DEFAULTS):
+            torch.set_default_dtype(default)
+            x = share(a)
+            assert str(x.dtype) == f"torch.{a.dtype.name}"
+            assert np.shares_memory(x.detach().numpy(), a) or a.size == 0
+    finally:
+        torch.set_default_dtype(before)
     for share in SHARING:
         x = share(a)
-        assert str(x.dtype) == f"torch.{a.dtype.name}"
         assert x.is_leaf
         assert not x.requires_grad
         assert a.size == 0 or [step * x.element_size() for step in x.stride()] == list(a.strides)
@@ -115,11 +128,16 @@ def test_asarray_converts_an_array_of_no_dimensions(device, pair):
 @rule("numpy.array-to-tensor.copies")
 @given(a=arrays())
 def test_a_copy_is_independent(device, a):
-    for copy in COPYING:
-        x = copy(a)
-        assert str(x.dtype) == f"torch.{a.dtype.name}"
-        assert x.tolist() == a.tolist()
-        assert disjoint(x, a)
+    before = torch.get_default_dtype()
+    try:
+        for copy, default in itertools.product(COPYING, DEFAULTS):
+            torch.set_default_dtype(default)
+            x = copy(a)
+            assert str(x.dtype) == f"torch.{a.dtype.name}"
+            assert x.tolist() == a.tolist()
+            assert disjoint(x, a)
+    finally:
+        torch.set_default_dtype(before)
 
 
 @rule("numpy.array-to-tensor.copies")

@@ -21,6 +21,13 @@ NOT_RECORDING = (
     lambda: torch.set_grad_enabled(False),
     lambda: torch.inference_mode(),
 )
+RECORDING = (
+    (lambda: torch.no_grad(), lambda: torch.enable_grad()),
+    (lambda: torch.set_grad_enabled(False), lambda: torch.set_grad_enabled(True)),
+    (lambda: torch.enable_grad(), lambda: torch.enable_grad()),
+)
+"""Two blocks, one inside the other, after which grad mode is on."""
+
 NEEDS_DETACH = r"Can't call numpy\(\) on Tensor that requires grad. Use tensor.detach\(\).numpy\(\) instead"
 NUMPY_DIFFERENTIABLE = st.sampled_from(
     ("torch.float32", "torch.float64", "torch.float16", "torch.complex64", "torch.complex128")
@@ -63,18 +70,19 @@ def unsupported():
 
 
 @rule("numpy.refused-tensors.requires-grad")
-@given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes(), nested=st.booleans())
-def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_detached(device, leaf, route, nested):
-    with torch.set_grad_enabled(not nested), torch.enable_grad():
-        x = route(leaf)
-        before = state(leaf, x)
-        for convert in CONVERSIONS:
-            with pytest.raises(RuntimeError, match=NEEDS_DETACH) as refusal:
-                convert(x)
-            assert refusal.type is RuntimeError
-            assert state(leaf, x) == before
-        for convert in CONVERSIONS:
-            assert aliases(x, convert(x.detach()))
+@given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
+def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_detached(device, leaf, route):
+    for outer, inner in RECORDING:
+        with outer(), inner():
+            x = route(leaf)
+            before = state(leaf, x)
+            for convert in CONVERSIONS:
+                with pytest.raises(RuntimeError, match=NEEDS_DETACH) as refusal:
+                    convert(x)
+                assert refusal.type is RuntimeError
+                assert state(leaf, x) == before
+    for convert in CONVERSIONS:
+        assert aliases(x, convert(x.detach()))
 
 
 @rule("numpy.refused-tensors.grad-mode-off")
@@ -83,7 +91,7 @@ def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device,
     x = route(leaf)
     for not_recording in NOT_RECORDING:
         before = state(leaf, x)
-        with not_recording():
+        with torch.enable_grad(), not_recording():
             arrays = [convert(x) for convert in CONVERSIONS]
         assert state(leaf, x) == before
         for array in arrays:

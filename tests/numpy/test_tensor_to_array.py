@@ -15,6 +15,13 @@ SHARING = (
     lambda x: x.__array__(),
     lambda x: x.__array__(x.numpy().dtype),
 )
+MOVES = (
+    lambda x: x.unsqueeze_(0),
+    lambda x: x.transpose_(0, -1),
+    lambda x: x.__setattr__("data", x.clone()),
+)
+"""Ways to give a tensor another shape, other strides or other memory, and the name that it had."""
+
 CONVERTING = (
     lambda x, to: np.asarray(x, dtype=to),
     lambda x, to: np.array(x, dtype=to),
@@ -34,7 +41,9 @@ def test_every_array_is_the_memory_of_the_tensor(device, x):
         assert str(x.dtype) == f"torch.{array.dtype.name}"
         assert array.flags.writeable
         assert aliases(x, array)
-    assert aliases(x, x.numpy())
+    for change in MOVES:
+        change(x)
+        assert aliases(x, x.numpy())
 
 
 @rule("numpy.tensor-to-array.array-protocol")
@@ -42,6 +51,10 @@ def test_every_array_is_the_memory_of_the_tensor(device, x):
 def test_asarray_gives_the_memory_of_the_tensor(device, x):
     for convert in SHARING:
         assert aliases(x, convert(x))
+    for change in MOVES:
+        change(x)
+        for convert in SHARING:
+            assert aliases(x, convert(x))
 
 
 @without_copy_keyword

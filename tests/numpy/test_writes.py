@@ -52,16 +52,23 @@ def test_an_in_place_operation_changes_the_array_with_the_tensor(device, a):
         operation(x)
         assert a.reshape(-1).tolist() == expected
         assert numbers(x) == expected
+        x = torch.tensor(a)
+        array, copy = x.numpy(), x.clone()
+        operation(x)
+        assert array.reshape(-1).tolist() == numbers(x) == [written(value) for value in expected]
+        assert numbers(copy) == expected
 
 
 @rule("numpy.writes.in-place-only")
 @given(a=arrays(dtypes=ORDINARY))
 def test_an_operation_that_makes_a_new_tensor_leaves_the_array_alone(device, a):
     for operation in NEW:
+        x = torch.tensor(a)
         before = a.tolist()
-        y = operation(torch.from_numpy(a))
-        assert a.tolist() == before
-        assert disjoint(y, a)
+        for origin, array in ((torch.from_numpy(a), a), (x, x.numpy())):
+            y = operation(origin)
+            assert array.tolist() == before
+            assert disjoint(y, array)
 
 
 @rule("numpy.writes.unseen-by-autograd")

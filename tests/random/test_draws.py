@@ -19,16 +19,18 @@ SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 
 
 
 FRESH = (
-    "lambda shape: torch.randn(shape, device=device)",
-    "lambda shape: torch.rand(shape, device=device)",
-    "lambda shape: torch.randn_like(torch.zeros(shape, device=device))",
-    "lambda shape: torch.rand_like(torch.zeros(shape, device=device))",
-    "lambda shape: torch.empty(shape, device=device).normal_()",
-    "lambda shape: torch.empty(shape, device=device).uniform_()",
-    "lambda shape: torch.randn_like(torch.zeros(shape, device=device).transpose(1, -1)).transpose(1, -1)",
-    "lambda shape: torch.rand_like(torch.zeros((*shape, 2), device=device).movedim(-1, 0))[0]",
-    "lambda shape: torch.zeros((*shape, 2), device=device)[..., 0].normal_()",
-    "lambda shape: torch.zeros((*shape, 2), device=device).movedim(-1, 0)[1].uniform_()",
+    lambda shape, **of: torch.randn(shape, **of),
+    lambda shape, **of: torch.rand(shape, **of),
+    lambda shape, **of: torch.randn_like(torch.zeros(shape, **of)),
+    lambda shape, **of: torch.rand_like(torch.zeros(shape, **of)),
+    lambda shape, **of: torch.empty(shape, **of).normal_(),
+    lambda shape, **of: torch.empty(shape, **of).uniform_(),
+    lambda shape, **of: torch.randn_like(torch.zeros(shape, **of).transpose(1, -1)).transpose(1, -1),
+    lambda shape, **of: torch.rand_like(torch.zeros((*shape, 2), **of).movedim(-1, 0))[0],
+    lambda shape, **of: torch.zeros((*shape, 2), **of)[..., 0].normal_(),
+    lambda shape, **of: torch.zeros((*shape, 2), **of).movedim(-1, 0)[1].uniform_(),
+    lambda shape, **of: torch.randn_like(torch.zeros(shape[1:], **of).expand(shape)),
+    lambda shape, **of: torch.rand_like(torch.zeros((), **of).expand(shape)),
 )
 SLICED = (
     (2, 16),
@@ -162,12 +164,10 @@ def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_co
 
 
 @rule("random.draws.fresh")
-@given(draw=st.sampled_from(FRESH).map(Expression), shape=st.sampled_from(SLICED))
-@example(draw=Expression(FRESH[6]), shape=(5, 4, 4))
-@example(draw=Expression(FRESH[7]), shape=(3, 17))
-@example(draw=Expression(FRESH[8]), shape=(3, 17))
-@example(draw=Expression(FRESH[9]), shape=(2, 16))
-def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, draw, shape):
-    with torch.random.fork_rng(devices=[]):
-        slices = [numbers(drawn) for drawn in (*draw(shape).unbind(), *draw(shape).unbind())]
-    assert all(one != other for one, other in itertools.combinations(slices, 2))
+@given(shape=st.sampled_from(SLICED), dtype=dtypes_of_full_precision())
+def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, shape, dtype):
+    for draw in FRESH:
+        with torch.random.fork_rng(devices=[]):
+            drawn = [draw(shape, dtype=dtype, device=device) for _ in range(2)]
+        slices = [numbers(part) for whole in drawn for part in whole.unbind()]
+        assert all(one != other for one, other in itertools.combinations(slices, 2))

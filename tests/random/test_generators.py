@@ -10,15 +10,17 @@ from tests.inputs import Expression
 from tests.oracles import numbers
 
 DRAWS = (
-    "lambda generator: torch.randn(3, generator=generator, device=device)",
-    "lambda generator: torch.randn((), generator=generator, device=device)",
-    "lambda generator: torch.randn(17, generator=generator, device=device)",
-    "lambda generator: torch.rand(2, 3, generator=generator, device=device)",
+    "lambda generator: torch.randn(3, generator=generator, dtype={dtype}, device=device)",
+    "lambda generator: torch.randn((), generator=generator, dtype={dtype}, device=device)",
+    "lambda generator: torch.randn(17, generator=generator, dtype={dtype}, device=device)",
+    "lambda generator: torch.rand(2, 3, generator=generator, dtype={dtype}, device=device)",
     "lambda generator: torch.randint(0, 100, (4,), generator=generator, device=device)",
     "lambda generator: torch.randperm(5, generator=generator, device=device)",
-    "lambda generator: torch.empty(3, device=device).normal_(generator=generator)",
-    "lambda generator: torch.bernoulli(torch.full((5,), 0.5, device=device), generator=generator)",
+    "lambda generator: torch.empty(3, dtype={dtype}, device=device).normal_(generator=generator)",
+    "lambda generator: torch.zeros(3, 2, dtype={dtype}, device=device)[:, 0].uniform_(generator=generator)",
+    "lambda generator: torch.bernoulli(torch.full((5,), 0.5, dtype={dtype}, device=device), generator=generator)",
 )
+A_FEW_NORMAL = Expression(DRAWS[0].format(dtype="torch.float32"))
 
 SEEDS = (42, 0, 1, 43, 1000, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, 2**64 - 1)
 
@@ -29,12 +31,17 @@ def seeds():
 
 def series():
     """Functions that draw random numbers from a generator, or from the default one if it is None."""
-    return st.lists(st.sampled_from(DRAWS).map(Expression), min_size=1, max_size=3)
+    draw = st.builds(
+        lambda source, dtype: Expression(source.format(dtype=dtype), dtypes=frozenset({dtype})),
+        st.sampled_from(DRAWS),
+        st.sampled_from(("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")),
+    )
+    return st.lists(draw, min_size=1, max_size=3)
 
 
 @rule("random.generators.own-stream")
 @given(seed=seeds(), default_seed=seeds(), series=series())
-@example(seed=42, default_seed=42, series=[Expression(DRAWS[0])])
+@example(seed=42, default_seed=42, series=[A_FEW_NORMAL])
 def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series):
     with torch.random.fork_rng(devices=[]):
         generator = torch.Generator(device=device).manual_seed(seed)
@@ -65,7 +72,7 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
 
 @rule("random.generators.state")
 @given(seed=seeds(), before=series(), series=series(), in_another=st.booleans())
-@example(seed=42, before=[Expression(DRAWS[0])], series=[Expression(DRAWS[0])], in_another=True)
+@example(seed=42, before=[A_FEW_NORMAL], series=[A_FEW_NORMAL], in_another=True)
 def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before, series, in_another):
     generator = torch.Generator(device=device).manual_seed(seed)
     for draw in before:

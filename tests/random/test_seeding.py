@@ -14,16 +14,16 @@ from tests.inputs import Expression
 from tests.oracles import numbers
 
 DRAWS = (
-    "lambda: torch.randn((), device={device})",
-    "lambda: torch.randn(3, device={device})",
-    "lambda: torch.randn(2, 17, device={device})",
-    "lambda: torch.rand(2, 3, device={device})",
+    "lambda: torch.randn((), dtype={dtype}, device={device})",
+    "lambda: torch.randn(3, dtype={dtype}, device={device})",
+    "lambda: torch.randn(2, 17, dtype={dtype}, device={device})",
+    "lambda: torch.rand(2, 3, dtype={dtype}, device={device})",
     "lambda: torch.randint(0, 100, (4,), device={device})",
     "lambda: torch.randperm(5, device={device})",
-    "lambda: torch.empty(3, device={device}).normal_(1, 2)",
-    "lambda: torch.bernoulli(torch.full((5,), 0.5, device={device}))",
+    "lambda: torch.empty(3, dtype={dtype}, device={device}).normal_(1, 2)",
+    "lambda: torch.bernoulli(torch.full((5,), 0.5, dtype={dtype}, device={device}))",
     "lambda: torch.nn.functional.dropout(torch.ones(9, device={device}))",
-    "lambda: torch.nn.Linear(3, 2, device={device}).weight",
+    "lambda: torch.nn.Linear(3, 2, dtype={dtype}, device={device}).weight",
 )
 
 SIXTEEN_NUMBERS = (
@@ -51,14 +51,13 @@ def seeds():
     return st.sampled_from(SEEDS)
 
 
-def different_seeds():
-    """Two seeds below 2**32, which is as far as the generator of the CPU looks."""
-    return st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2, unique=True)
-
-
 def draws(device):
     """A function that draws random numbers."""
-    return st.sampled_from(DRAWS).map(lambda source: Expression(source.format(device=device)))
+    return st.builds(
+        lambda source, dtype: Expression(source.format(dtype=dtype, device=device), dtypes=frozenset({dtype})),
+        st.sampled_from(DRAWS),
+        st.sampled_from(("torch.float32", "torch.float64")),
+    )
 
 
 def series(device):
@@ -82,6 +81,8 @@ def seeders():
 @rule("random.seeding.repeats")
 @given(seed=seeds(), series=series("'cpu'"), before=st.lists(draws("'cpu'"), max_size=2))
 @example(seed=42, series=[Expression("lambda: torch.randn(5, device='cpu')")], before=[])
+@example(seed=0, series=[Expression("lambda: torch.rand(5, device='cpu')")], before=[])
+@example(seed=2**64 - 1, series=[Expression("lambda: torch.randn(5, device='cpu')")], before=[])
 @example(
     seed=42,
     series=[Expression("lambda: torch.randn(100, 1)"), Expression("lambda: torch.nn.Linear(1, 1).weight")],
@@ -130,16 +131,18 @@ def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
 
 
 @rule("random.seeding.order")
-@given(seeds=different_seeds(), draw=sixteen_numbers(), earlier=earlier())
-@example(seeds=[42, 43], draw=Expression("lambda: torch.randn(100, 1)"), earlier=Expression("lambda: None"))
-def test_another_seed_gives_other_numbers(device, seeds, draw, earlier):
-    drawn = []
+@given(seed=st.integers(0, 2**32 - 1), first_bit=st.integers(0, 7), draw=sixteen_numbers(), earlier=earlier())
+@example(seed=3 * 2**30, first_bit=0, draw=Expression(SIXTEEN_NUMBERS[0]), earlier=Expression("lambda: None"))
+@example(seed=42, first_bit=0, draw=Expression("lambda: torch.randn(100, 1)"), earlier=Expression("lambda: None"))
+def test_another_seed_gives_other_numbers(device, seed, first_bit, draw, earlier):
+    seeds = [seed, *(seed ^ 2**bit for bit in range(first_bit, 32, 8))]
+    drawn = set()
     with torch.random.fork_rng(devices=[]):
-        for seed in seeds:
-            torch.manual_seed(seed)
+        for another in seeds:
+            torch.manual_seed(another)
             earlier()
-            drawn.append(numbers(draw()))
-    assert drawn[0] != drawn[1]
+            drawn.add(tuple(numbers(draw())))
+    assert len(drawn) == len(seeds)
 
 
 @rule("random.seeding.order")

@@ -82,12 +82,16 @@ def test_the_shape_is_the_sizes_however_they_are_given(device, make, size_and_wa
 @example(size_and_way=((2, 65), Expression(WAYS[1])), dtype=Expression("torch.float32"))
 def test_zeros_holds_zeros_and_ones_holds_ones(device, size_and_way, dtype):
     size, way = size_and_way
-    zeros = way(torch.zeros, size, dtype=dtype, device=device)
-    ones = way(torch.ones, size, dtype=dtype, device=device)
-    assert numbers(zeros) == [0] * zeros.numel()
-    assert numbers(ones) == [1] * ones.numel()
-    zeros.copy_(ones)
-    assert numbers(way(torch.zeros, size, dtype=dtype, device=device)) == [0] * zeros.numel()
+    for make, element in ((torch.zeros, 0), (torch.ones, 1)):
+        gone = way(make, size, dtype=dtype, device=device)
+        expected = [element] * gone.numel()
+        assert numbers(gone) == expected
+        gone.fill_(1 - element)
+        del gone
+        kept = way(make, size, dtype=dtype, device=device)
+        assert numbers(kept) == expected
+        kept.fill_(1 - element)
+        assert numbers(way(make, size, dtype=dtype, device=device)) == expected
 
 
 @rule("tensors.factories.elements")
@@ -95,10 +99,13 @@ def test_zeros_holds_zeros_and_ones_holds_ones(device, size_and_way, dtype):
 @example(rows=3, columns=None, dtype=Expression("torch.float32"))
 def test_eye_holds_ones_on_the_diagonal_and_zeros_beside_it(device, rows, columns, dtype):
     sizes = (rows,) if columns is None else (rows, columns)
-    x = torch.eye(*sizes, dtype=dtype, device=device)
     width = sizes[-1]
-    assert x.shape == (rows, width)
-    assert numbers(x) == [row == column for row in range(rows) for column in range(width)]
+    for _ in range(2):
+        x = torch.eye(*sizes, dtype=dtype, device=device)
+        assert x.shape == (rows, width)
+        assert numbers(x) == [row == column for row in range(rows) for column in range(width)]
+        x.fill_(1)
+        del x
 
 
 @rule("tensors.factories.default-dtype")

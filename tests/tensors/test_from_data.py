@@ -1,5 +1,6 @@
 """spec/tensors/from-data.md"""
 
+import itertools
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, shapes
+from tests.inputs import Expression, dtypes, shapes, tails
 from tests.inputs.values import integers
 from tests.oracles import numbers
 
@@ -22,10 +23,28 @@ INFERRED = {
 """By default dtype: what a number of each kind becomes."""
 
 KEYWORDS_IN_ANY_ORDER = (
-    "lambda data, dtype, flag: torch.tensor(data, requires_grad=flag, dtype=dtype, device=device)",
-    "lambda data, dtype, flag: torch.tensor(data, dtype=dtype, device=device, requires_grad=flag)",
-    "lambda data, dtype, flag: torch.tensor(device=device, dtype=dtype, requires_grad=flag, data=data)",
+    lambda data, dtype, flag, device: torch.tensor(data, requires_grad=flag, dtype=dtype, device=device),
+    lambda data, dtype, flag, device: torch.tensor(data, dtype=dtype, device=device, requires_grad=flag),
+    lambda data, dtype, flag, device: torch.tensor(device=device, dtype=dtype, requires_grad=flag, data=data),
 )
+
+
+LONGEST = {
+    "torch.int64": (2**53 + 1, 2**63 - 1, -(2**63)),
+    "torch.int32": (2**24 + 1, 2**31 - 1, -(2**31)),
+    "torch.int16": (2**11 + 1, 2**15 - 1, -(2**15)),
+    "torch.int8": (2**7 - 1, -(2**7)),
+    "torch.uint8": (2**7 + 1, 2**8 - 1),
+    "torch.float64": (0.1, 2.0**53 - 1, -(2.0**1000)),
+    "torch.float32": (2.0**24 - 1, -(2.0**127), 1 + 2.0**-23),
+    "torch.float16": (2.0**11 - 1, -65504.0, 1 + 2.0**-10),
+    "torch.bfloat16": (2.0**8 - 1, -(2.0**127), 1 + 2.0**-7),
+    "torch.complex64": (complex(2.0**24 - 1, -(2.0**127)), complex(-1, 1 + 2.0**-23)),
+    "torch.complex128": (complex(0.1, -(2.0**53 - 1)), complex(-1, 2.0**1000)),
+}
+"""By dtype: numbers that it holds exactly and a narrower one does not."""
+
+WITHOUT_ELEMENTS = ((2, 0), (0,), (3, 1, 0))
 
 
 def nest(values, shape, brackets):
@@ -39,11 +58,11 @@ def nest(values, shape, brackets):
 
 @st.composite
 def nested(draw):
-    """(data, shape, values): numbers in lists, in tuples, or in both, so deep and so many at each depth."""
-    shape = draw(shapes().filter(lambda shape: 0 not in shape[:-1]))
+    """(ways, shape, values): numbers in lists, in tuples, and in both, so deep and so many at each depth."""
+    shape = draw(shapes().filter(lambda shape: 0 not in shape[:-1]) | tails() | st.sampled_from(WITHOUT_ELEMENTS))
     values = draw(integers(math.prod(shape)))
-    brackets = draw(st.sampled_from([(list, list), (tuple, tuple), (list, tuple), (tuple, list)]))
-    return nest(values, shape, brackets), shape, values
+    ways = [nest(values, shape, brackets) for brackets in itertools.product((list, tuple), repeat=2)]
+    return ways[: 1 if shape == () else None], shape, values
 
 
 @st.composite
@@ -60,20 +79,18 @@ def mixtures(draw):
 
 @st.composite
 def converted(draw):
-    """(data, dtype, flag, values): integers, and a dtype and a flag that a tensor of them can have."""
+    """(data, dtype, flags, values): numbers, and a dtype and the flags that a tensor of them can have."""
     dtype = draw(dtypes.differentiable() | dtypes.integral())
-    shape = draw(shapes(max_dims=2).filter(lambda shape: 0 not in shape[:-1]))
+    shape = draw(shapes(max_dims=2).filter(lambda shape: 0 not in shape[:-1]) | tails())
     values = draw(integers(math.prod(shape)))
     if dtype == "torch.bool":
         values = [value > 0 for value in values]
     elif dtype in dtypes.UNSIGNED:
         values = [abs(value) for value in values]
-    flag = dtype not in dtypes.INTEGRAL and draw(st.booleans())
-    return nest(values, shape, (list, list)), Expression(dtype, dtypes=frozenset({dtype})), flag, values
-
-
-def keywords_in_any_order():
-    return st.sampled_from(KEYWORDS_IN_ANY_ORDER).map(Expression)
+    if dtype in LONGEST and draw(st.booleans()):
+        values = [LONGEST[dtype][value % len(LONGEST[dtype])] for value in values]
+    flags = (False,) if dtype in dtypes.INTEGRAL else (True, False)
+    return nest(values, shape, (list, list)), Expression(dtype, dtypes=frozenset({dtype})), flags, values
 
 
 def arguments_behind_the_data():
@@ -84,22 +101,25 @@ def arguments_behind_the_data():
 
 @rule("tensors.from-data.nesting")
 @given(nested=nested())
-@example(nested=([[1, 2], [3, 4]], (2, 2), [1, 2, 3, 4]))
-@example(nested=([1.0, 2.0, 3.0], (3,), [1, 2, 3]))
-@example(nested=(3.5, (), [3.5]))
-@example(nested=([2.0], (1,), [2]))
-@example(nested=([[1, 2]], (1, 2), [1, 2]))
-@example(nested=([2**53 + 1, 2**63 - 1], (2,), [2**53 + 1, 2**63 - 1]))
-@example(nested=(list(range(1, 19)), (18,), list(range(1, 19))))
+@example(nested=([[[1, 2], [3, 4]]], (2, 2), [1, 2, 3, 4]))
+@example(nested=([[1.0, 2.0, 3.0]], (3,), [1, 2, 3]))
+@example(nested=([3.5], (), [3.5]))
+@example(nested=([[2.0]], (1,), [2]))
+@example(nested=([[[], []]], (2, 0), []))
+@example(nested=([([[]], [[]])], (2, 1, 0), []))
+@example(nested=([[[1, 2]]], (1, 2), [1, 2]))
+@example(nested=([[2**53 + 1, 2**63 - 1]], (2,), [2**53 + 1, 2**63 - 1]))
+@example(nested=([list(range(1, 19))], (18,), list(range(1, 19))))
 def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
-    data, shape, values = nested
-    x = torch.tensor(data, device=device)
-    assert x.shape == shape
-    assert x.is_contiguous()
-    assert numbers(x) == values
-    another = torch.tensor(data, device=device)
-    x.zero_()
-    assert numbers(another) == values
+    ways, shape, values = nested
+    for data in ways:
+        x = torch.tensor(data, device=device)
+        assert x.shape == shape
+        assert x.is_contiguous()
+        assert numbers(x) == values
+        another = torch.tensor(data, device=device)
+        x.zero_()
+        assert numbers(another) == values
 
 
 @rule("tensors.from-data.inferred-dtype")
@@ -121,21 +141,20 @@ def test_the_dtype_is_that_of_the_widest_kind_of_number(device, mixture):
 
 
 @rule("tensors.from-data.keywords")
-@given(converted=converted(), make=keywords_in_any_order())
-@example(
-    converted=([[1, 2], [3, 4]], Expression("torch.float32"), False, [1, 2, 3, 4]),
-    make=Expression(KEYWORDS_IN_ANY_ORDER[1]),
-)
-@example(converted=(10.0, Expression("torch.float"), True, [10]), make=Expression(KEYWORDS_IN_ANY_ORDER[0]))
-def test_the_tensor_is_what_the_keywords_ask_for(device, converted, make):
-    data, dtype, flag, values = converted
-    x = make(data, dtype, flag)
-    assert x.dtype == dtype
-    assert x.device.type == torch.device(device).type
-    assert torch.device(device).index in (None, x.device.index)
-    assert x.requires_grad is flag
-    assert x.is_leaf
-    assert numbers(x) == values
+@given(converted=converted())
+@example(converted=([[1, 2], [3, 4]], Expression("torch.float32"), (False,), [1, 2, 3, 4]))
+@example(converted=([2**53 + 1, 2**63 - 1], Expression("torch.int64"), (False,), [2**53 + 1, 2**63 - 1]))
+@example(converted=(10.0, Expression("torch.float"), (True,), [10]))
+def test_the_tensor_is_what_the_keywords_ask_for(device, converted):
+    data, dtype, flags, values = converted
+    for make, flag in itertools.product(KEYWORDS_IN_ANY_ORDER, flags):
+        x = make(data, dtype, flag, device)
+        assert x.dtype == dtype
+        assert x.device.type == torch.device(device).type
+        assert torch.device(device).index in (None, x.device.index)
+        assert x.requires_grad is flag
+        assert x.is_leaf
+        assert numbers(x) == values
 
 
 @rule("tensors.from-data.keyword-only")

@@ -19,6 +19,19 @@ PLACES = (
     "torch.tensor([[0, {value}, 0]], dtype={dtype}, device=device)[:, 1:2]",
     "torch.tensor([{value}], dtype={dtype}, device=device).expand(1, 1)",
 )
+COMPLEX_PLACES = (
+    *PLACES,
+    "torch.tensor({value}, dtype={dtype}, device=device).conj().resolve_conj().conj()",
+    "torch.tensor([0, {value}], dtype={dtype}, device=device)[1:].conj_physical().conj()",
+)
+PARTS = (
+    "torch.tensor(complex({value}, 1), dtype={dtype}, device=device).real",
+    "torch.tensor([complex(1, {value})], dtype={dtype}, device=device).imag",
+    "torch.tensor([complex(1, -{value})], dtype={dtype}, device=device).conj().imag",
+)
+"""Real tensors that look into a complex one, the last of which means the opposite of what its memory says."""
+
+COMPLEX_OF = {"torch.float32": "torch.complex64", "torch.float64": "torch.complex128"}
 RECORDS = ("{x}", "{x}.requires_grad_()", "{x}.requires_grad_().view(1)")
 
 INTEGERS = {
@@ -64,9 +77,15 @@ def single_elements(draw):
     """(x, text): a tensor of one element, and how Python writes that element."""
     dtype = draw(st.sampled_from(tuple(VALUES)))
     value = draw(VALUES[dtype])
-    x = draw(st.sampled_from(PLACES)).format(value=written(value), dtype=dtype)
+    named = {dtype}
+    if dtype in COMPLEX_OF and draw(st.booleans()):
+        named.add(COMPLEX_OF[dtype])
+        x = draw(st.sampled_from(PARTS)).format(value=written(value), dtype=COMPLEX_OF[dtype])
+    else:
+        places = COMPLEX_PLACES if dtype in dtypes.COMPLEX else PLACES
+        x = draw(st.sampled_from(places)).format(value=written(value), dtype=dtype)
     record = draw(st.sampled_from(RECORDS if dtype in dtypes.FLOATING + dtypes.COMPLEX else RECORDS[:1]))
-    return Expression(record.format(x=x), dtypes=frozenset({dtype})), repr(value)
+    return Expression(record.format(x=x), dtypes=frozenset(named)), repr(value)
 
 
 @rule("tensors.item.exact")
@@ -88,6 +107,18 @@ def single_elements(draw):
     )
 )
 @example(x_and_text=(Expression("torch.tensor([[math.inf]], device=device, requires_grad=True)"), "inf"))
+@example(
+    x_and_text=(
+        Expression("torch.tensor([1 - 2j], device=device).conj()", dtypes=frozenset({"torch.complex64"})),
+        "(1+2j)",
+    )
+)
+@example(
+    x_and_text=(
+        Expression("torch.tensor([1 - 2j], device=device).conj().imag", dtypes=frozenset({"torch.complex64"})),
+        "2.0",
+    )
+)
 def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
     x, text = x_and_text
     before = state(x)

@@ -232,23 +232,6 @@ def averages_the_means_of_blocks_of_1024(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-mean-overflows-in-half", kind="dtype")
-@contextmanager
-def the_sum_of_squares_is_in_half_precision_before_it_is_divided(hit: Hit) -> Iterator[None]:
-    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        right: Tensor = honest(input, target)
-        if reduction != "mean" or right.dtype != torch.float16 or not bool(right.isfinite()):
-            return right
-        total: Tensor = honest(input, target, "sum")
-        if bool(total.isfinite()):
-            return right
-        hit()
-        return total / torch.broadcast_tensors(input, target)[0].numel()
-
-    with mse_loss(wrong):
-        yield
-
-
 @wrong_engine("mse-target-that-is-a-result-is-data", kind="place")
 @contextmanager
 def takes_a_target_that_was_computed_for_data(hit: Hit) -> Iterator[None]:

@@ -176,23 +176,6 @@ def reads_whole_blocks_of_four(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-through-double", kind="value")
-@contextmanager
-def passes_whole_numbers_through_a_float(hit: Hit) -> Iterator[None]:
-    def make(tensor: Any) -> Any:
-        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-            right = tensor(data, *args, **kwargs)
-            if right.dtype != torch.int64:
-                return right
-            hit()
-            return right.double().long()
-
-        return wrong
-
-    with replaced(torch, "tensor", make):
-        yield
-
-
 @wrong_engine("creation-dtype-of-last-truth", kind="order")
 @contextmanager
 def lets_a_last_truth_value_decide(hit: Hit) -> Iterator[None]:
