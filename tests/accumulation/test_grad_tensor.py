@@ -77,13 +77,14 @@ def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second)
 def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, operation):
     function, derivative = operation
     leaf, by_hand = pair
-    expected = [held + derivative(value) for held, value in zip(numbers(by_hand), numbers(leaf), strict=True)]
-    address, strides = by_hand.data_ptr(), by_hand.stride()
-    leaf.grad = by_hand
-    function(leaf).sum().backward()
-    assert leaf.grad is by_hand
-    assert (by_hand.data_ptr(), by_hand.stride()) == (address, strides)
-    assert numbers(by_hand) == expected
+    for held in (by_hand, by_hand.clone().zero_(), by_hand.clone().fill_(1)):
+        before = numbers(held)
+        alias, address, strides = held.view_as(held), held.data_ptr(), held.stride()
+        leaf.grad = held
+        function(leaf).sum().backward()
+        assert leaf.grad is held
+        assert (held.data_ptr(), held.stride()) == (address, strides)
+        assert numbers(alias) == [one + derivative(value) for one, value in zip(before, numbers(leaf), strict=True)]
 
 
 @rule("accumulation.grad-tensor.create-graph-replaces")

@@ -35,7 +35,7 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
     inner = function(view)
     output = inner.sum()
     output.backward()
-    for non_leaf in (view, inner, output):
+    for non_leaf in (view, inner, output) * 2:
         with pytest.warns(UserWarning, match="not a leaf Tensor"):
             assert non_leaf.grad is None
 
@@ -60,10 +60,13 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
     for _ in range(asked):
         inner.retain_grad()
     output = output if late else later(inner).sum()
+    output.retain_grad()
     for times in (1, 2):
         output.backward(retain_graph=True)
         assert inner.grad is not None
         assert numbers(inner.grad) == [times * factor(value) for value in numbers(inner)]
+        assert output.grad is not None
+        assert numbers(output.grad) == [times]
         assert numbers(leaf.grad) == [times * derivative(value) * factor(value) for value in numbers(leaf)]
 
 

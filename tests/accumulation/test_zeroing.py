@@ -51,12 +51,20 @@ def test_zeroed_in_place_the_next_backward_is_alone_in_the_same_tensor(device, p
 A_GROUP_EACH = Expression("lambda parameters: torch.optim.SGD([{'params': [one]} for one in parameters], lr=1)")
 
 
+AT_THREE_DEPTHS = (
+    "lambda parameters: torch.nn.Sequential("
+    "torch.nn.ModuleDict({'inner': torch.nn.ModuleList([torch.nn.ParameterList(parameters[:1])])}), "
+    "torch.nn.ModuleList([torch.nn.ParameterList(parameters[1:2])]), "
+    "torch.nn.ParameterList(parameters[2:]))"
+)
+
+
 def owners():
     """Something that holds parameters and can clear their gradients."""
     return st.sampled_from(
         (
             Expression("torch.nn.ParameterList"),
-            Expression("lambda parameters: torch.nn.ModuleList([torch.nn.ParameterList(parameters)])"),
+            Expression(AT_THREE_DEPTHS),
             Expression("lambda parameters: torch.optim.SGD(parameters, lr=1)"),
             A_GROUP_EACH,
         )
