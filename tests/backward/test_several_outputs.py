@@ -15,6 +15,7 @@ from tests.inputs import (
     shapes,
     shapes_of_one_element,
     shapes_of_other_sizes,
+    tails,
     tensors,
 )
 from tests.oracles import numbers, state
@@ -83,6 +84,33 @@ def test_outputs_that_are_repeated_or_computed_from_each_other_add_up(
     assert result.shape == leaf.shape
     parts = zip(numbers(leaf), *(numbers(gradient) for gradient in gradients), strict=True)
     assert numbers(result) == [derivative(value) * (one + 2 * two + three) for value, one, two, three in parts]
+
+
+PARTS = (
+    "lambda x: list(x.unbind())",
+    "lambda x: list(x.split(1, -1))",
+    "lambda x: list(x.chunk(2))",
+    "lambda x: [x[:1], x[1:]]",
+)
+"""Ways to cut a tensor into several, three of them results of one operation."""
+
+
+@rule("backward.several-outputs.sum")
+@given(
+    drawn=like(leaves(shapes(min_dims=1, min_side=1) | tails())),
+    operation=elementwise(),
+    cut=st.sampled_from(PARTS).map(Expression),
+    step=st.sampled_from((1, -1)),
+    run=st.sampled_from(RUNS).map(Expression),
+)
+def test_several_results_of_one_operation_and_the_leaf_itself_add_up(device, drawn, operation, cut, step, run):
+    leaf, gradient = drawn
+    function, derivative = operation
+    outputs, gradients = cut(function(leaf)) + [leaf], cut(gradient) + [gradient]
+    result = run(outputs[::step], gradients[::step], leaf)
+    assert result.shape == leaf.shape
+    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
+    assert numbers(result) == [(derivative(value) + 1) * weight for value, weight in pairs]
 
 
 @rule("backward.several-outputs.none")
