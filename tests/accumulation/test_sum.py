@@ -7,7 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, broadcasting_pairs, dtypes, elementwise, layouts, leaves, like, routes, shapes, tensors
+from tests.inputs import (
+    Expression,
+    broadcasting_pairs,
+    dtypes,
+    elementwise,
+    layouts,
+    leaves,
+    like,
+    routes,
+    shapes,
+    tensors,
+)
 from tests.oracles import numbers, state
 
 # Three terms at most: the sums stay exact in bfloat16.

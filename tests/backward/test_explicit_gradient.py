@@ -140,7 +140,9 @@ def elsewhere(device):
 
 @rule("backward.explicit-gradient.vector-jacobian")
 @given(
-    drawn=like(leaves()) | with_a_strided_gradient() | with_a_negated_gradient(), operation=elementwise(), route=routes()
+    drawn=like(leaves()) | with_a_strided_gradient() | with_a_negated_gradient(),
+    operation=elementwise(),
+    route=routes(),
 )
 @example(
     drawn=BEYOND_SINGLE,

@@ -57,7 +57,7 @@ CHANGES = (
     change=st.sampled_from(CHANGES).map(Expression),
     requires_grad=st.booleans(),
 )
-def test_a_leaf_that_is_written_to_is_none_until_it_is_detached_again(device, tensor, change, requires_grad):
+def test_a_tensor_that_a_leaf_is_written_into_is_no_leaf_until_it_is_detached(device, tensor, change, requires_grad):
     tensor.requires_grad_(requires_grad)
     target = torch.ones_like(tensor)
     assert (target.is_leaf, target.requires_grad, target.grad_fn) == (True, False, None)
