@@ -1,6 +1,7 @@
 """spec/accumulation/non-leaves.md"""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,9 +36,10 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
     inner = function(view)
     output = inner.sum()
     output.backward()
-    for non_leaf in (view, inner, output) * 2:
-        with pytest.warns(UserWarning, match="not a leaf Tensor"):
-            assert non_leaf.grad is None
+    for non_leaf in (view, inner, output):
+        for recording in (True, False):
+            with torch.set_grad_enabled(recording), pytest.warns(UserWarning, match="not a leaf Tensor"):
+                assert non_leaf.grad is None
 
 
 @rule("accumulation.non-leaves.retained")

@@ -198,8 +198,10 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
 def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
     function, derivative = operation
     before = state(leaf)
-    (gradient,) = torch.autograd.grad(function(leaf).sum(), leaf)
-    assert numbers(gradient) == [derivative(value) for value in numbers(leaf)]
+    inner = leaf * 1
+    of_leaf, of_inner = torch.autograd.grad(function(inner).sum(), [leaf, inner])
+    assert numbers(of_leaf) == [derivative(value) for value in numbers(leaf)]
+    assert numbers(of_inner) == numbers(of_leaf)
     assert state(leaf) == before
 
 

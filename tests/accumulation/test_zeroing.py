@@ -101,8 +101,9 @@ TURNED = tensors(shapes(min_dims=2, min_side=2), among=(layouts.transposed,))
     owner=owners(),
     reached=st.integers(1, 3),
     create_graph=st.booleans(),
+    frozen=st.booleans(),
 )
-def test_zero_grad_fills_with_zeros_in_place_and_detaches(device, data, owner, reached, create_graph):
+def test_zero_grad_fills_with_zeros_in_place_and_detaches(device, data, owner, reached, create_graph, frozen):
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
     outputs = [(3 * parameter).sum() for parameter in parameters]
     with warnings.catch_warnings():
@@ -110,6 +111,7 @@ def test_zero_grad_fills_with_zeros_in_place_and_detaches(device, data, owner, r
         for parameter in parameters[:reached]:
             (parameter * parameter).sum().backward(create_graph=create_graph)
     grads = [parameter.grad for parameter in parameters]
+    parameters[1].requires_grad = not frozen
     owner(parameters).zero_grad(set_to_none=False)
     assert all(parameter.grad is grad for parameter, grad in zip(parameters, grads, strict=True))
     for grad in grads[:reached]:

@@ -57,7 +57,7 @@ def with_a_strided_gradient():
 
 @st.composite
 def with_a_negated_gradient(draw):
-    """A leaf and a tensor of its shape and dtype whose elements are the negatives of what lies in its memory."""
+    """A leaf and a tensor of its shape and dtype, of the negatives of what lies in memory."""
     leaf = draw(leaves(dtypes=st.sampled_from(["torch.float32", "torch.float64"])))
     dtype = "torch.complex64" if leaf.facts["dtype"] == "torch.float32" else "torch.complex128"
     parts = draw(tensors(st.just(leaf.facts["shape"]), st.just(dtype)))
@@ -186,7 +186,7 @@ def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, 
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@given(drawn=like(leaves()))
+@given(drawn=like(leaves()) | with_a_negated_gradient())
 def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
     leaf, gradient = drawn
     leaf.backward(gradient)

@@ -18,10 +18,13 @@ ROUNDINGS = 4
 @given(leaf=leaves(), operation=elementwise(), copies=st.integers(0, 3))
 def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(device, leaf, operation, copies):
     function, derivative = operation
-    function(leaf).expand(copies, *leaf.shape).sum().backward()
-    assert leaf.grad is not None
-    assert leaf.grad.shape == leaf.shape
-    assert numbers(leaf.grad) == [copies * derivative(value) for value in numbers(leaf)]
+    result = function(leaf)
+    for output in (result.expand(copies, *leaf.shape), result[..., None].expand(*leaf.shape, copies)):
+        leaf.grad = None
+        output.sum().backward(retain_graph=True)
+        assert leaf.grad is not None
+        assert leaf.grad.shape == leaf.shape
+        assert numbers(leaf.grad) == [copies * derivative(value) for value in numbers(leaf)]
 
 
 @rule("backward.reduce-first.sum")

@@ -1,5 +1,7 @@
 """spec/backward/several-outputs.md"""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -58,7 +60,9 @@ def with_one_element_and_any(draw):
 def with_a_fit_and_a_misfit(draw):
     """A leaf, a tensor of its shape and one of another shape, all of one dtype."""
     leaf, good = draw(like(leaves(shapes_of_other_sizes(), WIDE, earlier_grad=True)))
-    other = shapes().filter(lambda shape: shape != leaf.facts["shape"])
+    shape = leaf.facts["shape"]
+    of_as_many = sorted({(1, *shape), (*shape, 1), shape[::-1], (math.prod(shape),)} - {shape})
+    other = st.sampled_from(of_as_many) | shapes().filter(lambda drawn: drawn != shape)
     return leaf, good, draw(tensors(other, st.just(leaf.facts["dtype"])))
 
 
@@ -106,7 +110,7 @@ PARTS = (
 def test_several_results_of_one_operation_and_the_leaf_itself_add_up(device, drawn, operation, cut, step, run):
     leaf, gradient = drawn
     function, derivative = operation
-    outputs, gradients = cut(function(leaf)) + [leaf], cut(gradient) + [gradient]
+    outputs, gradients = [*cut(function(leaf)), leaf], [*cut(gradient), gradient]
     result = run(outputs[::step], gradients[::step], leaf)
     assert result.shape == leaf.shape
     pairs = zip(numbers(leaf), numbers(gradient), strict=True)
@@ -118,10 +122,13 @@ def test_several_results_of_one_operation_and_the_leaf_itself_add_up(device, dra
 def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element(device, drawn, operation, route):
     leaf, other, gradient = drawn
     function, derivative = operation
-    torch.autograd.backward([route(function(leaf)), other * 3], [None, gradient])
-    assert leaf.grad is not None
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
-    assert numbers(other.grad) == [3 * weight for weight in numbers(gradient)]
+    for step in (1, -1):
+        leaf.grad = other.grad = None
+        outputs = [route(function(leaf)), other * 3]
+        torch.autograd.backward(outputs[::step], [None, gradient][::step])
+        assert leaf.grad is not None
+        assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+        assert numbers(other.grad) == [3 * weight for weight in numbers(gradient)]
 
 
 @rule("backward.several-outputs.none")

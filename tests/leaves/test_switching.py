@@ -59,9 +59,8 @@ def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, oper
     result = route(function(leaf))
     before = state(leaf, result)
     for recording in (True, False):
-        with torch.set_grad_enabled(recording):
-            with pytest.raises(RuntimeError, match=ONLY_LEAVES) as refusal:
-                switch(result, False)
+        with torch.set_grad_enabled(recording), pytest.raises(RuntimeError, match=ONLY_LEAVES) as refusal:
+            switch(result, False)
         assert refusal.type is RuntimeError
         assert state(leaf, result) == before
 
