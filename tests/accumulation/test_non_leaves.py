@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves, routes
+from tests.inputs import Expression, elementwise, leaves, routes, shapes
 from tests.oracles import numbers, state
 
 WRITES = (
@@ -70,6 +70,24 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
         assert output.grad is not None
         assert numbers(output.grad) == [times]
         assert numbers(leaf.grad) == [times * derivative(value) * factor(value) for value in numbers(leaf)]
+
+
+@rule("accumulation.non-leaves.retained")
+@given(leaf=leaves(shapes(min_dims=1, min_side=1)), operation=elementwise())
+def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, operation):
+    function, derivative = operation
+    parts = function(leaf).unbind()
+    for part in parts:
+        part.retain_grad()
+    sum((place + 1) * part.sum() for place, part in enumerate(parts)).backward()
+    factors = []
+    for place, part in enumerate(parts):
+        assert part.grad is not None
+        assert numbers(part.grad) == [place + 1] * part.numel()
+        factors += numbers(part.grad)
+    assert numbers(leaf.grad) == [
+        derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)
+    ]
 
 
 @rule("accumulation.non-leaves.retained-after-writes")
