@@ -51,13 +51,12 @@ def test_zeroed_in_place_the_next_backward_is_alone_in_the_same_tensor(device, p
 def owners(parameters):
     """Modules and optimizers that hold these parameters, in their parts and groups."""
     lists = [torch.nn.ParameterList([parameter]) for parameter in parameters]
+    deep = torch.nn.ModuleDict({"deeper": torch.nn.ModuleList(lists)})
     by_one = torch.optim.SGD(parameters[:1], lr=1)
     by_one.add_param_group({"params": parameters[1:]})
     return [
         torch.nn.ParameterList(parameters),
-        torch.nn.Sequential(
-            *lists[:1], torch.nn.ModuleList([torch.nn.ModuleDict({"far": torch.nn.ModuleList(lists)})])
-        ),
+        torch.nn.Sequential(*lists[1:], torch.nn.ModuleList([deep])),
         torch.optim.SGD(parameters, lr=1),
         by_one,
     ]
