@@ -9,7 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes, tensors
+from tests.inputs import (
+    Expression,
+    dtypes,
+    elementwise,
+    layouts,
+    leaves,
+    like,
+    routes,
+    shapes,
+    shapes_of_one_element,
+    tensors,
+)
 from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
@@ -129,7 +140,7 @@ def with_large_integers(draw):
 @st.composite
 def with_a_gradient_that_requires_grad(draw):
     """A leaf and another one of its shape and dtype, perhaps with a `.grad` of its own."""
-    leaf = draw(leaves())
+    leaf = draw(leaves() | leaves(shapes_of_one_element()))
     return leaf, draw(leaves(st.just(leaf.facts["shape"]), st.just(leaf.facts["dtype"]), earlier_grad=True))
 
 

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes_of_one_element, tensors
 from tests.oracles import numbers
 
 
@@ -77,7 +77,7 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 
 @rule("leaves.leaf.copies")
-@given(leaf=leaves())
+@given(leaf=leaves() | leaves(shapes_of_one_element()))
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
     before = numbers(leaf)
