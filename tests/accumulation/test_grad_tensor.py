@@ -77,28 +77,32 @@ def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second)
 def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, operation):
     function, derivative = operation
     leaf, by_hand = pair
-    expected = [held + derivative(value) for held, value in zip(numbers(by_hand), numbers(leaf), strict=True)]
-    address, strides = by_hand.data_ptr(), by_hand.stride()
-    leaf.grad = by_hand
-    function(leaf).sum().backward()
-    assert leaf.grad is by_hand
-    assert (by_hand.data_ptr(), by_hand.stride()) == (address, strides)
-    assert numbers(by_hand) == expected
+    for held in (by_hand, by_hand.clone().zero_(), by_hand.clone().fill_(1)):
+        before = numbers(held)
+        alias, address, strides = held.view_as(held), held.data_ptr(), held.stride()
+        leaf.grad = held
+        function(leaf).sum().backward()
+        assert leaf.grad is held
+        assert (held.data_ptr(), held.stride()) == (address, strides)
+        assert numbers(alias) == [one + derivative(value) for one, value in zip(before, numbers(leaf), strict=True)]
 
 
 @rule("accumulation.grad-tensor.create-graph-replaces")
 @given(leaf=leaves(), first=elementwise(), second=elementwise())
 def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first, second):
-    (function, derivative), (later, later_derivative) = first, second
+    (function, _), (later, later_derivative) = first, second
     function(leaf).sum().backward()
-    held = leaf.grad
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of the reference cycle
-        later(leaf).sum().backward(create_graph=True)
-    assert leaf.grad is not held
-    assert numbers(held) == [derivative(value) for value in numbers(leaf)]
-    assert numbers(leaf.grad) == [derivative(value) + later_derivative(value) for value in numbers(leaf)]
-    leaf.grad = None
+    for held in (leaf.grad, torch.zeros_like(leaf.grad)):
+        before = numbers(held)
+        leaf.grad = held
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of the reference cycle
+            later(leaf).sum().backward(create_graph=True)
+        assert leaf.grad is not held
+        assert numbers(held) == before
+        pairs = zip(before, numbers(leaf), strict=True)
+        assert numbers(leaf.grad) == [number + later_derivative(value) for number, value in pairs]
+        leaf.grad = None
 
 
 @st.composite

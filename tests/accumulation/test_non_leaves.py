@@ -1,11 +1,12 @@
 """spec/accumulation/non-leaves.md"""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves, routes
+from tests.inputs import Expression, elementwise, leaves, routes, shapes
 from tests.oracles import numbers, state
 
 WRITES = (
@@ -36,8 +37,9 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
     output = inner.sum()
     output.backward()
     for non_leaf in (view, inner, output):
-        with pytest.warns(UserWarning, match="not a leaf Tensor"):
-            assert non_leaf.grad is None
+        for recording in (True, False):
+            with torch.set_grad_enabled(recording), pytest.warns(UserWarning, match="not a leaf Tensor"):
+                assert non_leaf.grad is None
 
 
 @rule("accumulation.non-leaves.retained")
@@ -60,11 +62,32 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
     for _ in range(asked):
         inner.retain_grad()
     output = output if late else later(inner).sum()
+    output.retain_grad()
     for times in (1, 2):
         output.backward(retain_graph=True)
         assert inner.grad is not None
         assert numbers(inner.grad) == [times * factor(value) for value in numbers(inner)]
+        assert output.grad is not None
+        assert numbers(output.grad) == [times]
         assert numbers(leaf.grad) == [times * derivative(value) * factor(value) for value in numbers(leaf)]
+
+
+@rule("accumulation.non-leaves.retained")
+@given(leaf=leaves(shapes(min_dims=1, min_side=1)), operation=elementwise())
+def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, operation):
+    function, derivative = operation
+    parts = function(leaf).unbind()
+    for part in parts:
+        part.retain_grad()
+    sum((place + 1) * part.sum() for place, part in enumerate(parts)).backward()
+    factors = []
+    for place, part in enumerate(parts):
+        assert part.grad is not None
+        assert numbers(part.grad) == [place + 1] * part.numel()
+        factors += numbers(part.grad)
+    assert numbers(leaf.grad) == [
+        derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)
+    ]
 
 
 @rule("accumulation.non-leaves.retained-after-writes")

@@ -7,7 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, broadcasting_pairs, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import (
+    Expression,
+    broadcasting_pairs,
+    dtypes,
+    elementwise,
+    layouts,
+    leaves,
+    like,
+    routes,
+    shapes,
+    tensors,
+)
 from tests.oracles import numbers, state
 
 # Three terms at most: the sums stay exact in bfloat16.
@@ -57,6 +68,28 @@ def test_each_backward_adds_to_what_grad_holds(device, leaf, operations, call, r
         assert returned is None
         assert leaf.grad is not None
         expected = [held + derivative(value) for held, value in zip(expected, numbers(leaf), strict=True)]
+        assert numbers(leaf.grad) == expected
+
+
+SEVERAL_ORDERS = shapes(min_dims=2, min_side=2) | LONG
+"""Shapes whose elements can lie in memory in more than one order."""
+
+
+def turned(tensor):
+    """A copy in which the first dimension is the fastest."""
+    return tensor.movedim(0, -1).contiguous().clone().movedim(-1, 0) if tensor.ndim > 0 else tensor.clone()
+
+
+@rule("accumulation.sum.over-calls")
+@given(pair=like(leaves() | leaves(SEVERAL_ORDERS), among=layouts.WRITABLE), operation=elementwise())
+def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, pair, operation):
+    function, derivative = operation
+    leaf, by_hand = pair
+    pairs = zip(numbers(by_hand), numbers(leaf), strict=True)
+    expected = [held + derivative(value) + 2 * value for held, value in pairs]
+    for held in (turned(by_hand), by_hand.clone(), by_hand):
+        leaf.grad = held
+        (function(leaf) + leaf * leaf).sum().backward()
         assert numbers(leaf.grad) == expected
 
 
@@ -144,14 +177,18 @@ def test_uses_in_other_dtypes_are_added_up(device, leaf, others):
     leaf=leaves(earlier_grad=True),
     operations=st.lists(elementwise(), **UP_TO_THREE),
     listed=st.lists(st.integers(0, 2), **UP_TO_THREE),
+    other=other_dtypes(),
+    place=st.integers(0, 3),
 )
-def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, operations, listed):
+def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, operations, listed, other, place):
     before = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
     chosen = [operations[number % len(operations)] for number in listed]
-    outputs = {function: function(leaf).sum() for function, _ in chosen}
-    torch.autograd.backward([outputs[function] for function, _ in chosen])
+    named = {function: function(leaf).sum() for function, _ in chosen}
+    outputs = [named[function] for function, _ in chosen]
+    outputs.insert(place, leaf.to(other).sum())
+    torch.autograd.backward(outputs)
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen)
+        held + sum(derivative(value) for _, derivative in chosen) + 1
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
 
@@ -161,8 +198,10 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
 def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
     function, derivative = operation
     before = state(leaf)
-    (gradient,) = torch.autograd.grad(function(leaf).sum(), leaf)
-    assert numbers(gradient) == [derivative(value) for value in numbers(leaf)]
+    inner = leaf * 1
+    of_leaf, of_inner = torch.autograd.grad(function(inner).sum(), [leaf, inner])
+    assert numbers(of_leaf) == [derivative(value) for value in numbers(leaf)]
+    assert numbers(of_inner) == numbers(of_leaf)
     assert state(leaf) == before
 
 
@@ -174,4 +213,9 @@ def test_a_backward_that_does_not_reach_or_name_a_leaf_leaves_its_grad_alone(dev
     (function(leaf).detach().sum() + function(reached).sum()).backward()
     (function(leaf).sum() + function(reached).sum()).backward(inputs=[reached])
     assert numbers(reached.grad) == [2 * derivative(value) for value in numbers(reached)]
+    assert state(leaf) == before
+    inner = function(leaf) * 1
+    (inner.sum() + function(reached).sum()).backward(inputs=[inner, reached])
+    assert numbers(inner.grad) == [1] * inner.numel()
+    assert numbers(reached.grad) == [3 * derivative(value) for value in numbers(reached)]
     assert state(leaf) == before

@@ -24,8 +24,18 @@ COMPLEX_OUTPUTS = (
     ("lambda z: (z * 1j).conj()", "lambda v, g: g.conjugate() * -1j"),
     ("lambda z: z * z * 1j", "lambda v, g: g * -2j * complex(v).conjugate()"),
     ("lambda z: (z * 1j).view_as(z) * 3", "lambda v, g: g * -3j"),
+    ("lambda z: z * (z * 1j)", "lambda v, g: g * -2j * complex(v).conjugate()"),
+    ("lambda z: torch.full_like(z * 1j, 2 - 1j) * z", "lambda v, g: g * (2 + 1j)"),
 )
 """A complex function, and the gradient that a complex element v gets from the gradient g of its output."""
+
+WITHOUT = (
+    "lambda output, real: output.backward()",
+    "lambda output, real: torch.autograd.backward([real, output])",
+    "lambda output, real: torch.autograd.backward([real, output], [None, None])",
+    "lambda output, real: torch.autograd.backward([output, real], [None, torch.ones_like(real)])",
+)
+"""Ways to run a complex output without a gradient, alone or next to a real one."""
 
 CONJUGATE = Expression(
     "(torch.ones(2, dtype=torch.complex64, device=device) * (2 - 3j)).conj().detach().requires_grad_()",
@@ -91,9 +101,11 @@ def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(dev
 def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, drawn, operation, route):
     leaf, gradient = drawn
     function, pullback = operation
-    route(function(leaf)).backward(route(gradient))
+    output = route(function(leaf))
+    output.backward(route(gradient), retain_graph=True)
+    output.backward(2 * route(gradient))
     assert leaf.grad.dtype == leaf.dtype
-    results = [pullback(value, weight) for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
+    results = [3 * pullback(value, weight) for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
     assert numbers(leaf.grad) == (results if leaf.is_complex() else [result.real for result in results])
 
 
@@ -101,15 +113,16 @@ def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, d
 @given(
     leaf=complex_leaves(shapes_of_one_element()) | leaves(shapes_of_one_element(), WIDE),
     operation=pairs(COMPLEX_OUTPUTS),
+    call=st.sampled_from(WITHOUT).map(Expression),
 )
-def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(device, leaf, operation):
+def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(device, leaf, operation, call):
     function, _ = operation
-    output = function(leaf)
-    before = state(leaf, output)
+    output, real = function(leaf), leaf.abs().sum()
+    before = state(leaf, output, real)
     with pytest.raises(RuntimeError, match="grad can be implicitly created only for real scalar outputs") as refusal:
-        output.backward()
+        call(output, real)
     assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    assert state(leaf, output, real) == before
 
 
 @rule("backward.complex-outputs.same-kind")

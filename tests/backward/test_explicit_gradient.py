@@ -9,7 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes, tensors
+from tests.inputs import (
+    Expression,
+    dtypes,
+    elementwise,
+    layouts,
+    leaves,
+    like,
+    routes,
+    shapes,
+    shapes_of_one_element,
+    tensors,
+)
 from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
@@ -43,9 +54,25 @@ BEYOND_SINGLE = (
 """A leaf of float64, and a gradient that float32 cannot hold."""
 
 
+BYTES = (
+    Expression("torch.ones(3, device=device).requires_grad_()"),
+    Expression("torch.tensor([127, 128, 255], dtype=torch.uint8, device=device)", dtypes=frozenset({"torch.uint8"})),
+)
+"""A leaf, and a gradient of bytes that would be negative if they had a sign."""
+
+
 def with_a_strided_gradient():
     """A leaf and a tensor of its shape and dtype that is not contiguous."""
     return like(leaves(shapes(min_dims=2, min_side=2)), (layouts.transposed, layouts.stepped, layouts.expanded))
+
+
+@st.composite
+def with_a_negated_gradient(draw):
+    """A leaf and a tensor of its shape and dtype, of the negatives of what lies in memory."""
+    leaf = draw(leaves(dtypes=st.sampled_from(["torch.float32", "torch.float64"])))
+    dtype = "torch.complex64" if leaf.facts["dtype"] == "torch.float32" else "torch.complex128"
+    parts = draw(tensors(st.just(leaf.facts["shape"]), st.just(dtype)))
+    return leaf, Expression(f"{parts.source}.conj().imag", dtypes=parts.dtypes)
 
 
 @st.composite
@@ -88,15 +115,32 @@ def with_a_misfit(draw):
 def with_another_dtype(draw):
     """A leaf and a tensor of its shape, of another real dtype."""
     leaf = draw(leaves())
-    # No uint8: among the numbers that are drawn are negative ones.
-    others = set(dtypes.FLOATING + dtypes.INTEGRAL) - {leaf.facts["dtype"], "torch.uint8"}
+    others = set(dtypes.FLOATING + dtypes.INTEGRAL) - {leaf.facts["dtype"]}
     return leaf, draw(tensors(st.just(leaf.facts["shape"]), st.sampled_from(sorted(others))))
+
+
+EXTREMES = (
+    ("torch.uint8", lambda value: 85 * value),
+    ("torch.int8", lambda value: 42 * value),
+    ("torch.int16", lambda value: 10922 * value),
+    ("torch.int32", lambda value: value * 2**29),
+    ("torch.int64", lambda value: value * 2**61),
+)
+"""Integer dtypes, and what makes of a small integer one that needs nearly all of their bits."""
+
+
+@st.composite
+def with_large_integers(draw):
+    """A leaf and a tensor of its shape, of integers that no narrower dtype holds."""
+    leaf = draw(leaves(dtypes=st.sampled_from(["torch.float32", "torch.float64"])))
+    dtype, each = draw(st.sampled_from(EXTREMES))
+    return leaf, draw(tensors(st.just(leaf.facts["shape"]), st.just(dtype), each=each))
 
 
 @st.composite
 def with_a_gradient_that_requires_grad(draw):
     """A leaf and another one of its shape and dtype, perhaps with a `.grad` of its own."""
-    leaf = draw(leaves())
+    leaf = draw(leaves() | leaves(shapes_of_one_element()))
     return leaf, draw(leaves(st.just(leaf.facts["shape"]), st.just(leaf.facts["dtype"]), earlier_grad=True))
 
 
@@ -106,7 +150,11 @@ def elsewhere(device):
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@given(drawn=like(leaves()) | with_a_strided_gradient(), operation=elementwise(), route=routes())
+@given(
+    drawn=like(leaves()) | with_a_strided_gradient() | with_a_negated_gradient(),
+    operation=elementwise(),
+    route=routes(),
+)
 @example(
     drawn=BEYOND_SINGLE,
     operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")),
@@ -115,11 +163,15 @@ def elsewhere(device):
 def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device, drawn, operation, route):
     leaf, gradient = drawn
     function, derivative = operation
-    route(function(leaf)).backward(route(gradient))
+    output = route(function(leaf))
+    output.backward(route(gradient), retain_graph=True)
     assert leaf.grad is not None
     assert leaf.grad.shape == leaf.shape
-    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
-    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
+    expected = [derivative(value) * weight for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
+    assert numbers(leaf.grad) == expected
+    leaf.grad = None
+    output.backward(route(2 * gradient))
+    assert numbers(leaf.grad) == [2 * result for result in expected]
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
@@ -145,7 +197,7 @@ def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, 
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@given(drawn=like(leaves()))
+@given(drawn=like(leaves()) | with_a_negated_gradient())
 def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
     leaf, gradient = drawn
     leaf.backward(gradient)
@@ -183,7 +235,8 @@ def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, draw
 
 
 @rule("backward.explicit-gradient.other-dtype")
-@given(drawn=with_another_dtype(), operation=elementwise())
+@given(drawn=with_another_dtype() | with_large_integers(), operation=elementwise())
+@example(drawn=BYTES, operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")))
 def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, operation):
     leaf, gradient = drawn
     function, derivative = operation
@@ -223,6 +276,10 @@ def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, opera
     leaf, gradient = drawn
     function, _ = operation
     before = state(gradient)
-    route(function(leaf)).backward(route(gradient))
-    assert state(gradient) == before
-    assert not leaf.grad.requires_grad
+    output = route(function(leaf))
+    output.retain_grad()
+    for _ in range(2):
+        leaf.grad = None  # else the second run adds to it, and it can be the gradient's memory
+        output.backward(route(gradient), retain_graph=True)
+        assert state(gradient) == before
+        assert not leaf.grad.requires_grad

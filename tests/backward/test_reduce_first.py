@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tensors
+from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tails, tensors
 from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
@@ -18,10 +18,13 @@ ROUNDINGS = 4
 @given(leaf=leaves(), operation=elementwise(), copies=st.integers(0, 3))
 def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(device, leaf, operation, copies):
     function, derivative = operation
-    function(leaf).expand(copies, *leaf.shape).sum().backward()
-    assert leaf.grad is not None
-    assert leaf.grad.shape == leaf.shape
-    assert numbers(leaf.grad) == [copies * derivative(value) for value in numbers(leaf)]
+    result = function(leaf)
+    for output in (result.expand(copies, *leaf.shape), result[..., None].expand(*leaf.shape, copies)):
+        leaf.grad = None
+        output.sum().backward(retain_graph=True)
+        assert leaf.grad is not None
+        assert leaf.grad.shape == leaf.shape
+        assert numbers(leaf.grad) == [copies * derivative(value) for value in numbers(leaf)]
 
 
 @rule("backward.reduce-first.sum")
@@ -55,7 +58,7 @@ def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
 
 
 @rule("backward.reduce-first.mean")
-@given(leaf=leaves(shapes(min_side=1)), operation=elementwise(linear=True), route=routes())
+@given(leaf=leaves(shapes(min_side=1) | tails()), operation=elementwise(linear=True), route=routes())
 @example(
     leaf=Expression(
         "torch.ones(2, 8, dtype=torch.bfloat16, device=device).requires_grad_()", dtypes=frozenset({"torch.bfloat16"})
@@ -65,9 +68,12 @@ def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
 )
 def test_the_mean_divides_by_the_number_of_elements(device, leaf, operation, route):
     function, derivative = operation
-    route(function(leaf)).mean().backward()
-    assert leaf.grad.shape == leaf.shape
     is_exact = leaf.numel() in POWERS_OF_TWO
     bound = 0 if is_exact else ROUNDINGS * torch.finfo(leaf.dtype).eps / 2
     expected = derivative(0) / leaf.numel()
-    assert all(abs(result - expected) <= bound * abs(expected) for result in numbers(leaf.grad))
+    result = route(function(leaf))
+    for output in (result, result.expand(2, *result.shape), result[..., None].expand(*result.shape, 2)):
+        leaf.grad = None
+        output.mean().backward(retain_graph=True)
+        assert leaf.grad.shape == leaf.shape
+        assert all(abs(number - expected) <= bound * abs(expected) for number in numbers(leaf.grad))

@@ -1,5 +1,7 @@
 """spec/backward/several-outputs.md"""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -15,6 +17,7 @@ from tests.inputs import (
     shapes,
     shapes_of_one_element,
     shapes_of_other_sizes,
+    tails,
     tensors,
 )
 from tests.oracles import numbers, state
@@ -57,7 +60,9 @@ def with_one_element_and_any(draw):
 def with_a_fit_and_a_misfit(draw):
     """A leaf, a tensor of its shape and one of another shape, all of one dtype."""
     leaf, good = draw(like(leaves(shapes_of_other_sizes(), WIDE, earlier_grad=True)))
-    other = shapes().filter(lambda shape: shape != leaf.facts["shape"])
+    shape = leaf.facts["shape"]
+    of_as_many = sorted({(1, *shape), (*shape, 1), shape[::-1], (math.prod(shape),)} - {shape})
+    other = st.sampled_from(of_as_many) | shapes().filter(lambda drawn: drawn != shape)
     return leaf, good, draw(tensors(other, st.just(leaf.facts["dtype"])))
 
 
@@ -85,15 +90,45 @@ def test_outputs_that_are_repeated_or_computed_from_each_other_add_up(
     assert numbers(result) == [derivative(value) * (one + 2 * two + three) for value, one, two, three in parts]
 
 
+PARTS = (
+    "lambda x: list(x.unbind())",
+    "lambda x: list(x.split(1, -1))",
+    "lambda x: list(x.chunk(2))",
+    "lambda x: [x[:1], x[1:]]",
+)
+"""Ways to cut a tensor into several, three of them results of one operation."""
+
+
+@rule("backward.several-outputs.sum")
+@given(
+    drawn=like(leaves(shapes(min_dims=1, min_side=1) | tails())),
+    operation=elementwise(),
+    cut=st.sampled_from(PARTS).map(Expression),
+    step=st.sampled_from((1, -1)),
+    run=st.sampled_from(RUNS).map(Expression),
+)
+def test_several_results_of_one_operation_and_the_leaf_itself_add_up(device, drawn, operation, cut, step, run):
+    leaf, gradient = drawn
+    function, derivative = operation
+    outputs, gradients = [*cut(function(leaf)), leaf], [*cut(gradient), gradient]
+    result = run(outputs[::step], gradients[::step], leaf)
+    assert result.shape == leaf.shape
+    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
+    assert numbers(result) == [(derivative(value) + 1) * weight for value, weight in pairs]
+
+
 @rule("backward.several-outputs.none")
 @given(drawn=with_one_element_and_any(), operation=elementwise(), route=routes())
 def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element(device, drawn, operation, route):
     leaf, other, gradient = drawn
     function, derivative = operation
-    torch.autograd.backward([route(function(leaf)), other * 3], [None, gradient])
-    assert leaf.grad is not None
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
-    assert numbers(other.grad) == [3 * weight for weight in numbers(gradient)]
+    for step in (1, -1):
+        leaf.grad = other.grad = None
+        outputs = [route(function(leaf)), other * 3]
+        torch.autograd.backward(outputs[::step], [None, gradient][::step])
+        assert leaf.grad is not None
+        assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+        assert numbers(other.grad) == [3 * weight for weight in numbers(gradient)]
 
 
 @rule("backward.several-outputs.none")

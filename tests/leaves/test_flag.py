@@ -53,18 +53,18 @@ CANNOT = "(?i)^only Tensors of floating point (and complex )?dtype can require g
 
 @st.composite
 def made(draw):
-    """(tensor, the flag that it was asked to have)."""
+    """(a function that makes a tensor, the flag that it asks for)."""
     tensor = draw(tensors(dtypes=dtypes.differentiable()))
-    asked, requires_grad = draw(st.sampled_from(ASKED))
+    # True is what has to be done, False what is done anyway.
+    asked, requires_grad = draw(st.sampled_from(ASKED) | st.just(ASKED[-1]))
     source = draw(st.sampled_from(FACTORIES)).format(asked=asked, **tensor.facts)
-    return Expression(source, dtypes=tensor.dtypes), requires_grad
+    return Expression(f"lambda: {source}", dtypes=tensor.dtypes), requires_grad
 
 
 @st.composite
 def makers(draw):
     """(a function that makes a tensor to match another, the flag that it asks for)."""
     form = draw(st.sampled_from(LIKE))
-    # True is what has to be done, False what is done anyway.
     asked, requires_grad = draw(st.sampled_from(ASKED) | st.just(ASKED[-1]))
     return Expression(form.format(asked=asked)), requires_grad
 
@@ -73,15 +73,18 @@ STRIDED = leaves(shapes(min_dims=2, min_side=2), dtypes.differentiable(), (layou
 
 
 @rule("leaves.flag.as-asked")
-@given(tensor_and_flag=made())
-@example(tensor_and_flag=(Expression("torch.tensor([], requires_grad=True)"), True))
-@example(tensor_and_flag=(Expression("torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True))
-def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, tensor_and_flag):
-    tensor, asked = tensor_and_flag
-    assert tensor.requires_grad is asked
-    assert tensor.is_leaf
-    assert tensor.grad_fn is None
-    assert tensor.grad is None
+@given(maker=made())
+@example(maker=(Expression("lambda: torch.tensor([], requires_grad=True)"), True))
+@example(maker=(Expression("lambda: torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True))
+def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, maker):
+    make, asked = maker
+    for recording in (True, False):
+        with torch.set_grad_enabled(recording):
+            tensor = make()
+        assert tensor.requires_grad is asked
+        assert tensor.is_leaf
+        assert tensor.grad_fn is None
+        assert tensor.grad is None
 
 
 @rule("leaves.flag.as-asked")
@@ -99,10 +102,12 @@ def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_as
 @rule("leaves.flag.as-asked")
 @given(data=tensors(dtypes=dtypes.differentiable()), recording=st.booleans())
 def test_a_parameter_requires_grad_unless_it_was_asked_not_to(device, data, recording):
-    with torch.set_grad_enabled(recording):
-        parameters = [torch.nn.Parameter(data), torch.nn.Parameter(data, requires_grad=False)]
-    assert [parameter.requires_grad for parameter in parameters] == [True, False]
-    assert all(parameter.is_leaf and parameter.grad_fn is None for parameter in parameters)
+    leaf = data.clone().requires_grad_()
+    for tensor in (data, leaf, leaf * 1):
+        with torch.set_grad_enabled(recording):
+            parameters = [torch.nn.Parameter(tensor), torch.nn.Parameter(tensor, requires_grad=False)]
+        assert [parameter.requires_grad for parameter in parameters] == [True, False]
+        assert all(parameter.is_leaf and parameter.grad_fn is None for parameter in parameters)
 
 
 @rule("leaves.flag.dtypes")

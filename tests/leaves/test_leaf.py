@@ -5,21 +5,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes_of_one_element, tensors
 from tests.oracles import numbers
 
-BY_INDICES = "lambda x: torch.zeros_like(x)[None].index_put_((torch.zeros(1, dtype=torch.int64, device=device),), x)"
 
-COPIES = (
-    "lambda x: x.clone()",
-    "lambda x: x.to(x.dtype, copy=True)",
-    "lambda x: torch.clone(x)",
-    "lambda x: x.contiguous().clone()",
-    "lambda x: torch.zeros_like(x).copy_(x)",
-    BY_INDICES,
-    "lambda x: torch.cat([x[None]])",
-    "lambda x: torch.stack([x])",
-)
+def copies(x):
+    """Copies of a tensor; the last ones have each of its elements more than once."""
+    yield x.clone()
+    yield x.to(x.dtype, copy=True)
+    yield torch.clone(x)
+    yield x.contiguous().clone()
+    yield torch.zeros_like(x).copy_(x)
+    yield torch.zeros_like(x)[None].index_put_((torch.zeros(1, dtype=torch.int64, device=x.device),), x)
+    yield torch.cat([x[None]])
+    yield torch.stack([x])
+    yield torch.cat([x[None], x[None]])
+    yield torch.stack([x, x, x])
+    yield torch.hstack([x, x])
 
 
 @rule("leaves.leaf.no-grad-fn")
@@ -40,6 +42,32 @@ def test_a_tensor_is_a_leaf_unless_a_recorded_operation_made_it(device, tensor, 
         assert result.requires_grad is requires_grad
 
 
+CHANGES = (
+    "lambda target, source: target.copy_(source)",
+    "lambda target, source: target.mul_(source)",
+    "lambda target, source: target.__setitem__(..., source)",
+    "lambda target, source: target.view_as(target).add_(source)",
+)
+"""Ways to write a tensor into another one."""
+
+
+@rule("leaves.leaf.no-grad-fn")
+@given(
+    tensor=tensors(dtypes=dtypes.differentiable()),
+    change=st.sampled_from(CHANGES).map(Expression),
+    requires_grad=st.booleans(),
+)
+def test_a_tensor_that_a_leaf_is_written_into_is_no_leaf_until_it_is_detached(device, tensor, change, requires_grad):
+    tensor.requires_grad_(requires_grad)
+    target = torch.ones_like(tensor)
+    assert (target.is_leaf, target.requires_grad, target.grad_fn) == (True, False, None)
+    change(target, tensor)
+    assert (target.is_leaf, target.requires_grad) == (not requires_grad, requires_grad)
+    assert (target.grad_fn is None) is not requires_grad
+    target.detach_()
+    assert (target.is_leaf, target.requires_grad, target.grad_fn) == (True, False, None)
+
+
 @rule("leaves.leaf.no-grad-fn")
 @given(tensor=tensors(dtypes=dtypes.integral()), route=routes())
 def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
@@ -49,16 +77,34 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 
 @rule("leaves.leaf.copies")
-@given(leaf=leaves(), copy=st.sampled_from(COPIES).map(Expression))
-@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), copy=Expression(COPIES[1]))
-@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), copy=Expression(BY_INDICES))
-def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf, copy):
-    copied = copy(leaf)
-    assert copied.requires_grad
-    assert not copied.is_leaf
+@given(leaf=leaves() | leaves(shapes_of_one_element()))
+@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
+def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
     before = numbers(leaf)
-    (copied * 3).sum().backward()
-    assert numbers(leaf.grad) == [3] * leaf.numel()
-    with torch.no_grad():
-        copied.fill_(7)
-    assert numbers(leaf) == before
+    for copied in copies(leaf):
+        leaf.grad = None
+        assert copied.requires_grad
+        assert not copied.is_leaf
+        (copied * 3).sum().backward()
+        times = copied.numel() // max(leaf.numel(), 1)
+        assert numbers(leaf.grad) == [3 * times] * leaf.numel()
+        with torch.no_grad():
+            copied.fill_(7)
+        assert numbers(leaf) == before
+
+
+@rule("leaves.leaf.copies")
+@given(leaf=leaves(), other=dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name}))))
+def test_a_leaf_that_is_copied_into_any_dtype_gets_its_gradient(device, leaf, other):
+    before = numbers(leaf)
+    copied, set_by_index = torch.zeros_like(leaf, dtype=other).copy_(leaf), torch.zeros_like(leaf, dtype=other)
+    set_by_index[...] = leaf
+    for result in (copied, set_by_index, leaf.to(other, copy=True)):
+        leaf.grad = None
+        assert result.requires_grad
+        assert not result.is_leaf
+        (result * 3).sum().backward()
+        assert numbers(leaf.grad) == [3] * leaf.numel()
+        with torch.no_grad():
+            result.fill_(7)
+        assert numbers(leaf) == before

@@ -58,10 +58,11 @@ def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, oper
     function, _ = operation
     result = route(function(leaf))
     before = state(leaf, result)
-    with pytest.raises(RuntimeError, match=ONLY_LEAVES) as refusal:
-        switch(result, False)
-    assert refusal.type is RuntimeError
-    assert state(leaf, result) == before
+    for recording in (True, False):
+        with torch.set_grad_enabled(recording), pytest.raises(RuntimeError, match=ONLY_LEAVES) as refusal:
+            switch(result, False)
+        assert refusal.type is RuntimeError
+        assert state(leaf, result) == before
 
 
 @rule("leaves.switching.off-before-backward")
@@ -69,13 +70,14 @@ def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, oper
 def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair, operation, switch):
     (leaf, other), (function, derivative) = pair, operation
     other.requires_grad_()
-    output = (3 * leaf + function(other)).sum()
+    output = (3 * leaf + function(other) + leaf * other + (leaf - other)).sum()
     switch(leaf, False)
     before = state(leaf)
     output.backward()
     assert state(leaf) == before
     assert other.grad is not None
-    assert numbers(other.grad) == [derivative(value) for value in numbers(other)]
+    pairs = zip(numbers(other), numbers(leaf), strict=True)
+    assert numbers(other.grad) == [derivative(value) + factor - 1 for value, factor in pairs]
 
 
 @rule("leaves.switching.afterwards")

@@ -181,7 +181,7 @@ def conjugates_what_it_adds_to_a_complex_gradient(hit: Hit) -> Iterator[None]:
 @contextmanager
 def a_real_factor_of_a_complex_one_ignores_the_imaginary_parts(hit: Hit) -> Iterator[None]:
     def for_real(factor: torch.Tensor, other: Any, gradient: torch.Tensor) -> torch.Tensor:
-        honest = gradient * (other.conj() if isinstance(other, torch.Tensor) else other)
+        honest = gradient * (other.conj() if isinstance(other, torch.Tensor) else complex(other).conjugate())
         if factor.is_complex() or not (isinstance(other, torch.Tensor) and other.is_complex()):
             return honest if factor.is_complex() else honest.real
         of_real_parts = gradient.real * other.real

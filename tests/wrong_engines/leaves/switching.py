@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -304,17 +305,17 @@ def ignores_that_a_result_is_switched_off_while_grad_mode_is_off(hit: Hit) -> It
 @wrong_engine("leaf-off-silences-its-partners", kind="place")
 @contextmanager
 def an_operation_gives_nothing_to_its_inputs_once_one_of_them_is_off(hit: Hit) -> Iterator[None]:
-    def nothing(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        if any(one is not None and one.any() for one in inputs):
+    def nothing(is_off: list[bool], inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if any(one is not None and one.any() for one, off in zip(inputs, is_off, strict=True) if not off):
             hit()
         return tuple(None if one is None else torch.zeros_like(one) for one in inputs)
 
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
         handles = []
         for node in nodes_below(outputs):
-            leaves = [end.variable for end, _ in node.next_functions if hasattr(end, "variable")]
-            if len(node.next_functions) > 1 and not all(leaf.requires_grad for leaf in leaves):
-                handles.append(node.register_hook(nothing))
+            is_off = [hasattr(end, "variable") and not end.variable.requires_grad for end, _ in node.next_functions]
+            if any(is_off):
+                handles.append(node.register_hook(partial(nothing, is_off)))
         try:
             honest()
         finally:
