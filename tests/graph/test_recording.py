@@ -26,7 +26,7 @@ COMPUTATIONS = (
 )
 MIXED = (
     "lambda a, b, c: torch.ones_like(a, dtype=torch.int64) * a + (2 + b) * c",
-    "lambda a, b, c: (torch.ones_like(a, dtype=torch.int64) - a) + (torch.ones_like(a, dtype=torch.int64) + b) / (c + 4)",
+    "lambda a, b, c: (torch.ones_like(a, dtype=torch.int64) - a) + (b.detach().long() + b) / (4 + c)",
     "lambda a, b, c: torch.mul(a.detach() > 0, a) - b * (c.detach() > 0) + torch.add(c.detach() > 0, c)",
     "lambda a, b, c: a.detach().double() * a - b * c.detach().double() + (c.detach().double() + c)",
     "lambda a, b, c: torch.where(a.detach() > 0, 0, a) + torch.where(a.detach() > 0, b, 1) + c.pow(2)",
@@ -65,7 +65,7 @@ UNDERIVED = (
 
 
 def computations(count):
-    """Functions of three tensors; their results are computed from each. One more than `count`: the last mixes dtypes."""
+    """Functions of three tensors; their results are computed from each. After `count` of them comes one of two dtypes."""
     mixed = st.sampled_from(MIXED).map(
         lambda source: Expression(source, dtypes=frozenset({"torch.float64"} if "double" in source else ()))
     )
