@@ -65,7 +65,7 @@ UNDERIVED = (
 
 
 def computations(count):
-    """Functions of three tensors; their results are computed from each. After `count` of them comes one of two dtypes."""
+    """Functions of three tensors; their results are computed from each; after `count` comes one that mixes dtypes."""
     mixed = st.sampled_from(MIXED).map(
         lambda source: Expression(source, dtypes=frozenset({"torch.float64"} if "double" in source else ()))
     )

@@ -75,16 +75,18 @@ def test_every_element_of_a_long_leaf_is_updated_inside(device, leaf, update):
 @given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE), update=updates())
 def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, update):
     change, value = update
-    version = leaf._version
-    was = numbers(leaf)
-    row = len(was) // len(leaf)
-    with torch.no_grad():
-        change(leaf[0])
-    assert numbers(leaf) == [value(number) for number in was[:row]] + was[row:]
-    assert leaf._version > version
-    assert leaf.is_leaf
-    assert leaf.requires_grad
-    assert leaf.grad_fn is None
+    row = leaf.numel() // len(leaf)
+    parts = (lambda x: x[0], lambda x: x[0][...], lambda x: x[:1].unsqueeze(0), lambda x: x.view_as(x)[0])
+    for part in parts:
+        version = leaf._version
+        was = numbers(leaf)
+        with torch.no_grad():
+            change(part(leaf))
+        assert numbers(leaf) == [value(number) for number in was[:row]] + was[row:]
+        assert leaf._version > version
+        assert leaf.is_leaf
+        assert leaf.requires_grad
+        assert leaf.grad_fn is None
 
 
 @rule("modes.in-place-updates.inside")
@@ -122,10 +124,12 @@ def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
 def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
     change, _ = update
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=REFUSED) as refusal:
-        change(leaf[0])
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    outside = (leaf[0], leaf[0][...], leaf[:1].unsqueeze(0)[0], leaf.view_as(leaf), leaf.unsqueeze(0)[..., :1])
+    for part in outside:
+        with pytest.raises(RuntimeError, match=REFUSED) as refusal:
+            change(part)
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
 
 
 @rule("modes.in-place-updates.not-recorded")
