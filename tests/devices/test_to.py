@@ -1,5 +1,6 @@
 """spec/devices/to.md"""
 
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -35,9 +36,14 @@ def conversions(draw):
 @given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
 @example(x=Expression("torch.ones(1000, 1000, device=device)"), ask=Expression(WAYS_TO_ASK[0]))
 def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
-    assert ask(x) is x
-    view = x[..., None]
-    assert ask(view) is view
+    for tensor in (x, x[..., None], x + x):
+        assert ask(tensor) is tensor
+        for block in (torch.no_grad, torch.enable_grad, torch.inference_mode):
+            with block():
+                assert ask(tensor) is tensor
+    with torch.no_grad():
+        view = x[..., None]
+        assert ask(view) is view
 
 
 WAYS_TO_CONVERT = (

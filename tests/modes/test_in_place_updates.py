@@ -18,6 +18,8 @@ def nodes():
     return st.sampled_from(("lambda x: x * 3", "lambda x: x + 2 * x", "lambda x: (x * 3).view_as(x)")).map(Expression)
 
 
+SCALARS = leaves(shapes(max_dims=0), among=layouts.WRITABLE, earlier_grad=True)
+
 OPERANDS = (
     ("lambda x: x.add_(x)", "lambda v: 2 * v"),
     ("lambda x: x.mul_(x)", "lambda v: v * v"),
@@ -37,7 +39,7 @@ def changes():
 
 @rule("modes.in-place-updates.inside")
 @given(
-    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True) | SCALARS,
     updates=st.tuples(changes(), changes()),
 )
 @example(
@@ -102,19 +104,22 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
 
 
 @rule("modes.in-place-updates.outside")
-@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=changes())
+@given(
+    leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True) | SCALARS,
+    updates=st.tuples(changes(), changes(), changes()),
+)
 @example(
     leaf=Expression("torch.tensor([1., 2.], device=device, requires_grad=True)"),
-    update=(Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),
+    updates=((Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),),
 )
-def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
-    change, _ = update
+def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, updates):
     output = (leaf * leaf).sum()
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=REFUSED) as refusal:
-        change(leaf)
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    for change, _ in updates:
+        with pytest.raises(RuntimeError, match=REFUSED) as refusal:
+            change(leaf)
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
     (grad,) = torch.autograd.grad(output, leaf)
     assert numbers(grad) == [2 * number for number in numbers(leaf)]
 
@@ -133,16 +138,16 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
 
 
 @rule("modes.in-place-updates.not-recorded")
-@given(leaf=leaves(), node=nodes(), update=changes())
-def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, update):
-    change, value = update
-    tensor = node(leaf)
-    with torch.no_grad():
-        change(tensor)
-    assert tensor.grad_fn is not None
-    assert numbers(tensor) == [value(3 * number) for number in numbers(leaf)]
-    tensor.sum().backward()
-    assert numbers(leaf.grad) == [3] * leaf.numel()
+@given(leaf=leaves(), node=nodes(), updates=st.tuples(changes(), changes()))
+def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
+    for change, value in updates:
+        tensor = node(leaf)
+        with torch.no_grad():
+            change(tensor)
+        assert tensor.grad_fn is not None
+        assert numbers(tensor) == [value(3 * number) for number in numbers(leaf)]
+        (gradient,) = torch.autograd.grad(tensor.sum(), leaf)
+        assert numbers(gradient) == [3] * leaf.numel()
 
 
 @rule("modes.in-place-updates.old-values")
