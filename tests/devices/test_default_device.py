@@ -118,16 +118,17 @@ def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, p
 
 
 @rule("devices.default-device.data-decides")
-@given(x=tensors(), drawn=at_a_place(THE_DATAS))
-def test_what_is_made_from_data_is_where_the_data_is(device, x, drawn):
-    make, place = drawn
+@given(x=tensors(), makes=several(THE_DATAS), place=places())
+def test_what_is_made_from_data_is_where_the_data_is(device, x, makes, place):
     where = x.device
-    try:
-        torch.set_default_device(place)
-        made = make(x)
-    finally:
-        torch.set_default_device(None)
-    assert made.device == x.device == where
+    for default in (place, "meta"):
+        for make in makes:
+            try:
+                torch.set_default_device(default)
+                made = make(x)
+            finally:
+                torch.set_default_device(None)
+            assert made.device == x.device == where
 
 
 @rule("devices.default-device.data-decides")

@@ -30,7 +30,7 @@ def contents():
 
 
 def module_of(weight, count):
-    """A module with three parameters, two of them frozen and one of these with a grad, and three buffers, one never saved,
+    """A module with three parameters, two frozen, one of them with a grad, and three buffers, one never saved,
     inside two other modules."""
     inner = torch.nn.Module()
     inner.weight = torch.nn.Parameter(weight)

@@ -18,7 +18,8 @@ def nodes():
     return st.sampled_from(("lambda x: x * 3", "lambda x: x + 2 * x", "lambda x: (x * 3).view_as(x)")).map(Expression)
 
 
-SCALARS = leaves(shapes(max_dims=0), among=layouts.WRITABLE, earlier_grad=True)
+EXTREME = leaves(st.sampled_from(((), (0,), (2, 0))), among=layouts.WRITABLE, earlier_grad=True)
+"""Leaves of no dimension or of no element."""
 
 OPERANDS = (
     ("lambda x: x.add_(x)", "lambda v: 2 * v"),
@@ -39,28 +40,33 @@ def changes():
 
 @rule("modes.in-place-updates.inside")
 @given(
-    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True) | SCALARS,
+    drawn=st.tuples(
+        leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+        leaves(dtypes=st.sampled_from(("torch.bfloat16", "torch.float16")), among=layouts.WRITABLE),
+        EXTREME,
+    ),
     updates=st.tuples(changes(), changes()),
 )
 @example(
-    leaf=Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),
+    drawn=(Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),),
     updates=((Expression(OPERANDS[-1][0]), Expression(OPERANDS[-1][1])),),
 )
-def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, updates):
-    alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
-    for change, value in updates:
-        version = leaf._version
-        expected = [value(number) for number in numbers(leaf)]
-        with torch.no_grad():
-            change(leaf)
-        assert numbers(leaf) == expected
-        assert numbers(alias) == expected
-        assert (leaf.data_ptr(), leaf.stride(), leaf.dtype) == memory
-        assert leaf._version > version
-        assert leaf.is_leaf
-        assert leaf.requires_grad
-        assert leaf.grad_fn is None
-        assert leaf.grad is grad
+def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, drawn, updates):
+    for leaf in drawn:
+        alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
+        for change, value in updates:
+            version = leaf._version
+            expected = [value(number) for number in numbers(leaf)]
+            with torch.no_grad():
+                change(leaf)
+            assert numbers(leaf) == expected
+            assert numbers(alias) == expected
+            assert (leaf.data_ptr(), leaf.stride(), leaf.dtype) == memory
+            assert leaf._version > version
+            assert leaf.is_leaf
+            assert leaf.requires_grad
+            assert leaf.grad_fn is None
+            assert leaf.grad is grad
 
 
 @rule("modes.in-place-updates.inside")
@@ -105,7 +111,7 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
 
 @rule("modes.in-place-updates.outside")
 @given(
-    leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True) | SCALARS,
+    leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True) | EXTREME,
     updates=st.tuples(changes(), changes(), changes()),
 )
 @example(
