@@ -1,7 +1,7 @@
 """spec/detach/copies.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -12,6 +12,12 @@ COPIES = st.sampled_from(["lambda x: x.clone().detach()", "lambda x: x.detach().
 
 EXTREMES = "[math.inf, -math.inf, math.nan, -0., torch.finfo({0}).max, 1 + torch.finfo({0}).eps]"
 
+COMPLEX = Expression(
+    "torch.tensor([1 + 2j, 3 - 1j], dtype=torch.complex64, device=device, requires_grad=True)",
+    dtypes=frozenset({"torch.complex64"}),
+)
+ZEROED = (Expression("lambda x: x.zero_()"), Expression("lambda v: 0"))
+
 
 def extremes():
     """A leaf with the values that a copy by way of another dtype, or of arithmetic, would lose."""
@@ -20,35 +26,44 @@ def extremes():
 
 
 @rule("detach.copies.nothing-shared")
-@given(leaf=leaves(), copying=COPIES, update=updates(idle=True))
+@given(leaf=leaves(dtypes=dtypes.differentiable()), copying=COPIES, update=updates(idle=True))
+@example(leaf=COMPLEX, copying=Expression("lambda x: x.detach().clone()"), update=ZEROED)
+@example(leaf=COMPLEX, copying=Expression("lambda x: x.clone().detach()"), update=ZEROED)
 def test_a_write_to_the_copy_disturbs_neither_the_original_nor_its_backward(device, leaf, copying, update):
     change, value = update
-    values = numbers(leaf)
+    expected = [2 * v.conjugate() for v in numbers(leaf)]
     version = leaf._version
-    output = leaf * leaf
-    copy = copying(leaf)
-    assert (copy.requires_grad, copy.grad_fn) == (False, None)
-    assert numbers(copy) == values
-    assert leaf.numel() == 0 or copy.data_ptr() != leaf.data_ptr()
-    change(copy)
-    assert numbers(copy) == [value(v) for v in values]
-    assert numbers(leaf) == values
-    assert leaf._version == version
-    output.sum().backward()
-    assert numbers(leaf.grad) == [2 * v for v in values]
+    for original in (leaf, leaf.conj(), leaf.unsqueeze(0), leaf * 1):
+        values = numbers(original)
+        output = original * original
+        copy = copying(original)
+        assert (copy.requires_grad, copy.grad_fn) == (False, None)
+        assert numbers(copy) == values
+        assert leaf.numel() == 0 or copy.data_ptr() != original.data_ptr()
+        change(copy)
+        assert numbers(copy) == [value(v) for v in values]
+        assert numbers(original) == values
+        assert leaf._version == version
+        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
+        assert numbers(gradient) == expected
 
 
 @rule("detach.copies.nothing-shared")
-@given(leaf=leaves(among=layouts.WRITABLE), copying=COPIES, update=updates(idle=True))
+@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), copying=COPIES, update=updates(idle=True))
+@example(leaf=COMPLEX, copying=Expression("lambda x: x.detach().clone()"), update=ZEROED)
+@example(leaf=COMPLEX, copying=Expression("lambda x: x.clone().detach()"), update=ZEROED)
 def test_a_write_to_the_original_is_not_seen_by_the_copy(device, leaf, copying, update):
     change, _ = update
-    values = numbers(leaf)
-    copy = copying(leaf)
-    version = copy._version
-    with torch.no_grad():
-        change(leaf)
-    assert numbers(copy) == values
-    assert copy._version == version
+    plain = leaf.detach()
+    conjugate = plain.conj()
+    for original in (leaf, conjugate, conjugate.imag if leaf.is_complex() else plain.unsqueeze(0)):
+        values = numbers(original)
+        copy = copying(original)
+        version = copy._version
+        with torch.no_grad():
+            change(leaf)
+        assert numbers(copy) == values
+        assert copy._version == version
 
 
 @rule("detach.copies.nothing-shared")

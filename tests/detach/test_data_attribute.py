@@ -21,15 +21,17 @@ CURVED = st.sampled_from(["lambda x: x * x", "lambda x: x * x * x"]).map(Express
 @given(leaf=st.one_of(leaves(earlier_grad=True), leaves(dtypes=dtypes.complex_())), route=routes())
 def test_data_is_another_leaf_that_reads_the_same_memory(device, leaf, route):
     original = route(leaf)
-    data = original.data
-    assert data is not original
-    assert data.data_ptr() == original.data_ptr()
-    assert data.storage_offset() == original.storage_offset()
-    assert (data.shape, data.stride(), data.dtype) == (original.shape, original.stride(), original.dtype)
-    assert data.cpu().tolist() == original.cpu().tolist()
-    assert data.is_leaf
-    assert not data.requires_grad
-    assert data.grad is None
+    for following in (lambda t: t.clone(), lambda t: t.unsqueeze(0), lambda t: t):
+        data = original.data
+        assert data is not original
+        assert data.data_ptr() == original.data_ptr()
+        assert data.storage_offset() == original.storage_offset()
+        assert (data.shape, data.stride(), data.dtype) == (original.shape, original.stride(), original.dtype)
+        assert data.cpu().tolist() == original.cpu().tolist()
+        assert data.is_leaf
+        assert not data.requires_grad
+        assert data.grad is None
+        original.data = following(original.detach())
 
 
 @rule("detach.data-attribute.same-memory")
@@ -81,3 +83,15 @@ def test_the_grad_of_a_backward_that_creates_a_graph_requires_grad(device, leaf,
     function(route(leaf)).sum().backward(create_graph=True)
     assert leaf.grad.requires_grad
     leaf.grad = None  # it holds the graph, and the graph holds the leaf
+
+
+@rule("detach.data-attribute.grad-is-plain")
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True")
+@pytest.mark.filterwarnings("ignore:grad and param do not obey the gradient layout contract")
+@given(leaf=leaves(earlier_grad=True), operation=elementwise(linear=True), route=routes())
+def test_a_derivative_that_is_constant_does_not_require_grad_even_if_a_graph_is_created(device, leaf, operation, route):
+    function, _ = operation
+    for _ in range(2):
+        function(route(leaf)).sum().backward(create_graph=True)
+        assert not leaf.grad.requires_grad
+        assert leaf.grad.grad_fn is None

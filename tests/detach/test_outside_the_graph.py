@@ -35,12 +35,17 @@ def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation,
     block, _ = block_and_mode
     results = torch.stack([tensor, tensor]).unbind()
     for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *results):
-        with block():
-            detached = original.detach()
-        assert detached.is_leaf
-        assert not detached.requires_grad
-        assert detached.grad_fn is None
-        assert detached.grad is None
+        made = []
+        for _ in range(2):
+            with block():
+                detached = original.detach()
+            assert detached.is_leaf
+            assert not detached.requires_grad
+            assert detached.grad_fn is None
+            assert detached.grad is None
+            detached.requires_grad_()
+            detached.grad = torch.ones_like(detached)
+            made.append(detached)
 
 
 @rule("detach.outside-the-graph.original-untouched")

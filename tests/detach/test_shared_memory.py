@@ -8,6 +8,8 @@ from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tensors, updates
 
 KINDS = (leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral()))
+PICTURES = leaves(shapes(min_dims=4, max_dims=4, min_side=2), dtypes.differentiable(), among=(layouts.channels_last,))
+STEPPED = leaves(shapes(min_dims=1, max_dims=2, min_side=2), dtypes.differentiable(), among=(layouts.stepped,))
 ANY_TENSOR = st.one_of(*KINDS)
 
 PLACES = st.one_of(
@@ -48,16 +50,18 @@ WRITERS = st.one_of(
     st.tuples(ATTACHED, modes("no_grad", "inference_mode")),
 )
 
-COPYING = (
-    Expression("lambda x: x.copy_(torch.stack([x, x * 2], -1)[..., 1])"),
-    Expression("lambda v: 2 * v"),
+COPYINGS = (
+    (Expression("lambda x: x.copy_(torch.stack([x, x * 2], -1)[..., 1])"), Expression("lambda v: 2 * v")),
+    (Expression("lambda x: x.copy_(torch.stack([x, -x], 0)[1])"), Expression("lambda v: -v")),
 )
-"""A write from a view that has gaps, as a stepped tensor has."""
+"""Writes from a view that has gaps, as a stepped tensor has, and from one with an offset."""
 
 
 def writes():
-    return updates() | st.just(COPYING)
+    return updates() | st.sampled_from(COPYINGS)
 
+
+INTEGERS = tuple(dtype for dtype in dtypes.INTEGRAL if dtype != "torch.bool")
 
 RESHAPINGS = st.sampled_from(
     [
@@ -82,7 +86,7 @@ def elements(tensor):
 
 
 @rule("detach.shared-memory.same-memory")
-@given(tensors=st.tuples(*KINDS), place=PLACES, mode=modes("enable_grad", "no_grad", "inference_mode"))
+@given(tensors=st.tuples(*KINDS, PICTURES), place=PLACES, mode=modes("enable_grad", "no_grad", "inference_mode"))
 @example(
     tensors=(
         Expression(
@@ -106,19 +110,39 @@ def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device
 
 
 @rule("detach.shared-memory.writes-seen")
-@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=DETACHED, update=writes())
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE) | STEPPED,
+    view=VIEWS,
+    name=DETACHED,
+    updates=st.tuples(updates(), st.sampled_from(COPYINGS)),
+)
+@example(
+    leaf=Expression("torch.tensor([1., 0., 2., 0., 3., 0.], device=device)[::2].requires_grad_()"),
+    view=Expression("lambda x: x"),
+    name=Expression("lambda base, original, detached: detached"),
+    updates=COPYINGS,
+)
+@example(
+    leaf=Expression("torch.tensor([[1., 0., 2., 0.], [3., 0., 1., 0.]], device=device)[:, ::2].requires_grad_()"),
+    view=Expression("lambda x: x"),
+    name=Expression("lambda base, original, detached: detached"),
+    updates=COPYINGS,
+)
 def test_a_write_through_the_detached_tensor_is_read_through_the_original_and_its_base(
-    device, leaf, view, name, update
+    device, leaf, view, name, updates
 ):
-    change, value = update
     original = view(leaf)
+    owner = leaf if leaf._base is None else leaf._base
     detached = original.detach()
     viewed = elements(view(torch.arange(leaf.numel()).reshape(leaf.shape)))
-    expected = [value(v) if place in viewed else v for place, v in enumerate(elements(leaf))]
-    change(name(leaf, original, detached))
-    assert elements(leaf) == expected
-    assert elements(original) == elements(view(leaf))
-    assert elements(detached) == elements(view(leaf))
+    for change, value in updates:
+        expected = [value(v) if place in viewed else v for place, v in enumerate(elements(leaf))]
+        between = sum(elements(owner)) - sum(elements(leaf))
+        change(name(leaf, original, detached))
+        assert elements(leaf) == expected
+        assert elements(original) == elements(view(leaf))
+        assert elements(detached) == elements(view(leaf))
+        assert sum(elements(owner)) - sum(elements(leaf)) == between
 
 
 @rule("detach.shared-memory.writes-seen")
@@ -147,23 +171,28 @@ def test_a_write_to_one_row_of_a_detached_expanded_tensor_is_read_in_every_row(d
 
 @rule("detach.shared-memory.version-shared")
 @given(
-    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    pair=st.tuples(
+        leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+        tensors(dtypes=st.sampled_from(INTEGERS), among=layouts.WRITABLE),
+    ),
     view=VIEWS,
     writer=WRITERS,
     update=updates(idle=True),
 )
-def test_a_write_raises_the_version_of_all_that_share_the_memory(device, leaf, view, writer, update):
+def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, view, writer, update):
     name, mode = writer
     change, _ = update
-    original = view(leaf)
-    detached = original.detach()
-    sharing = [leaf, original, detached, detached.view_as(detached), detached.detach()]
-    before = leaf._version
-    with mode:
-        change(name(leaf, original, detached))
-    versions = {tensor._version for tensor in sharing}
-    assert len(versions) == 1
-    assert versions.pop() > before
+    flags, flip = pair[0].detach() != 0, lambda x: x.logical_not_()
+    for tensor, write in ((pair[0], change), (pair[1], change), (flags, flip)):
+        original = view(tensor)
+        detached = original.detach()
+        sharing = [tensor, original, detached, detached.view_as(detached), detached.detach()]
+        before = tensor._version
+        with mode:
+            write(name(tensor, original, detached))
+        versions = {one._version for one in sharing}
+        assert len(versions) == 1
+        assert versions.pop() > before
 
 
 @rule("detach.shared-memory.own-shape")

@@ -123,6 +123,33 @@ def test_a_write_to_an_operand_that_was_not_saved_leaves_the_gradient_alone(devi
 
 
 @rule("detach.writes-and-the-graph.other-writes-harmless")
+@given(leaf=leaves(among=layouts.WRITABLE), name=NAMES, update=updates(idle=True))
+def test_a_write_leaves_the_gradient_of_what_moves_and_adds_elements_alone(device, leaf, name, update):
+    change, _ = update
+    constant = torch.full_like(leaf.detach(), 2).unsqueeze(0)
+    outputs = [
+        (leaf.sum(), 1),
+        (leaf.unsqueeze(0).sum(-1), 1),
+        (leaf.unsqueeze(0).sum(0, keepdim=True), 1),
+        (leaf.unsqueeze(0).expand(2, *leaf.shape).clone(), 2),
+        (torch.cat([leaf.flatten().clone(), leaf.flatten()]), 2),
+        (torch.stack([leaf, leaf], -1), 2),
+        (leaf.unsqueeze(0).flip(0), 1),
+        (leaf.flatten().roll(1), 1),
+        (leaf.flatten().repeat(3), 3),
+        (leaf.unsqueeze(-1).movedim(0, -1) / 2, 0.5),
+        (leaf.unsqueeze(0) + constant, 1),
+        (constant - leaf, -1),
+        (leaf.unsqueeze(0) * constant, 2),
+        (torch.where(constant > 0, leaf, constant), 1),
+    ]
+    change(name(leaf))
+    for output, slope in outputs:
+        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
+        assert numbers(gradient) == [slope] * leaf.numel()
+
+
+@rule("detach.writes-and-the-graph.other-writes-harmless")
 @given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(), name=NAMES, update=updates())
 def test_a_write_to_a_result_that_was_not_saved_leaves_the_gradient_alone(device, leaf, operation, name, update):
     function, derivative = operation

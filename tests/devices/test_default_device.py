@@ -33,6 +33,22 @@ FACTORIES = (
     "lambda **where: torch.tril_indices(2, 2, **where)",
     "lambda **where: torch.empty_strided((2,), (1,), **where)",
     "lambda **where: torch.scalar_tensor(3.0, **where)",
+    "lambda **where: torch.as_tensor(3.0, **where)",
+    "lambda **where: torch.triu_indices(2, 2, **where)",
+    "lambda **where: torch.hann_window(3, **where)",
+    "lambda **where: torch.kaiser_window(3, **where)",
+    "lambda **where: torch.fft.fftfreq(4, **where)",
+    "lambda **where: torch.full((), True, **where)",
+    "lambda **where: torch.nn.Embedding(2, 2, **where).weight",
+    "lambda **where: torch.nn.BatchNorm1d(2, **where).running_mean",
+    "lambda **where: torch.nn.parameter.Parameter(torch.zeros(2, **where))",
+)
+FROM_NUMBERS = (
+    "lambda **where: torch.asarray([1.0, 2.0], **where)",
+    "lambda **where: torch.asarray(3.0, **where)",
+    "lambda **where: torch.asarray(3, dtype=torch.float32, **where)",
+    "lambda **where: torch.asarray((True, False), **where)",
+    "lambda **where: torch.asarray([[1, 2], [3, 4]], requires_grad=False, **where)",
 )
 THE_DATAS = (
     "lambda x: x",
@@ -58,9 +74,9 @@ def places():
     return st.sampled_from(PLACES)
 
 
-def several_factories():
+def several(factories):
     """Four factories: to draw one at a time would leave some out."""
-    return st.lists(st.sampled_from(FACTORIES).map(Expression), min_size=4, max_size=4)
+    return st.lists(st.sampled_from(factories).map(Expression), min_size=4, max_size=4)
 
 
 def at_a_place(functions):
@@ -69,7 +85,7 @@ def at_a_place(functions):
 
 
 @rule("devices.default-device.factories")
-@given(makes=several_factories(), place=places())
+@given(makes=several(FACTORIES), place=places())
 @example(makes=[Expression("lambda **where: torch.tensor(3.0, **where)")], place=META)
 @example(makes=[Expression("lambda **where: torch.randn(3, 4, 5, **where)")], place=META)
 @example(makes=[Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)")], place=Expression("device"))
@@ -85,17 +101,34 @@ def test_a_factory_makes_its_tensor_on_the_default_device(device, makes, place):
             assert made.device == make(device=place).device
 
 
+@rule("devices.default-device.asarray")
+@given(makes=several(FROM_NUMBERS), place=places())
+@example(makes=[Expression(source) for source in FROM_NUMBERS], place=META)
+def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, place):
+    for make in makes:
+        assert str(make().device) == "cpu"
+        try:
+            torch.set_default_device(place)
+            made = make()
+        finally:
+            torch.set_default_device(None)
+        with torch.device(place):
+            inside = make()
+        assert made.device == inside.device == make(device=place).device
+
+
 @rule("devices.default-device.data-decides")
-@given(x=tensors(), drawn=at_a_place(THE_DATAS))
-def test_what_is_made_from_data_is_where_the_data_is(device, x, drawn):
-    make, place = drawn
+@given(x=tensors(), makes=several(THE_DATAS), place=places())
+def test_what_is_made_from_data_is_where_the_data_is(device, x, makes, place):
     where = x.device
-    try:
-        torch.set_default_device(place)
-        made = make(x)
-    finally:
-        torch.set_default_device(None)
-    assert made.device == x.device == where
+    for default in (place, "meta"):
+        for make in makes:
+            try:
+                torch.set_default_device(default)
+                made = make(x)
+            finally:
+                torch.set_default_device(None)
+            assert made.device == x.device == where
 
 
 @rule("devices.default-device.data-decides")
@@ -120,12 +153,16 @@ def test_an_operation_runs_where_its_operands_are(device, leaf, operation, route
         result = function(leaf)
         assert result.device == leaf.device
         output = route(result)
-        output.backward(torch.ones_like(output))
+        output.backward(torch.ones_like(output), retain_graph=True)
+        output.sum().backward()
+        (third,) = torch.autograd.grad(function(leaf).sum(), leaf)
+        assert leaf.grad.device == third.device == leaf.device
     finally:
         torch.set_default_device(None)
     assert numbers(result) == expected
-    assert leaf.grad.device == leaf.device
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    slopes = [derivative(value) for value in numbers(leaf)]
+    assert numbers(third) == slopes
+    assert numbers(leaf.grad) == [2 * slope for slope in slopes]
 
 
 @rule("devices.default-device.blocks")

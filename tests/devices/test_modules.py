@@ -30,10 +30,13 @@ def contents():
 
 
 def module_of(weight, count):
-    """A module with two parameters, one frozen, and three buffers, one never saved, inside two other modules."""
+    """A module with three parameters, two frozen, one of them with a grad, and three buffers, one never saved,
+    inside two other modules."""
     inner = torch.nn.Module()
     inner.weight = torch.nn.Parameter(weight)
     inner.frozen = torch.nn.Parameter(weight.detach() * 2, requires_grad=False)
+    inner.stopped = torch.nn.Parameter(weight.detach() * 5, requires_grad=False)
+    inner.stopped.grad = torch.full_like(inner.stopped, 2)
     inner.register_buffer("average", weight.detach() * 3)
     inner.register_buffer("count", count)
     inner.register_buffer("unsaved", weight.detach() * 4, persistent=False)
@@ -70,13 +73,16 @@ def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(devi
     output = inner.weight * 3
     output.backward(torch.ones_like(output))
     move(module, dtype)
-    assert all(isinstance(parameter, torch.nn.Parameter) for parameter in (inner.weight, inner.frozen))
-    assert [parameter.is_leaf for parameter in module.parameters()] == [True, True]
-    assert [parameter.requires_grad for parameter in module.parameters()] == [True, False]
+    parameters = (inner.weight, inner.frozen, inner.stopped)
+    assert all(isinstance(parameter, torch.nn.Parameter) for parameter in parameters)
+    assert all(parameter.is_leaf for parameter in parameters)
+    assert [parameter.requires_grad for parameter in parameters] == [True, False, False]
     assert inner.frozen.grad is None
-    assert inner.weight.grad is not None
-    assert (inner.weight.grad.device, inner.weight.grad.dtype) == (inner.weight.device, inner.weight.dtype)
-    assert numbers(inner.weight.grad) == [3] * inner.weight.numel()
+    for parameter, number in ((inner.weight, 3), (inner.stopped, 2)):
+        assert parameter.grad is not None
+        assert (parameter.grad.device, parameter.grad.dtype) == (parameter.device, parameter.dtype)
+        assert not parameter.grad.requires_grad
+        assert numbers(parameter.grad) == [number] * parameter.numel()
     output = inner.weight * 4
     output.backward(torch.ones_like(output))
     assert numbers(inner.weight.grad) == [7] * inner.weight.numel()

@@ -1,5 +1,6 @@
 """spec/devices/moved-leaves.md"""
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -63,6 +64,25 @@ def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey,
     assert leaf.grad is not None
     assert (leaf.grad.device, leaf.grad.dtype) == (leaf.device, leaf.dtype)
     assert numbers(leaf.grad) == [old + derivative(value) for old, value in zip(earlier, numbers(leaf), strict=True)]
+
+
+@rule("devices.moved-leaves.gradient-returns")
+@pytest.mark.filterwarnings("ignore:Casting complex values to real discards the imaginary part")
+@given(
+    leaf=leaves(earlier_grad=True),
+    station=st.sampled_from(dtypes.COMPLEX).map(lambda dtype: Expression(dtype, dtypes=frozenset({dtype}))),
+    factors=st.permutations((-3, 2 - 1j, -1 + 2j, 1j)),
+)
+def test_a_leaf_that_was_made_complex_gets_the_real_part_of_the_gradient(device, leaf, station, factors):
+    expected = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
+    for factor in factors:
+        moved = leaf.to(station)
+        output = moved * factor
+        output.backward(torch.ones_like(output))
+        assert not moved.is_leaf
+        assert (leaf.grad.device, leaf.grad.dtype) == (leaf.device, leaf.dtype)
+        expected = [old + complex(factor).real for old in expected]
+        assert numbers(leaf.grad) == expected
 
 
 @rule("devices.moved-leaves.integers-end-the-graph")

@@ -1,5 +1,6 @@
 """spec/devices/to.md"""
 
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -25,19 +26,24 @@ def named(dtype):
 
 @st.composite
 def conversions(draw):
-    """A tensor, and a dtype other than its own that has all its numbers."""
+    """A tensor, and dtypes other than its own that have all its numbers."""
     tensor = draw(tensors(telling_shapes(), REAL))
     among = [dtype for dtype in dtypes.FLOATING + dtypes.COMPLEX + SIGNED if dtype != tensor.facts["dtype"]]
-    return tensor, named(draw(st.sampled_from(among)))
+    return tensor, draw(st.lists(st.sampled_from(among).map(named), min_size=3, max_size=3))
 
 
 @rule("devices.to.nothing-to-do")
 @given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
 @example(x=Expression("torch.ones(1000, 1000, device=device)"), ask=Expression(WAYS_TO_ASK[0]))
 def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
-    assert ask(x) is x
-    view = x[..., None]
-    assert ask(view) is view
+    for tensor in (x, x[..., None], x + x):
+        assert ask(tensor) is tensor
+        for block in (torch.no_grad, torch.enable_grad, torch.inference_mode):
+            with block():
+                assert ask(tensor) is tensor
+    with torch.no_grad():
+        view = x[..., None]
+        assert ask(view) is view
 
 
 WAYS_TO_CONVERT = (
@@ -55,17 +61,22 @@ IN_FULL = Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device
 
 @rule("devices.to.converted")
 @given(drawn=conversions(), convert=st.sampled_from(WAYS_TO_CONVERT).map(Expression))
-@example(drawn=(WITH_INFINITIES, named("torch.float16")), convert=Expression(WAYS_TO_CONVERT[0]))
-@example(drawn=(IN_FULL, named("torch.float64")), convert=Expression(WAYS_TO_CONVERT[1]))
+@example(
+    drawn=(WITH_INFINITIES, [named("torch.float16"), named("torch.bfloat16")]), convert=Expression(WAYS_TO_CONVERT[0])
+)
+@example(drawn=(IN_FULL, [named("torch.float64")]), convert=Expression(WAYS_TO_CONVERT[1]))
 def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn, convert):
-    x, dtype = drawn
+    x, others = drawn
     before = state(x)
-    converted = convert(x, dtype)
-    assert (converted.dtype, converted.device, converted.shape) == (dtype, x.device, x.shape)
-    assert numbers(converted) == numbers(x)
-    converted.fill_(7)
-    assert state(x) == before
-    assert numbers(convert(x, dtype)) == numbers(x)
+    twice = torch.stack([x, x.clone()], -1)
+    for source in (x, twice.reshape(-1, 2).T, twice[..., 1], twice.flatten()[1:]):
+        for dtype in others:
+            converted = convert(source, dtype)
+            assert (converted.dtype, converted.device, converted.shape) == (dtype, x.device, source.shape)
+            assert numbers(converted) == numbers(source)
+            converted.fill_(7)
+            assert state(x) == before
+            assert numbers(convert(source, dtype)) == numbers(source)
 
 
 @rule("devices.to.converted")
@@ -85,9 +96,10 @@ def test_another_device_makes_a_new_tensor_and_leaves_the_old_one(device, x, dty
 @given(x=tensors(telling_shapes(), REAL), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
 def test_a_copy_that_is_asked_for_is_made(device, x, ask):
     before = state(x)
-    copied = ask(x, copy=True)
-    assert copied is not x
-    assert (copied.dtype, copied.device, copied.shape) == (x.dtype, x.device, x.shape)
-    assert numbers(copied) == numbers(x)
-    copied.fill_(7)
-    assert state(x) == before
+    for source in (x, x[None].transpose(0, -1), x[None].expand(2, *x.shape), x[..., None][..., 0]):
+        copied = ask(source, copy=True)
+        assert copied is not source
+        assert (copied.dtype, copied.device, copied.shape) == (x.dtype, x.device, source.shape)
+        assert numbers(copied) == numbers(source)
+        copied.fill_(7)
+        assert state(x) == before

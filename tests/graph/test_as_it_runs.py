@@ -24,6 +24,14 @@ LATER = (
     "lambda leaf, result: leaf.requires_grad_(False)",
     "lambda leaf, result: result.detach()",
     "lambda leaf, result: torch.autograd.grad(result.sum(), leaf, retain_graph=True)",
+    "lambda leaf, result: torch.autograd.grad(result.sum(), leaf)",
+    "lambda leaf, result: result.backward(torch.ones_like(result))",
+    "lambda leaf, result: result.sum().backward()",
+    "lambda leaf, result: torch.autograd.backward([result], [torch.ones_like(result)], inputs=[leaf])",
+    "lambda leaf, result: result.retain_grad()",
+    "lambda leaf, result: result.register_hook(lambda gradient: gradient)",
+    "lambda leaf, result: leaf.register_hook(lambda gradient: None)",
+    "lambda leaf, result: torch.no_grad()(lambda: result * 2)()",
 )
 
 
@@ -34,16 +42,26 @@ def branches():
 
 
 @rule("graph.as-it-runs.at-once")
-@given(leaf=leaves(), operation=elementwise(), later=st.sampled_from(LATER).map(Expression))
-def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device, leaf, operation, later):
+@given(
+    leaf=leaves(),
+    operation=elementwise(),
+    laters=st.lists(st.sampled_from(LATER).map(Expression), min_size=4, max_size=4),
+)
+def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device, leaf, operation, laters):
     function, _ = operation
-    result = function(leaf)
-    node = result.grad_fn
-    assert node is not None
-    assert numbers(result) == numbers(function(leaf.detach()))
-    later(leaf, result)
-    assert result.grad_fn is node
-    assert result.requires_grad
+    first = function(leaf)
+    first_node = first.grad_fn
+    for later in laters:
+        result = function(leaf)
+        node = result.grad_fn
+        assert node is not None
+        assert numbers(result) == numbers(function(leaf.detach()))
+        later(leaf, result)
+        assert result.grad_fn is node
+        assert result.requires_grad
+        leaf.requires_grad_()
+    assert first.grad_fn is first_node
+    assert first.requires_grad
 
 
 @rule("graph.as-it-runs.what-ran")

@@ -24,6 +24,15 @@ COMPUTATIONS = (
     "lambda a, b, c: a.sign() * b - c",
     "lambda a, b, c: torch.zeros_like(a).copy_(a).add_(b).mul_(c)",
 )
+MIXED = (
+    "lambda a, b, c: torch.ones_like(a, dtype=torch.int64) * a + (2 + b) * c",
+    "lambda a, b, c: (torch.ones_like(a, dtype=torch.int64) - a) + (b.detach().long() + b) / (4 + c)",
+    "lambda a, b, c: torch.mul(a.detach() > 0, a) - b * (c.detach() > 0) + torch.add(c.detach() > 0, c)",
+    "lambda a, b, c: a.detach().double() * a - b * c.detach().double() + (c.detach().double() + c)",
+    "lambda a, b, c: torch.where(a.detach() > 0, 0, a) + torch.where(a.detach() > 0, b, 1) + c.pow(2)",
+)
+"""Computations of which some operands, at first or at last, are of another dtype."""
+
 PLACES = ("lambda x: x", "lambda x: x * 1", "lambda x: x.view_as(x)")
 
 DISCRETE = (
@@ -56,28 +65,29 @@ UNDERIVED = (
 
 
 def computations(count):
-    """Functions of three tensors; their results are computed from each."""
-    return st.lists(st.sampled_from(COMPUTATIONS).map(Expression), min_size=count, max_size=count)
+    """Functions of three tensors; their results are computed from each; after `count` comes one that mixes dtypes."""
+    mixed = st.sampled_from(MIXED).map(
+        lambda source: Expression(source, dtypes=frozenset({"torch.float64"} if "double" in source else ()))
+    )
+    return st.tuples(*[st.sampled_from(COMPUTATIONS).map(Expression)] * count, mixed)
 
 
 @rule("graph.recording.when")
 @given(
     tensor=tensors(),
-    place=st.sampled_from(PLACES).map(Expression),
-    computations=computations(3),
-    block_and_mode=blocks(),
+    places=st.tuples(*[st.sampled_from(PLACES).map(Expression)] * 3),
+    computations=computations(2),
+    drawn=st.tuples(blocks(recording=False), blocks(recording=True)),
 )
-def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(
-    device, tensor, place, computations, block_and_mode
-):
-    block, grad_mode = block_and_mode
+def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(device, tensor, places, computations, drawn):
     for compute, flags in itertools.product(computations, itertools.product((False, True), repeat=3)):
-        inputs = [place(tensor.detach().requires_grad_(flag)) for flag in flags]
-        outside = compute(*inputs)
-        with block():
-            inside = compute(*inputs)
-        again = compute(*inputs)
-        for result, recorded in ((outside, any(flags)), (inside, any(flags) and grad_mode), (again, any(flags))):
+        inputs = [place(tensor.detach().requires_grad_(flag)) for place, flag in zip(places, flags, strict=True)]
+        results = [(compute(*inputs), any(flags))]
+        for block, grad_mode in drawn:
+            with block():
+                results.append((compute(*inputs), any(flags) and grad_mode))
+            results.append((compute(*inputs), any(flags)))
+        for result, recorded in results:
             assert result.requires_grad is recorded
             assert (result.grad_fn is not None) is recorded
             assert result.is_leaf is not recorded

@@ -1,6 +1,7 @@
 """spec/modes/decorators.md"""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,7 +11,11 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks
 
-MODES = (("torch.no_grad", False), ("torch.enable_grad", True), ("torch.inference_mode", False))
+MODES = (
+    ("torch.no_grad", (False, False)),
+    ("torch.enable_grad", (True, False)),
+    ("torch.inference_mode", (False, True)),
+)
 RESUMPTIONS = (
     ("next", None),
     ("lambda generator: generator.send('sent')", "sent"),
@@ -19,7 +24,10 @@ RESUMPTIONS = (
 
 
 def modes(*, called):
-    """(decorator, records): a decorator, and whether what it decorates records. called: with parentheses."""
+    """(decorator, mode): a decorator, and whether what it decorates records and is in inference mode.
+
+    called: with parentheses.
+    """
     return st.sampled_from(MODES).map(lambda pair: (Expression(f"{pair[0]}{'()' if called else ''}"), pair[1]))
 
 
@@ -35,58 +43,84 @@ def errors():
 
 
 @rule("modes.decorators.every-call")
-@given(mode=modes(called=True), defined=blocks(), called=blocks(), depth=st.integers(0, 2))
+@given(mode=modes(called=True), defined=blocks(), called=blocks())
 @example(
-    mode=(Expression("torch.no_grad()"), False),
+    mode=(Expression("torch.no_grad()"), (False, False)),
     defined=(Expression("torch.enable_grad"), True),
     called=(Expression("torch.enable_grad"), True),
-    depth=1,
 )
-def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defined, called, depth):
+def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defined, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, inside = mode
     definer, _ = defined
     caller, outside = called
 
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
     def call(depth):
-        assert (leaf * 2).requires_grad == records
+        assert now() == inside
         if depth:
             decorated(depth - 1)
-        assert (leaf * 2).requires_grad == records
+        assert now() == inside
         return depth
 
     with definer():
         decorated = decorator(call)
     with caller():
-        for _ in range(2):
+        for depth in (0, 0, 1, 2):
             assert decorated(depth) == depth
-            assert (leaf * 2).requires_grad == outside
+            assert now() == (outside, False)
+
+
+@rule("modes.decorators.every-call")
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_function_runs_in_its_mode_in_whatever_thread(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, inside = mode
+    caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    here = decorator(now)
+    with ThreadPoolExecutor(max_workers=1) as pool, caller():
+        there = pool.submit(decorator, now).result()
+        for decorated in (here, there):
+            for _ in range(2):
+                assert pool.submit(decorated).result() == inside
+                assert pool.submit(now).result() == (True, False)
+                assert decorated() == inside
+                assert now() == (outside, False)
 
 
 @rule("modes.decorators.every-call")
 @given(mode=modes(called=True), called=blocks(), error=errors())
 def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, mode, called, error):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, inside = mode
     caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
 
     @decorator
     def fail():
-        assert (leaf * 2).requires_grad == records
+        assert now() == inside
         raise error
 
     with caller():
         for _ in range(2):
             with pytest.raises(error):
                 fail()
-            assert (leaf * 2).requires_grad == outside
+            assert now() == (outside, False)
 
 
 @rule("modes.decorators.every-call")
 @given(mode=modes(called=True), called=blocks())
 def test_a_decorated_method_runs_in_its_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, (records, inference) = mode
     caller, outside = called
 
     class Model:
@@ -94,29 +128,60 @@ def test_a_decorated_method_runs_in_its_mode(device, mode, called):
         def forward(self, times, *, plus):
             return self, leaf * times + plus
 
+        @staticmethod
+        @decorator
+        def static(times):
+            return leaf * times
+
+        @classmethod
+        @decorator
+        def of_class(cls, times):
+            return cls, leaf * times
+
     model = Model()
     with caller():
         received, result = model.forward(2, plus=1)
         assert received is model
-        assert result.requires_grad == records
+        owner, of_class = model.of_class(2)
+        assert owner is Model
+        for made in (result, of_class, model.static(2)):
+            assert made.requires_grad == records
+            assert made.is_inference() == inference
         assert (leaf * 2).requires_grad == outside
 
 
 @rule("modes.decorators.without-parentheses")
-@given(mode=modes(called=False), called=blocks())
-def test_a_mode_decorates_without_parentheses(device, mode, called):
+@given(mode=modes(called=False), called=blocks(), error=errors())
+def test_a_mode_decorates_without_parentheses(device, mode, called, error):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, inside = mode
     caller, outside = called
 
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
     @decorator
-    def recording():
-        return (leaf * 2).requires_grad
+    def call(depth, *, fails):
+        found = [now()] + (call(depth - 1, fails=fails) if depth else [])
+        if fails and not depth:
+            raise error
+        return [*found, now()]
+
+    @decorator
+    def steps():
+        yield now()
+        yield now()
 
     with caller():
         for _ in range(2):
-            assert recording() == records
-            assert (leaf * 2).requires_grad == outside
+            assert call(1, fails=False) == [inside] * 4
+            assert now() == (outside, False)
+            with pytest.raises(error):
+                call(1, fails=True)
+            assert now() == (outside, False)
+        for found in steps():
+            assert found == inside
+            assert now() == (outside, False)
 
 
 @rule("modes.decorators.set-grad-enabled")
@@ -142,39 +207,78 @@ def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, 
 @given(mode=modes(called=True), called=blocks(), steps=resumptions())
 def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device, mode, called, steps):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, inside = mode
     caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
 
     @decorator
     def conversation():
         heard = []
         while len(heard) < len(steps):
             try:
-                heard.append((yield (leaf * 2).requires_grad))
+                heard.append((yield now()))
             except KeyError as error:
                 heard.append(error.args[0])
-        return heard, (leaf * 2).requires_grad
+        return heard, now()
 
     with caller():
         generator = conversation()
-        assert next(generator) == records
-        assert (leaf * 2).requires_grad == outside
+        assert next(generator) == inside
+        assert now() == (outside, False)
         for resume, _ in steps[:-1]:
-            assert resume(generator) == records
-            assert (leaf * 2).requires_grad == outside
+            assert resume(generator) == inside
+            assert now() == (outside, False)
         with pytest.raises(StopIteration) as end:
             steps[-1][0](generator)
-        assert end.value.value == ([said for _, said in steps], records)
-        assert (leaf * 2).requires_grad == outside
+        assert end.value.value == ([said for _, said in steps], inside)
+        assert now() == (outside, False)
+
+
+@rule("modes.decorators.generators")
+@given(mode=modes(called=True), called=blocks(), error=errors())
+def test_what_passes_through_a_decorated_generator_is_the_very_thing(device, mode, called, error):
+    decorator, _ = mode
+    caller, _ = called
+    values = [None, 0, False, "", (), [], {}, 0.0, torch.zeros((), device=device), torch.ones(2, device=device), error]
+
+    @decorator
+    def echo(said, last, *, thrown):
+        while said is not last:
+            try:
+                said = yield said
+            except thrown as found:
+                said = found
+        return last
+
+    with caller():
+        for value in values:
+            last = object()
+            generator = echo("first", last, thrown=error)
+            assert next(generator) == "first"
+            assert generator.send(value) is value
+            raised = error()
+            assert generator.throw(raised) is raised
+            assert generator.send(value) is value
+            with pytest.raises(StopIteration) as end:
+                generator.send(last)
+            assert end.value.value is last
+            with pytest.raises(StopIteration) as end:
+                next(echo(value, value, thrown=error))
+            assert end.value.value is value
 
 
 @rule("modes.decorators.generators")
 @given(mode=modes(called=True), called=blocks())
 def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, inside = mode
     caller, outside = called
     found = []
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
 
     @decorator
     def endless():
@@ -182,14 +286,14 @@ def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
             while True:
                 yield
         finally:
-            found.append((leaf * 2).requires_grad)
+            found.append(now())
 
     with caller():
         generator = endless()
         next(generator)
         generator.close()
-        assert found == [records]
-        assert (leaf * 2).requires_grad == outside
+        assert found == [inside]
+        assert now() == (outside, False)
 
 
 @rule("modes.decorators.generators")
@@ -211,13 +315,38 @@ def test_a_decorated_generator_that_raises_gives_its_caller_the_mode_back(device
         with pytest.raises(error):
             list(generator)
         assert (leaf * 2).requires_grad == outside
+        assert not torch.is_inference_mode_enabled()
+
+
+@rule("modes.decorators.generators")
+@given(mode=modes(called=True), called=blocks())
+def test_a_decorated_generator_keeps_its_mode_when_another_thread_resumes_it(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, inside = mode
+    caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    @decorator
+    def steps():
+        for _ in range(3):
+            yield now()
+
+    with ThreadPoolExecutor(max_workers=1) as pool, caller():
+        generator = steps()
+        assert next(generator) == inside
+        assert pool.submit(next, generator).result() == inside
+        assert pool.submit(now).result() == (True, False)
+        assert next(generator) == inside
+        assert now() == (outside, False)
 
 
 @rule("modes.decorators.classes")
 @given(mode=modes(called=True), called=blocks())
 def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, records = mode
+    decorator, (records, _) = mode
     caller, outside = called
     with pytest.warns(Warning, match="Decorating classes is deprecated"):
 

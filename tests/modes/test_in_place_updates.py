@@ -18,6 +18,9 @@ def nodes():
     return st.sampled_from(("lambda x: x * 3", "lambda x: x + 2 * x", "lambda x: (x * 3).view_as(x)")).map(Expression)
 
 
+EXTREME = leaves(st.sampled_from(((), (0,), (2, 0))), among=layouts.WRITABLE, earlier_grad=True)
+"""Leaves of no dimension or of no element."""
+
 OPERANDS = (
     ("lambda x: x.add_(x)", "lambda v: 2 * v"),
     ("lambda x: x.mul_(x)", "lambda v: v * v"),
@@ -37,28 +40,33 @@ def changes():
 
 @rule("modes.in-place-updates.inside")
 @given(
-    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+    drawn=st.tuples(
+        leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+        leaves(dtypes=st.sampled_from(("torch.bfloat16", "torch.float16")), among=layouts.WRITABLE),
+        EXTREME,
+    ),
     updates=st.tuples(changes(), changes()),
 )
 @example(
-    leaf=Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),
+    drawn=(Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),),
     updates=((Expression(OPERANDS[-1][0]), Expression(OPERANDS[-1][1])),),
 )
-def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, leaf, updates):
-    alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
-    for change, value in updates:
-        version = leaf._version
-        expected = [value(number) for number in numbers(leaf)]
-        with torch.no_grad():
-            change(leaf)
-        assert numbers(leaf) == expected
-        assert numbers(alias) == expected
-        assert (leaf.data_ptr(), leaf.stride(), leaf.dtype) == memory
-        assert leaf._version > version
-        assert leaf.is_leaf
-        assert leaf.requires_grad
-        assert leaf.grad_fn is None
-        assert leaf.grad is grad
+def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, drawn, updates):
+    for leaf in drawn:
+        alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
+        for change, value in updates:
+            version = leaf._version
+            expected = [value(number) for number in numbers(leaf)]
+            with torch.no_grad():
+                change(leaf)
+            assert numbers(leaf) == expected
+            assert numbers(alias) == expected
+            assert (leaf.data_ptr(), leaf.stride(), leaf.dtype) == memory
+            assert leaf._version > version
+            assert leaf.is_leaf
+            assert leaf.requires_grad
+            assert leaf.grad_fn is None
+            assert leaf.grad is grad
 
 
 @rule("modes.in-place-updates.inside")
@@ -75,16 +83,18 @@ def test_every_element_of_a_long_leaf_is_updated_inside(device, leaf, update):
 @given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE), update=updates())
 def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, update):
     change, value = update
-    version = leaf._version
-    was = numbers(leaf)
-    row = len(was) // len(leaf)
-    with torch.no_grad():
-        change(leaf[0])
-    assert numbers(leaf) == [value(number) for number in was[:row]] + was[row:]
-    assert leaf._version > version
-    assert leaf.is_leaf
-    assert leaf.requires_grad
-    assert leaf.grad_fn is None
+    row = leaf.numel() // len(leaf)
+    parts = (lambda x: x[0], lambda x: x[0][...], lambda x: x[:1].unsqueeze(0), lambda x: x.view_as(x)[0])
+    for part in parts:
+        version = leaf._version
+        was = numbers(leaf)
+        with torch.no_grad():
+            change(part(leaf))
+        assert numbers(leaf) == [value(number) for number in was[:row]] + was[row:]
+        assert leaf._version > version
+        assert leaf.is_leaf
+        assert leaf.requires_grad
+        assert leaf.grad_fn is None
 
 
 @rule("modes.in-place-updates.inside")
@@ -100,19 +110,22 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
 
 
 @rule("modes.in-place-updates.outside")
-@given(leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True), update=changes())
+@given(
+    leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True) | EXTREME,
+    updates=st.tuples(changes(), changes(), changes()),
+)
 @example(
     leaf=Expression("torch.tensor([1., 2.], device=device, requires_grad=True)"),
-    update=(Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),
+    updates=((Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),),
 )
-def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
-    change, _ = update
+def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, updates):
     output = (leaf * leaf).sum()
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=REFUSED) as refusal:
-        change(leaf)
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    for change, _ in updates:
+        with pytest.raises(RuntimeError, match=REFUSED) as refusal:
+            change(leaf)
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
     (grad,) = torch.autograd.grad(output, leaf)
     assert numbers(grad) == [2 * number for number in numbers(leaf)]
 
@@ -122,23 +135,25 @@ def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
 def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
     change, _ = update
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=REFUSED) as refusal:
-        change(leaf[0])
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    outside = (leaf[0], leaf[0][...], leaf[:1].unsqueeze(0)[0], leaf.view_as(leaf), leaf.unsqueeze(0)[..., :1])
+    for part in outside:
+        with pytest.raises(RuntimeError, match=REFUSED) as refusal:
+            change(part)
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
 
 
 @rule("modes.in-place-updates.not-recorded")
-@given(leaf=leaves(), node=nodes(), update=changes())
-def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, update):
-    change, value = update
-    tensor = node(leaf)
-    with torch.no_grad():
-        change(tensor)
-    assert tensor.grad_fn is not None
-    assert numbers(tensor) == [value(3 * number) for number in numbers(leaf)]
-    tensor.sum().backward()
-    assert numbers(leaf.grad) == [3] * leaf.numel()
+@given(leaf=leaves(), node=nodes(), updates=st.tuples(changes(), changes()))
+def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
+    for change, value in updates:
+        tensor = node(leaf)
+        with torch.no_grad():
+            change(tensor)
+        assert tensor.grad_fn is not None
+        assert numbers(tensor) == [value(3 * number) for number in numbers(leaf)]
+        (gradient,) = torch.autograd.grad(tensor.sum(), leaf)
+        assert numbers(gradient) == [3] * leaf.numel()
 
 
 @rule("modes.in-place-updates.old-values")

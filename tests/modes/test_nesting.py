@@ -13,12 +13,18 @@ FAILURES = (
     ("lambda: 1 / 0", "ZeroDivisionError"),
     ("lambda: torch.zeros(2).reshape(3)", "RuntimeError"),
     ("lambda: (step for step in ()).throw(KeyboardInterrupt)", "KeyboardInterrupt"),
+    ("lambda: next(iter(()))", "StopIteration"),
+    ("lambda: (step for step in ()).throw(SystemExit)", "SystemExit"),
 )
 
 
 def failures():
     """(fail, error): fail() raises error."""
     return st.sampled_from(FAILURES).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+
+def expressions(pairs):
+    return [(Expression(fail), Expression(error)) for fail, error in pairs]
 
 
 def nests():
@@ -72,18 +78,47 @@ def test_an_exception_brings_back_the_mode_as_well(device, leaf, around, nest, f
     fail, error = failure
     block, records = around
 
+    def now():
+        return (leaf * 2).requires_grad, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
     def enter(nested):
         if not nested:
             fail()
-        with nested[0][0]():
-            enter(nested[1:])
+        before = now()
+        try:
+            with nested[0][0]():
+                enter(nested[1:])
+        finally:
+            assert now() == before
 
     with block():
         with pytest.raises(error):
             enter(nest)
-        assert (leaf * 2).requires_grad == records
-    assert (leaf * 2).requires_grad
-    assert not torch.is_inference_mode_enabled()
+        assert now() == (records, records, False)
+    assert now() == (True, True, False)
+
+
+@rule("modes.nesting.exception")
+@given(leaf=leaves(), around=blocks(), failures=st.permutations(FAILURES).map(expressions))
+def test_each_kind_of_block_brings_back_the_mode_after_each_kind_of_exception(device, leaf, around, failures):
+    outer, records = around
+    kinds = (
+        torch.no_grad,
+        torch.enable_grad,
+        torch.inference_mode,
+        lambda: torch.inference_mode(False),
+        lambda: torch.set_grad_enabled(False),
+        lambda: torch.set_grad_enabled(True),
+    )
+    for fail, error in failures:
+        for block in kinds:
+            with outer():
+                with pytest.raises(error), block():
+                    fail()
+                assert (leaf * 2).requires_grad == records
+                assert torch.is_grad_enabled() == records
+                assert not torch.is_inference_mode_enabled()
+            assert (leaf * 2).requires_grad
 
 
 @rule("modes.nesting.plain-call")

@@ -25,6 +25,40 @@ COMPUTATIONS = (
     ("lambda x: x.unsqueeze(-1).sum(-1)", "lambda v: v"),
     ("lambda x: torch.where(x == x, x, -x)", "lambda v: v"),
 )
+PRODUCTS = (
+    "lambda x: x.reshape(-1, 1) @ x.new_ones(1, 1)",
+    "lambda x: x.new_ones(1, 1) @ x.reshape(1, -1)",
+    "lambda x: x.reshape(1, -1, 1).bmm(x.new_ones(1, 1, 1))",
+    "lambda x: x.reshape(-1, 1).mv(x.new_ones(1))",
+    "lambda x: torch.nn.functional.linear(x.reshape(-1, 1), x.new_ones(1, 1))",
+    "lambda x: torch.addmm(x.new_zeros(1), x.reshape(-1, 1), x.new_ones(1, 1))",
+    "lambda x: torch.outer(x.reshape(-1), x.new_ones(1))",
+    "lambda x: torch.einsum('i,j->ij', x.reshape(-1), x.new_ones(1))",
+)
+"""Products of matrices that have the elements of x, as they are."""
+
+SAVING = (
+    "lambda x: x.exp()",
+    "lambda x: x.sigmoid()",
+    "lambda x: x.relu()",
+    "lambda x: x.abs()",
+    "lambda x: x.pow(2)",
+    "lambda x: x.prod()",
+    "lambda x: x.softmax(-1)",
+    "lambda x: x.cumprod(-1)",
+    "lambda x: x.max(-1).values",
+    "lambda x: x.sort(-1).values",
+    "lambda x: x.norm()",
+    "lambda x: x[x > 0]",
+    "lambda x: torch.where(x > 0, x, -x)",
+    "lambda x: torch.maximum(x, -x)",
+    "lambda x: torch.addcmul(x, x, x)",
+    "lambda x: x.reshape(-1).dot(x.reshape(-1))",
+    "lambda x: x.reshape(1, -1) @ x.reshape(-1, 1)",
+    "lambda x: torch.nn.functional.mse_loss(x, 2 * x)",
+)
+"""Operations that, recorded, keep operands, results or indices for their derivatives."""
+
 DOES_NOT_REQUIRE_GRAD = "element 0 of tensors does not require grad and does not have a grad_fn"
 
 FACTORIES = (
@@ -50,6 +84,25 @@ SWITCHES = (
 def computations():
     """(function, value): function(x) has memory of its own and holds value(v) where x holds v."""
     return st.sampled_from(COMPUTATIONS).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+
+def some(sources):
+    return st.lists(st.sampled_from(sources).map(Expression), min_size=4, max_size=4)
+
+
+WHOLE = shapes(min_dims=1, min_side=1)
+COMMON = st.sampled_from(("torch.float32", "torch.float64"))
+"""Dtypes in which every torch multiplies matrices on every device."""
+
+OTHER_DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.int64", "torch.int32", "torch.uint8")).map(
+    lambda dtype: Expression(dtype, dtypes=frozenset({dtype}))
+)
+PAIRWISE = (
+    ("lambda a, b: a * b", "lambda v: 2 * v"),
+    ("lambda a, b: a + b", "lambda v: v + 2"),
+    ("lambda a, b: torch.mul(a, b)", "lambda v: 2 * v"),
+    ("lambda a, b: torch.stack(torch.broadcast_tensors(a, b)).sum(0)", "lambda v: v + 2"),
+)
 
 
 @st.composite
@@ -86,17 +139,49 @@ def test_a_result_has_its_values_and_no_history(device, leaf, place, computation
         assert result.is_leaf
 
 
+@rule("modes.no-grad.results")
+@given(leaf=leaves(dtypes=COMMON), place=places(), products=some(PRODUCTS))
+def test_a_product_of_matrices_has_its_values_and_no_history(device, leaf, place, products):
+    tensor = place(leaf)
+    for function in products:
+        with torch.no_grad():
+            result = function(tensor)
+        assert numbers(result) == numbers(leaf)
+        assert not result.requires_grad
+        assert result.grad_fn is None
+        assert result.is_leaf
+
+
+@rule("modes.no-grad.results")
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable()),
+    other=OTHER_DTYPES,
+    operation=st.sampled_from(PAIRWISE).map(lambda pair: (Expression(pair[0]), Expression(pair[1]))),
+)
+def test_a_result_of_two_dtypes_has_the_dtype_that_it_has_outside(device, leaf, other, operation):
+    function, value = operation
+    second, scalar = (torch.full(shape, 2, dtype=other, device=device) for shape in (leaf.shape, ()))
+    for operands in ((leaf, second), (second, leaf), (leaf, scalar), (scalar, leaf)):
+        outside = function(*operands)
+        with torch.no_grad():
+            result = function(*operands)
+        assert numbers(result) == [value(number) for number in numbers(leaf)]
+        assert (result.dtype, result.shape, result.device) == (outside.dtype, outside.shape, outside.device)
+        assert not result.requires_grad
+        assert result.grad_fn is None
+
+
 @rule("modes.no-grad.constants")
-@given(leaf=leaves(earlier_grad=True), route=routes(), computation=computations())
-def test_a_result_is_a_constant_afterwards(device, leaf, route, computation):
-    function, _ = computation
-    with torch.no_grad():
-        constant = function(route(leaf))
-    weight = torch.full_like(constant, 2, requires_grad=True)
-    before = state(leaf, constant)
-    (constant * weight).sum().backward()
-    assert numbers(weight.grad) == numbers(constant)
-    assert state(leaf, constant) == before
+@given(leaf=leaves(earlier_grad=True), route=routes(), functions=some([source for source, _ in COMPUTATIONS]))
+def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
+    for function in functions:
+        with torch.no_grad():
+            constant = function(route(leaf))
+        weight = torch.full_like(constant, 2, requires_grad=True)
+        before = state(leaf, constant)
+        (constant * weight).sum().backward()
+        assert numbers(weight.grad) == numbers(constant)
+        assert state(leaf, constant) == before
 
 
 @rule("modes.no-grad.constants")
@@ -113,13 +198,24 @@ def test_backward_from_a_result_alone_is_refused(device, leaf, route, computatio
 
 
 @rule("modes.no-grad.nothing-saved")
-@given(leaf=leaves(), route=routes(), computation=computations())
-def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, computation):
-    function, _ = computation
+@given(leaf=leaves(), route=routes(), functions=some([source for source, _ in COMPUTATIONS]))
+def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
     tensor = route(leaf)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed), torch.no_grad():
-        function(tensor)
+        for function in functions:
+            function(tensor)
+    assert len(saved) == 0
+
+
+@rule("modes.no-grad.nothing-saved")
+@given(leaf=leaves(WHOLE, COMMON), place=places(), functions=some(SAVING), products=some(PRODUCTS))
+def test_nothing_is_saved_by_operations_that_would_keep_much(device, leaf, place, functions, products):
+    tensor = place(leaf)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed), torch.no_grad():
+        for function in functions + products:
+            function(tensor)
     assert len(saved) == 0
 
 

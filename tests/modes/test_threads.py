@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -68,3 +68,41 @@ def test_a_block_in_one_thread_changes_nothing_in_the_other(device, leaf, block,
         with inner():
             assert pool.submit(recording).result()
         assert pool.submit(recording).result()
+
+
+@rule("modes.threads.kept-apart")
+@given(leaf=leaves(), mine=st.tuples(blocks(), blocks()), others=st.tuples(blocks(), blocks()))
+@example(
+    leaf=Expression("torch.ones(2, device=device, requires_grad=True)"),
+    mine=((Expression("torch.enable_grad"), True), (Expression("torch.no_grad"), False)),
+    others=((Expression("torch.no_grad"), False), (Expression("torch.enable_grad"), True)),
+)
+def test_blocks_that_overlap_in_two_threads_each_bring_back_what_their_own_thread_had(device, leaf, mine, others):
+    def recording():
+        return (leaf * 2).requires_grad
+
+    def entered(block):
+        entering = block()
+        entering.__enter__()
+        return entering
+
+    try:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for mine_ends_first in (True, False):
+                here, there = [], []
+                for (my_block, _), (other_block, _) in zip(mine, others, strict=True):
+                    here.append(entered(my_block))
+                    there.append(pool.submit(entered, other_block).result())
+                for my_mode, other_mode in ((mine[0][1], others[0][1]), (True, True)):
+                    block, other = here.pop(), there.pop()
+                    if mine_ends_first:
+                        block.__exit__(None, None, None)
+                        assert recording() == my_mode
+                    pool.submit(other.__exit__, None, None, None).result()
+                    assert pool.submit(recording).result() == other_mode
+                    if not mine_ends_first:
+                        block.__exit__(None, None, None)
+                    assert recording() == my_mode
+                    assert pool.submit(recording).result() == other_mode
+    finally:
+        torch.set_grad_enabled(True)

@@ -58,11 +58,19 @@ def test_a_view_made_inside_is_written_inside(device, leaf, origin, look):
     version = base._version
     with torch.no_grad():
         view = look(base)
+        second = look(view.view_as(view)[...])
         view.fill_(7)
     assert numbers(look(base.detach())) == [7] * view.numel()
     assert numbers(base).count(7) == view.numel()
     assert base._version > version
-    assert view._version == base._version
+    assert view._version == base._version == second._version
+    version = base._version
+    with torch.no_grad():
+        second.fill_(8)
+    assert numbers(look(look(base.detach()))) == [8] * second.numel()
+    assert numbers(base).count(8) == second.numel()
+    assert base._version > version
+    assert view._version == base._version == second._version
 
 
 @rule("modes.views.changed-outside")
@@ -80,12 +88,13 @@ def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, lo
     base = origin(leaf)
     with switch_off():
         view = look(base)
-    view = again(view)
-    before = state(leaf, base, view)
-    with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
-        change(view)
-    assert refusal.type is RuntimeError
-    assert state(leaf, base, view) == before
+        inside = [view, again(view), view[...], view.unsqueeze(0)[0].view_as(view)]
+    for second in (*inside, again(view), view[...]):
+        before = state(leaf, base, view, second)
+        with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
+            change(second)
+        assert refusal.type is RuntimeError
+        assert state(leaf, base, view, second) == before
 
 
 @rule("modes.views.free-base")
