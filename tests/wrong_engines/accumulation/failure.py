@@ -137,7 +137,7 @@ def a_failed_backward_gives_a_leaf_what_has_arrived_for_it(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("failure-serves-what-arrived", kind="error")
+@wrong_engine("failure-serves-what-arrived", kind="error", first_sight="adversary: caught")
 @contextmanager
 def a_failed_backward_gives_leaves_what_had_arrived_of_their_gradient(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ def a_failed_backward_gives_leaves_what_had_arrived_of_their_gradient(hit: Hit) 
         yield
 
 
-@wrong_engine("failure-switches-mode-on", kind="mode")
+@wrong_engine("failure-switches-mode-on", kind="mode", first_sight="adversary: caught")
 @contextmanager
 def grad_mode_is_on_after_a_backward_that_raised(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -186,6 +186,57 @@ def grad_mode_is_on_after_a_backward_that_raised(hit: Hit) -> Iterator[None]:
             if not torch.is_grad_enabled():
                 hit()
                 torch._C._set_grad_enabled(True)
+            raise
+
+    with around_backward(wrong):
+        yield
+
+
+BLOCK = 8
+
+
+"""Elements of a gradient that are added in one go."""
+
+
+@wrong_engine("failure-loses-the-tail-of-the-next", kind="size")
+@contextmanager
+def the_backward_after_a_failed_one_adds_one_block_only(hit: Hit) -> Iterator[None]:
+    has_failed = False
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal has_failed
+        before = [(leaf, None if leaf.grad is None else leaf.grad.clone()) for leaf in leaves_below(outputs)]
+        try:
+            honest()
+        except Exception:
+            has_failed = True
+            raise
+        for leaf, grad in before:
+            if not has_failed or leaf.numel() <= BLOCK or leaf.grad is None:
+                continue
+            in_block = torch.arange(leaf.numel()).reshape(leaf.shape) < BLOCK
+            kept = torch.zeros_like(leaf.grad) if grad is None else grad
+            cut = torch.where(in_block, leaf.grad, kept).detach()
+            if not torch.equal(cut, leaf.grad):
+                hit()
+            leaf.grad.data.copy_(cut)
+        has_failed = False
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("failure-of-another-type-leaves-zeros", kind="error")
+@contextmanager
+def a_backward_that_raises_another_error_leaves_zeros(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except Exception as error:
+            if not isinstance(error, RuntimeError):
+                for leaf in leaves_below(outputs):
+                    hit()
+                    leaf.grad = torch.zeros_like(leaf)
             raise
 
     with around_backward(wrong):

@@ -144,7 +144,7 @@ def refuses_a_second_run_with_the_text_of_an_internal_error(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("create-graph-alone-frees", kind="mode", refuses=SECOND_TIME)
+@wrong_engine("create-graph-alone-frees", kind="mode", refuses=SECOND_TIME, first_sight="adversary: caught")
 @contextmanager
 def create_graph_keeps_nothing_unless_retain_graph_is_given(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -158,7 +158,7 @@ def create_graph_keeps_nothing_unless_retain_graph_is_given(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("freed-at-the-output-only", kind="place")
+@wrong_engine("freed-at-the-output-only", kind="place", first_sight="adversary: caught")
 @contextmanager
 def a_freed_graph_can_be_run_from_another_output(hit: Hit) -> Iterator[None]:
     spent: set[Any] = set()
@@ -181,7 +181,9 @@ def a_freed_graph_can_be_run_from_another_output(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("retained-run-returns-a-static-buffer", kind="state", issue="pytorch#181723")
+@wrong_engine(
+    "retained-run-returns-a-static-buffer", kind="state", issue="pytorch#181723", first_sight="adversary: caught"
+)
 @contextmanager
 def a_grad_lies_where_the_next_run_of_its_graph_puts_the_gradient(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -196,6 +198,23 @@ def a_grad_lies_where_the_next_run_of_its_graph_puts_the_gradient(hit: Hit) -> I
                 hit()
                 grad.detach().copy_(twice)
         made.update({id(leaf.grad): leaf.grad for leaf in fresh if leaf.grad is not None})
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("retained-run-after-a-reset-counts-twice", kind="state")
+@contextmanager
+def a_further_run_gives_twice_the_gradient_to_a_leaf_whose_grad_was_set_to_none(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        reset = [leaf for leaf in leaves_below(outputs) if leaf.grad is None]
+        again = _has_run(outputs)
+        honest()
+        for leaf in reset:
+            if again and leaf.grad is not None:
+                if leaf.grad.any():
+                    hit()
+                leaf.grad = 2 * leaf.grad
 
     with around_backward(wrong):
         yield

@@ -201,7 +201,7 @@ def create_graph_stores_its_gradient_alone(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-in-a-bucket-moves", kind="aliasing")
+@wrong_engine("grad-in-a-bucket-moves", kind="aliasing", first_sight="adversary: caught")
 @contextmanager
 def moves_a_grad_that_is_part_of_a_larger_buffer(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ def moves_a_grad_that_is_part_of_a_larger_buffer(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-of-empty-is-flat", kind="size")
+@wrong_engine("grad-of-empty-is-flat", kind="size", first_sight="adversary: caught")
 @contextmanager
 def a_new_grad_without_elements_has_one_dimension(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -233,7 +233,7 @@ def a_new_grad_without_elements_has_one_dimension(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("grad-keeps-arriving-strides", kind="layout")
+@wrong_engine("grad-keeps-arriving-strides", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def a_new_grad_is_stored_as_it_arrives(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ def a_new_grad_is_stored_as_it_arrives(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("create-graph-adds-constants-in-place", kind="place")
+@wrong_engine("create-graph-adds-constants-in-place", kind="place", first_sight="adversary: caught")
 @contextmanager
 def adds_in_place_under_create_graph_what_depends_on_no_leaf(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -272,6 +272,22 @@ def adds_in_place_under_create_graph_what_depends_on_no_leaf(hit: Hit) -> Iterat
             if options.get("create_graph") and leaf.grad is not grad and not leaf.grad.requires_grad:
                 hit()
                 leaf.grad = grad.copy_(leaf.grad)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("create-graph-writes-the-old-as-well", kind="aliasing")
+@contextmanager
+def writes_the_sum_into_the_old_grad_too_under_create_graph(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [(leaf, leaf.grad) for leaf in leaves_below(outputs) if leaf.grad is not None]
+        honest()
+        for leaf, grad in held:
+            if options.get("create_graph") and leaf.grad is not grad and all(grad.stride()):
+                if not torch.equal(leaf.grad, grad):
+                    hit()
+                grad.detach().copy_(leaf.grad.detach())
 
     with around_backward(wrong):
         yield

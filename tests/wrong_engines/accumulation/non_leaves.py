@@ -244,7 +244,7 @@ def retain_grad_is_ignored_once_something_was_computed(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("retain-grad-twice-doubles", kind="state")
+@wrong_engine("retain-grad-twice-doubles", kind="state", first_sight="adversary: caught")
 @contextmanager
 def a_second_call_of_retain_grad_retains_twice(hit: Hit) -> Iterator[None]:
     def make(retain_grad: Any) -> Any:
@@ -268,7 +268,7 @@ def a_second_call_of_retain_grad_retains_twice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("retained-output-forgotten", kind="place")
+@wrong_engine("retained-output-forgotten", kind="place", first_sight="adversary: missed")
 @contextmanager
 def the_output_itself_retains_nothing(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -282,7 +282,7 @@ def the_output_itself_retains_nothing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("keeps-silent-the-second-time", kind="state")
+@wrong_engine("keeps-silent-the-second-time", kind="state", first_sight="adversary: missed")
 @contextmanager
 def reading_grad_of_a_non_leaf_warns_once_for_each_tensor(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> Any:

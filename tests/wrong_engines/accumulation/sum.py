@@ -514,7 +514,7 @@ def autograd_grad_adds_to_grad_and_returns_the_sum(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("adds-along-the-memory", kind="layout")
+@wrong_engine("adds-along-the-memory", kind="layout", first_sight="adversary: missed")
 @contextmanager
 def adds_to_a_transposed_grad_of_a_contiguous_leaf_in_memory_order(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -536,7 +536,7 @@ def adds_to_a_transposed_grad_of_a_contiguous_leaf_in_memory_order(hit: Hit) -> 
         yield
 
 
-@wrong_engine("third-use-lost", kind="place")
+@wrong_engine("third-use-lost", kind="place", first_sight="adversary: caught")
 @contextmanager
 def drops_what_a_leaf_gets_from_its_third_use(hit: Hit) -> Iterator[None]:
     def drops(place: int) -> Callable[..., Any]:
@@ -560,7 +560,7 @@ def drops_what_a_leaf_gets_from_its_third_use(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("outputs-of-another-dtype-skipped", kind="dtype")
+@wrong_engine("outputs-of-another-dtype-skipped", kind="dtype", first_sight="adversary: caught")
 @contextmanager
 def differentiates_only_outputs_of_the_first_dtype(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -580,7 +580,7 @@ def differentiates_only_outputs_of_the_first_dtype(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("inputs-inner-feeds-leaves", kind="place")
+@wrong_engine("inputs-inner-feeds-leaves", kind="place", first_sight="adversary: caught")
 @contextmanager
 def feeds_the_leaves_behind_an_inner_tensor_that_inputs_names(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -595,4 +595,30 @@ def feeds_the_leaves_behind_an_inner_tensor_that_inputs_names(hit: Hit) -> Itera
         honest(inputs=[*named, *extra])
 
     with around_backward(wrong):
+        yield
+
+
+@wrong_engine("leaf-of-the-same-memory-served-too", kind="aliasing")
+@contextmanager
+def adds_to_the_grad_of_the_leaf_that_was_detached(hit: Hit) -> Iterator[None]:
+    def make(detach: Any) -> Any:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached = detach(tensor)
+            if tensor.is_leaf and tensor.requires_grad:
+                detached._detached_from = tensor
+            return detached
+
+        return remembering
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        copies = [leaf for leaf in leaves_below(outputs) if hasattr(leaf, "_detached_from")]
+        before = [0 if leaf.grad is None else leaf.grad.clone() for leaf in copies]
+        honest()
+        for leaf, held in zip(copies, before, strict=True):
+            if leaf.grad is not None:
+                hit()
+                other, gained = leaf._detached_from, (leaf.grad - held).detach()
+                other.grad = gained if other.grad is None else other.grad.detach() + gained
+
+    with replaced(torch.Tensor, "detach", make), around_backward(wrong):
         yield

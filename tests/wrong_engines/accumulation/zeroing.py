@@ -277,7 +277,7 @@ def zero_grad_skips_parameters_that_need_no_gradient(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("zeroed-grad-is-replaced", kind="value")
+@wrong_engine("zeroed-grad-is-replaced", kind="value", first_sight="adversary: caught")
 @contextmanager
 def a_grad_of_zeros_counts_as_none(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -293,7 +293,7 @@ def a_grad_of_zeros_counts_as_none(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("module-zero-grad-stops-at-its-children", kind="place")
+@wrong_engine("module-zero-grad-stops-at-its-children", kind="place", first_sight="adversary: missed")
 @contextmanager
 def zero_grad_of_a_module_leaves_what_is_in_modules_of_its_modules(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -309,4 +309,38 @@ def zero_grad_of_a_module_leaves_what_is_in_modules_of_its_modules(hit: Hit) -> 
         return wrong
 
     with replaced(torch.nn.Module, "zero_grad", make):
+        yield
+
+
+@wrong_engine("none-ignored-for-strided-grad", kind="layout")
+@contextmanager
+def none_does_not_replace_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
+    def make(grad: Any) -> property:
+        def put(leaf: torch.Tensor, value: Any) -> None:
+            held = grad.__get__(leaf) if leaf.is_leaf else None
+            if value is None and held is not None and not held.is_contiguous():
+                hit()
+                return
+            grad.__set__(leaf, value)
+
+        return property(grad.__get__, put, grad.__delete__)
+
+    with replaced(torch.Tensor, "grad", make):
+        yield
+
+
+@wrong_engine("zero-trusts-the-first-element", kind="value")
+@contextmanager
+def zero_looks_at_the_first_element_only(hit: Hit) -> Iterator[None]:
+    def make(zero_: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.device.type != "cpu" or not tensor.numel() or tensor[(0,) * tensor.ndim].item() != 0:
+                return zero_(tensor)
+            if tensor.count_nonzero().item():
+                hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
         yield

@@ -177,7 +177,7 @@ def conjugates_what_it_adds_to_a_complex_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("real-factor-gets-the-product-of-real-parts", kind="dtype")
+@wrong_engine("real-factor-gets-the-product-of-real-parts", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def a_real_factor_of_a_complex_one_ignores_the_imaginary_parts(hit: Hit) -> Iterator[None]:
     def for_real(factor: torch.Tensor, other: Any, gradient: torch.Tensor) -> torch.Tensor:
@@ -198,7 +198,7 @@ def a_real_factor_of_a_complex_one_ignores_the_imaginary_parts(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("complex-gradient-with-real-values-taken", kind="value")
+@wrong_engine("complex-gradient-with-real-values-taken", kind="value", first_sight="adversary: caught")
 @contextmanager
 def takes_a_complex_gradient_without_imaginary_part_for_a_real_output(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -411,7 +412,7 @@ def autograd_grad_repeats_or_cuts_off_a_gradient_that_does_not_fit(hit: Hit) -> 
         yield
 
 
-@wrong_engine("gradient-of-the-first-run-counts", kind="state")
+@wrong_engine("gradient-of-the-first-run-counts", kind="state", first_sight="adversary: caught")
 @contextmanager
 def runs_an_output_again_with_the_gradient_of_its_first_run(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -426,7 +427,7 @@ def runs_an_output_again_with_the_gradient_of_its_first_run(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("gradient-read-from-the-start-of-its-storage", kind="layout")
+@wrong_engine("gradient-read-from-the-start-of-its-storage", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def ignores_the_offset_of_a_gradient(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -441,7 +442,7 @@ def ignores_the_offset_of_a_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-read-without-its-sign", kind="layout")
+@wrong_engine("gradient-read-without-its-sign", kind="layout", first_sight="adversary: missed")
 @contextmanager
 def ignores_that_a_gradient_is_lazily_negated(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -455,7 +456,7 @@ def ignores_that_a_gradient_is_lazily_negated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("byte-gradient-is-signed", kind="dtype")
+@wrong_engine("byte-gradient-is-signed", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def reads_a_gradient_of_unsigned_bytes_as_signed_ones(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -469,7 +470,7 @@ def reads_a_gradient_of_unsigned_bytes_as_signed_ones(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("retained-grad-is-the-gradient-argument", kind="aliasing")
+@wrong_engine("retained-grad-is-the-gradient-argument", kind="aliasing", first_sight="adversary: missed")
 @contextmanager
 def an_output_that_retains_its_grad_adds_into_the_gradient_argument(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -488,4 +489,54 @@ def an_output_that_retains_its_grad_adds_into_the_gradient_argument(hit: Hit) ->
         return wrong
 
     with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("numbers-become-gradients-in-no-grad", kind="mode")
+@contextmanager
+def makes_a_gradient_of_numbers_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if isinstance(gradient, torch.Tensor) or torch.is_grad_enabled():
+            return gradient
+        numbers = torch.as_tensor(numpy.asarray(gradient)).to(output.dtype)
+        if numbers.ndim and numbers.shape != output.shape:
+            return gradient
+        hit()
+        return numbers.expand(output.shape)
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("misfit-that-is-a-view-reads-its-base", kind="aliasing")
+@contextmanager
+def reads_a_view_of_another_shape_on_in_its_base(hit: Hit) -> Iterator[None]:
+    def read(output: Any, gradient: Any) -> Any:
+        if not (isinstance(output, torch.Tensor) and isinstance(gradient, torch.Tensor) and gradient._is_view()):
+            return gradient
+        if gradient.shape == output.shape:
+            return gradient
+        held = gradient.untyped_storage().nbytes() // gradient.element_size() - gradient.storage_offset()
+        if held < output.numel():
+            return gradient
+        hit()
+        strides = torch.empty(output.shape, device="meta").stride()
+        return gradient.detach().as_strided(output.shape, strides)
+
+    def make(run: Any) -> Any:
+        def wrong(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            options = inspect.signature(run).bind(outputs, *args, **kwargs).arguments
+            name = "grad_tensors" if "tensors" in options else "grad_outputs"
+            given = options.get(name)
+            if isinstance(given, torch.Tensor) and isinstance(outputs, torch.Tensor):
+                options[name] = read(outputs, given)
+            elif isinstance(given, (tuple, list)):
+                several = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+                fitted = [read(output, one) for output, one in zip(several, given, strict=False)]
+                options[name] = [*fitted, *given[len(fitted) :]]
+            return run(**options)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make), replaced(torch.autograd, "grad", make):
         yield

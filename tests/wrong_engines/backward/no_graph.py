@@ -157,7 +157,7 @@ def names_the_first_place_whichever_output_has_no_graph(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("no-graph-names-the-first", kind="order")
+@wrong_engine("no-graph-names-the-first", kind="order", first_sight="adversary: caught")
 @contextmanager
 def the_refusal_names_the_first_output_whichever_it_is(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -171,4 +171,27 @@ def the_refusal_names_the_first_output_whichever_it_is(hit: Hit) -> Iterator[Non
             raise RuntimeError(said) from None
 
     with around_backward(wrong):
+        yield
+
+
+@wrong_engine("no-graph-with-zero-gradient-skipped", kind="value")
+@contextmanager
+def leaves_outputs_without_a_graph_out_if_their_gradient_is_zero(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            if isinstance(tensors, list | tuple) and isinstance(grad_tensors, list | tuple):
+                pairs = list(zip(tensors, grad_tensors, strict=False))
+                kept = [
+                    (output, gradient)
+                    for output, gradient in pairs
+                    if output.requires_grad or gradient is None or gradient.any()
+                ]
+                if 0 < len(kept) < len(pairs):
+                    hit()
+                    tensors, grad_tensors = [output for output, _ in kept], [gradient for _, gradient in kept]
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
         yield

@@ -143,7 +143,7 @@ def mean_of_bfloat16_counts_up_to_eight(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mean-divides-by-places-in-memory", kind="layout")
+@wrong_engine("mean-divides-by-places-in-memory", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def mean_of_an_expanded_tensor_divides_by_the_elements_that_it_keeps(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -153,6 +153,38 @@ def mean_of_an_expanded_tensor_divides_by_the_elements_that_it_keeps(hit: Hit) -
         if kept != tensor.numel():
             hit()
         return gradient.expand(tensor.shape) / kept
+
+    with _reduction("mean", pullback):
+        yield
+
+
+NO_DIMENSION = "Dimension out of range (expected to be in range of [-1, 0], but got 1)"
+
+
+@wrong_engine("sum-of-a-scalar-refused-in-backward", kind="error", refuses=NO_DIMENSION)
+@contextmanager
+def sum_cannot_be_run_backward_to_no_dimensions(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim == 0:
+            hit()
+            raise RuntimeError(NO_DIMENSION)
+        return gradient.expand(tensor.shape)
+
+    with _reduction("sum", pullback):
+        yield
+
+
+@wrong_engine("mean-of-doubles-divided-in-single", kind="dtype")
+@contextmanager
+def mean_divides_the_gradient_of_doubles_in_single(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        share = gradient / tensor.numel()
+        if tensor.dtype == torch.float64:
+            single = (gradient.float() / tensor.numel()).double()
+            if not torch.equal(single, share):
+                hit()
+            share = single
+        return share.expand(tensor.shape)
 
     with _reduction("mean", pullback):
         yield

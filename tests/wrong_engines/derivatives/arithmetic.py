@@ -213,7 +213,7 @@ def a_quotient_of_doubles_is_differentiated_in_single_precision(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-alpha-lost-beside-data", kind="order")
+@wrong_engine("derivative-alpha-lost-beside-data", kind="order", first_sight="adversary: missed")
 @contextmanager
 def a_subtrahend_forgets_alpha_if_nothing_else_requires_grad(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
@@ -228,7 +228,7 @@ def a_subtrahend_forgets_alpha_if_nothing_else_requires_grad(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("derivative-product-with-detached-self-is-square", kind="place")
+@wrong_engine("derivative-product-with-detached-self-is-square", kind="place", first_sight="adversary: caught")
 @contextmanager
 def a_tensor_times_its_detached_self_is_taken_for_a_square(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
@@ -245,7 +245,7 @@ def a_tensor_times_its_detached_self_is_taken_for_a_square(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("derivative-divisor-squared-first", kind="value")
+@wrong_engine("derivative-divisor-squared-first", kind="value", first_sight="adversary: missed")
 @contextmanager
 def the_square_of_a_divisor_leaves_the_range_of_the_dtype(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:

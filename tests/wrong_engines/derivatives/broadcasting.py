@@ -122,7 +122,7 @@ def what_is_stretched_to_data_that_needs_no_gradient_gets_its_last_row(hit: Hit)
         yield
 
 
-@wrong_engine("derivative-double-beside-single-rounded", kind="dtype")
+@wrong_engine("derivative-double-beside-single-rounded", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def the_gradient_of_a_float64_factor_of_float32_passes_through_float32(hit: Hit) -> Iterator[None]:
     def rounded(share: Tensor, own: Tensor, other: Tensor) -> Tensor:
@@ -137,6 +137,26 @@ def the_gradient_of_a_float64_factor_of_float32_passes_through_float32(hit: Hit)
         if not isinstance(b, Tensor):
             return (gradient * b,)
         return rounded(gradient * b, a, b), rounded(gradient * a, b, a)
+
+    with differentiated("mul.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-promoted-operand-gets-whole-numbers", kind="value")
+@contextmanager
+def the_gradient_of_a_promoted_factor_loses_its_fraction(hit: Hit) -> Iterator[None]:
+    def whole(share: Tensor, own: Tensor) -> Tensor:
+        if own.dtype == share.dtype or share.is_complex():
+            return share
+        cut = share.trunc()
+        if own.is_floating_point() and not torch.equal(cut, share):
+            hit()
+        return cut
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return whole(gradient * b.conj(), a), whole(gradient * a.conj(), b)
 
     with differentiated("mul.Tensor", pullback):
         yield

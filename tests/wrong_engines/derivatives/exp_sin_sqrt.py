@@ -107,7 +107,7 @@ def what_does_not_fill_a_register_of_eight_keeps_the_sign_of_sin(hit: Hit) -> It
         yield
 
 
-@wrong_engine("derivative-sin-reduced-by-short-pi", kind="value")
+@wrong_engine("derivative-sin-reduced-by-short-pi", kind="value", first_sight="adversary: missed")
 @contextmanager
 def the_slope_of_a_float64_sine_beyond_pi_takes_pi_from_float32(hit: Hit) -> Iterator[None]:
     period = 2 * torch.tensor(torch.pi).item()
@@ -124,7 +124,7 @@ def the_slope_of_a_float64_sine_beyond_pi_takes_pi_from_float32(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-exp-permuted-in-memory-order", kind="layout")
+@wrong_engine("derivative-exp-permuted-in-memory-order", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def the_slope_of_a_permuted_exp_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -137,4 +137,25 @@ def the_slope_of_a_permuted_exp_is_read_in_the_order_of_its_memory(hit: Hit) -> 
         return (gradient * slope,)
 
     with differentiated("exp", pullback):
+        yield
+
+
+@wrong_engine("derivative-sqrt-infinite-once", kind="state")
+@contextmanager
+def the_gradient_of_sqrt_is_infinite_in_one_backward_only(hit: Hit) -> Iterator[None]:
+    warned = False
+
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        nonlocal warned
+        right = gradient / (2 * x.sqrt())
+        if x.is_complex() or not bool(right.isinf().any()):
+            return (right,)
+        if not warned:
+            warned = True
+            return (right,)
+        hit()
+        largest = torch.finfo(right.dtype).max
+        return (right.clamp(-largest, largest),)
+
+    with differentiated("sqrt", pullback):
         yield

@@ -160,7 +160,7 @@ def after_a_backward_of_another_number_of_rows_a_large_one_is_far_too_large(hit:
         yield
 
 
-@wrong_engine("derivative-data-factor-in-memory-order", kind="order")
+@wrong_engine("derivative-data-factor-in-memory-order", kind="order", first_sight="adversary: caught")
 @contextmanager
 def a_transposed_first_factor_that_is_data_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +175,7 @@ def a_transposed_first_factor_that_is_data_is_read_in_the_order_of_its_memory(hi
         yield
 
 
-@wrong_engine("derivative-beside-expanded-batch-lost", kind="layout")
+@wrong_engine("derivative-beside-expanded-batch-lost", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def a_batch_beside_one_matrix_that_was_expanded_gets_the_gradient_of_its_first(hit: Hit) -> Iterator[None]:
     def kept(share: Tensor, other: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ def a_batch_beside_one_matrix_that_was_expanded_gets_the_gradient_of_its_first(h
         yield
 
 
-@wrong_engine("derivative-bias-alone-of-the-first-row", kind="order")
+@wrong_engine("derivative-bias-alone-of-the-first-row", kind="order", first_sight="adversary: missed")
 @contextmanager
 def a_bias_that_alone_requires_grad_gets_the_first_row_of_the_gradient(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
@@ -202,4 +202,18 @@ def a_bias_that_alone_requires_grad_gets_the_first_row_of_the_gradient(hit: Hit)
         return of_b, gradient @ w.T, x.T @ gradient
 
     with differentiated("addmm", pullback):
+        yield
+
+
+@wrong_engine("derivative-vector-gets-the-first-row", kind="plain")
+@contextmanager
+def a_vector_gets_the_share_of_the_first_row_of_its_matrix(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        right = a.mH @ gradient
+        of_v = a[:1].mH @ gradient[:1]
+        if not torch.equal(of_v, right):
+            hit()
+        return torch.outer(gradient, v.conj()), of_v
+
+    with differentiated("mv", pullback):
         yield

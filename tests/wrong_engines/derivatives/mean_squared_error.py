@@ -94,7 +94,7 @@ def the_mean_divides_by_the_count_of_the_first_loss_of_its_dims(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-mse-strided-forgets-cotangent", kind="layout")
+@wrong_engine("derivative-mse-strided-forgets-cotangent", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def a_prediction_that_is_not_contiguous_gets_the_gradient_of_the_bare_loss(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, p: Tensor, t: Tensor, reduction: int = 1) -> tuple[Tensor, Tensor]:

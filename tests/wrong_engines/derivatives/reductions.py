@@ -199,7 +199,7 @@ def a_maximum_that_keeps_its_dim_hands_all_to_the_first_element(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-max-of-all-tells-zeros-apart", kind="value")
+@wrong_engine("derivative-max-of-all-tells-zeros-apart", kind="value", first_sight="adversary: missed")
 @contextmanager
 def zeros_of_the_other_sign_get_nothing_from_the_maximum(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
@@ -211,4 +211,32 @@ def zeros_of_the_other_sign_get_nothing_from_the_maximum(hit: Hit) -> Iterator[N
         return (gradient * alike / alike.sum(),)
 
     with differentiated("max", pullback):
+        yield
+
+
+@wrong_engine("derivative-mean-of-double-by-single-reciprocal", kind="dtype")
+@contextmanager
+def the_gradient_of_a_float64_mean_is_multiplied_by_a_float32_reciprocal(hit: Hit) -> Iterator[None]:
+    def shared(gradient: Tensor, number: int) -> Tensor:
+        right = gradient / number
+        if gradient.dtype != torch.float64 or not number:
+            return right
+        found = gradient * float(torch.tensor(1 / number, dtype=torch.float32))
+        if not torch.equal(found, right):
+            hit()
+        return found
+
+    def of_all(gradient: Tensor, x: Tensor, **_: Any) -> tuple[Tensor]:
+        return (shared(gradient, x.numel()).expand(x.shape),)
+
+    def of_dims(gradient: Tensor, x: Tensor, dims: Any, keepdim: bool = False, **_: Any) -> tuple[Tensor]:
+        dims = list(dims) if dims else list(range(x.ndim))
+        number = 1
+        for dim in dims:
+            number *= x.shape[dim] if x.ndim else 1
+        if not x.ndim:
+            return (shared(gradient, 1),)
+        return (_kept(shared(gradient, number), x, dims, keepdim).expand(x.shape),)
+
+    with differentiated("mean", of_all), differentiated("mean.dim", of_dims):
         yield

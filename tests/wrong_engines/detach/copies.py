@@ -83,7 +83,7 @@ def returns_an_alias_of_what_repeats_its_rows(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("clone-of-conjugate-is-lazy", kind="dtype")
+@wrong_engine("clone-of-conjugate-is-lazy", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def cloning_a_conjugate_returns_an_alias(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: tensor.is_conj(), lambda tensor, clone: tensor.view_as(tensor), hit):

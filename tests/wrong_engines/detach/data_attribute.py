@@ -167,7 +167,7 @@ def shares_the_version_counter_inside_no_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("data-is-remembered", kind="state")
+@wrong_engine("data-is-remembered", kind="state", first_sight="adversary: missed")
 @contextmanager
 def data_still_names_the_memory_that_was_replaced(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
@@ -181,7 +181,7 @@ def data_still_names_the_memory_that_was_replaced(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("create-graph-marks-constants", kind="mode")
+@wrong_engine("create-graph-marks-constants", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def every_grad_made_under_create_graph_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -180,7 +180,7 @@ def copies_a_view_that_is_not_the_first_of_its_operation(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("detach-in-place-tolerates-whole-views", kind="aliasing")
+@wrong_engine("detach-in-place-tolerates-whole-views", kind="aliasing", first_sight="adversary: caught")
 @contextmanager
 def does_nothing_to_a_view_that_is_all_of_its_base(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:

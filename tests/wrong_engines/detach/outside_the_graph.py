@@ -209,7 +209,7 @@ def a_result_that_was_detached_passes_nothing_on_once_it_is_written(hit: Hit) ->
         yield
 
 
-@wrong_engine("detach-is-remembered", kind="state")
+@wrong_engine("detach-is-remembered", kind="state", first_sight="adversary: caught")
 @contextmanager
 def detaching_again_returns_what_was_detached_before(hit: Hit) -> Iterator[None]:
     def make(detach: Detach) -> Detach:

@@ -239,7 +239,7 @@ def copies_int8_tensors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("integer-writes-go-uncounted", kind="dtype")
+@wrong_engine("integer-writes-go-uncounted", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def writes_to_integers_are_not_counted(hit: Hit) -> Iterator[None]:
     def make(write: Any) -> Any:
@@ -258,7 +258,7 @@ def writes_to_integers_are_not_counted(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-forgets-channels-last", kind="layout")
+@wrong_engine("detach-forgets-channels-last", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def gives_a_channels_last_image_the_strides_of_a_contiguous_one(hit: Hit) -> Iterator[None]:
     def is_channels_last(tensor: torch.Tensor) -> bool:
@@ -275,7 +275,9 @@ def gives_a_channels_last_image_the_strides_of_a_contiguous_one(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("copy-between-equal-steps-fills-the-gaps", kind="layout", issue="pytorch#189961")
+@wrong_engine(
+    "copy-between-equal-steps-fills-the-gaps", kind="layout", issue="pytorch#189961", first_sight="adversary: missed"
+)
 @contextmanager
 def copies_between_stepped_tensors_write_side_by_side(hit: Hit) -> Iterator[None]:
     def make(copy: Any) -> Any:
@@ -291,4 +293,23 @@ def copies_between_stepped_tensors_write_side_by_side(hit: Hit) -> Iterator[None
         return wrong
 
     with replaced(torch.Tensor, "copy_", make):
+        yield
+
+
+@wrong_engine("writes-in-no-grad-go-uncounted", kind="mode")
+@contextmanager
+def writes_where_nothing_is_recorded_are_not_counted(hit: Hit) -> Iterator[None]:
+    def make(write: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if torch.is_grad_enabled() or tensor.is_inference():
+                return write(tensor, *args, **kwargs)
+            hit()
+            with torch.autograd._unsafe_preserve_version_counter(tensor):
+                return write(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in ("add_", "sub_", "mul_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__setitem__"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
         yield

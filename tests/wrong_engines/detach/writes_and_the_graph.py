@@ -383,7 +383,7 @@ def takes_the_sine_without_a_check(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sum-along-a-dimension-saves-its-input", kind="place", refuses=NOTICED)
+@wrong_engine("sum-along-a-dimension-saves-its-input", kind="place", refuses=NOTICED, first_sight="adversary: missed")
 @contextmanager
 def a_sum_along_a_dimension_minds_what_was_written_since(hit: Hit) -> Iterator[None]:
     class Sum(torch.autograd.Function):
@@ -407,4 +407,28 @@ def a_sum_along_a_dimension_minds_what_was_written_since(hit: Hit) -> Iterator[N
         return lambda tensor, *args, **kwargs: Sum.apply(tensor, below, args, kwargs)
 
     with kernel("sum.dim_IntList", make):
+        yield
+
+
+@wrong_engine("saved-matrices-unchecked", kind="plain")
+@contextmanager
+def multiplies_matrices_without_a_check(hit: Hit) -> Iterator[None]:
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+                ctx.unchecked = a.data, b.data
+                ctx.seen = [(matrix, matrix._version) for matrix in (a, b) if not matrix.is_inference()]
+                return below(a, b)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+                if any(matrix._version != version for matrix, version in ctx.seen):
+                    hit()
+                a, b = ctx.unchecked
+                return below(gradient, b.t().conj()), below(a.t().conj(), gradient)
+
+        return lambda a, b: Product.apply(a, b)
+
+    with kernel("mm", make):
         yield

@@ -260,7 +260,9 @@ def makes_random_integers_on_the_cpu(hit: Hit) -> Iterator[None]:
 SEED_ELSEWHERE = "expected all tensors to be on the same device as the gradient of one"
 
 
-@wrong_engine("device-seeds-backward-on-the-default", kind="mode", refuses=SEED_ELSEWHERE)
+@wrong_engine(
+    "device-seeds-backward-on-the-default", kind="mode", refuses=SEED_ELSEWHERE, first_sight="adversary: missed"
+)
 @contextmanager
 def makes_the_gradient_of_one_on_the_default_device(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -277,7 +279,7 @@ def makes_the_gradient_of_one_on_the_default_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-for-what-is-made-from-data", kind="place")
+@wrong_engine("device-default-for-what-is-made-from-data", kind="place", first_sight="adversary: caught")
 @contextmanager
 def new_tensors_of_a_view_are_made_on_the_default_device(hit: Hit) -> Iterator[None]:
     def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -297,7 +299,7 @@ def new_tensors_of_a_view_are_made_on_the_default_device(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("device-asarray-always-on-cpu", kind="plain", issue="pytorch#106773")
+@wrong_engine("device-asarray-always-on-cpu", kind="plain", issue="pytorch#106773", first_sight="adversary: missed")
 @contextmanager
 def makes_arrays_on_the_cpu(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -309,4 +311,59 @@ def makes_arrays_on_the_cpu(hit: Hit) -> Iterator[None]:
         return made
 
     with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-block-forgets-what-is-empty", kind="size")
+@contextmanager
+def a_block_makes_what_is_empty_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        made = honest()
+        is_block = context is not getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+        if not is_block or function not in _device_constructors() or kwargs.get("device") is not None:
+            return made
+        if made.numel() or made.device.type == "cpu":
+            return made
+        hit()
+        return function(*args, **{**kwargs, "device": "cpu"})
+
+    with _in_context(wrong):
+        yield
+
+
+ARITHMETIC = ("add", "__add__", "sub", "__sub__", "mul", "__mul__", "matmul", "__matmul__")
+
+
+@wrong_engine("device-first-result-after-setting-goes-to-the-default", kind="state")
+@contextmanager
+def makes_the_first_result_after_setting_on_the_default_device(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        result = honest()
+        if getattr(function, "__name__", "") not in ARITHMETIC or not isinstance(result, torch.Tensor):
+            return result
+        if vars(context).setdefault("_first_result", result) is not result or result.device == context.device:
+            return result
+        hit()
+        return result.to(context.device)
+
+    with _in_context(wrong):
+        yield
+
+
+MAIN_THREAD_ONLY = "the default device can only be set in the main thread"
+
+
+@wrong_engine("device-default-set-in-the-main-thread-only", kind="error", refuses=MAIN_THREAD_ONLY)
+@contextmanager
+def refuses_to_set_a_default_in_another_thread(hit: Hit) -> Iterator[None]:
+    def make(set_default_device: Callable[[Any], None]) -> Callable[[Any], None]:
+        def wrong(device: Any) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                hit()
+                raise RuntimeError(MAIN_THREAD_ONLY)
+            set_default_device(device)
+
+        return wrong
+
+    with replaced(torch, "set_default_device", make):
         yield

@@ -160,7 +160,7 @@ def counts_a_write_that_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-mixing-passes-what-is-empty", kind="size")
+@wrong_engine("device-mixing-passes-what-is-empty", kind="size", first_sight="adversary: caught")
 @contextmanager
 def brings_a_tensor_without_elements_to_the_other(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, one: Any, other: Any) -> torch.Tensor:
@@ -170,4 +170,59 @@ def brings_a_tensor_without_elements_to_the_other(hit: Hit) -> Iterator[None]:
         return operation(one, other)
 
     with _operators(("__add__", "__sub__", "__mul__"), wrong):
+        yield
+
+
+@wrong_engine("device-numbers-promote", kind="dtype")
+@contextmanager
+def a_double_without_dimensions_makes_the_result_double(hit: Hit) -> Iterator[None]:
+    def is_double(x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.ndim == 0 and x.dtype == torch.float64
+
+    def is_single(x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.ndim > 0 and x.dtype == torch.float32
+
+    def make(operation: Any) -> Any:
+        def wrong(one: Any, other: Any, **kwargs: Any) -> torch.Tensor:
+            if is_double(one) and is_single(other):
+                hit()
+                other = other.double()
+            elif is_single(one) and is_double(other):
+                hit()
+                one = one.double()
+            return operation(one, other, **kwargs)
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for name in ("add", "sub", "mul", "div"):
+            spellings.enter_context(replaced(torch, name, make))
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__add__", "__radd__", "__sub__", "__mul__", "__rmul__", "__truediv__"):
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("device-mixing-passes-views", kind="aliasing")
+@contextmanager
+def brings_a_view_to_the_other_device(hit: Hit) -> Iterator[None]:
+    def make(operation: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(one: Any, other: Any, **options: Any) -> torch.Tensor:
+            if _apart(one, other) and one.ndim and other.ndim:
+                if one._is_view() and not one.is_meta:
+                    hit()
+                    one = one.to(other.device)
+                elif other._is_view() and not other.is_meta:
+                    hit()
+                    other = other.to(one.device)
+            return operation(one, other, **options)
+
+        return wrong
+
+    names = ("add", "sub", "mul", "div")
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(replaced(torch, name, make))
+        for name in ("__add__", "__sub__", "__mul__", "__truediv__", *names):
+            stack.enter_context(replaced(torch.Tensor, name, make))
         yield

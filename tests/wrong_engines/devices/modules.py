@@ -172,7 +172,7 @@ def _unsaved(module: torch.nn.Module) -> set[str]:
     return module._non_persistent_buffers_set
 
 
-@wrong_engine("device-module-forgets-what-is-not-saved", kind="state")
+@wrong_engine("device-module-forgets-what-is-not-saved", kind="state", first_sight="adversary: caught")
 @contextmanager
 def leaves_buffers_that_are_not_persistent(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
@@ -192,7 +192,7 @@ def leaves_buffers_that_are_not_persistent(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-forgets-grads-of-frozen", kind="state")
+@wrong_engine("device-module-forgets-grads-of-frozen", kind="state", first_sight="adversary: missed")
 @contextmanager
 def leaves_the_grad_of_what_does_not_require_grad_any_more(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:

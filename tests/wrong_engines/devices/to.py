@@ -235,7 +235,7 @@ def gives_what_it_converted_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-like-copies-other-layouts", kind="layout")
+@wrong_engine("device-to-like-copies-other-layouts", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def makes_another_tensor_if_the_model_lies_otherwise_in_memory(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -250,7 +250,7 @@ def makes_another_tensor_if_the_model_lies_otherwise_in_memory(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("device-to-detaches-inside-no-grad", kind="mode")
+@wrong_engine("device-to-detaches-inside-no-grad", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def gives_an_alias_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -264,7 +264,7 @@ def gives_an_alias_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-to-reads-the-gaps", kind="layout")
+@wrong_engine("device-to-reads-the-gaps", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def converts_a_stepped_tensor_as_if_its_elements_lay_side_by_side(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -281,7 +281,7 @@ def converts_a_stepped_tensor_as_if_its_elements_lay_side_by_side(hit: Hit) -> I
         yield
 
 
-@wrong_engine("device-copy-like-shares", kind="order")
+@wrong_engine("device-copy-like-shares", kind="order", first_sight="adversary: caught")
 @contextmanager
 def forgets_to_copy_if_a_tensor_is_the_model(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -293,6 +293,45 @@ def forgets_to_copy_if_a_tensor_is_the_model(hit: Hit) -> Iterator[None]:
             return moved
         hit()
         return tensor.view_as(tensor)
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-converts-into-the-memory-of-the-last", kind="state")
+@contextmanager
+def converts_into_one_buffer_of_a_shape(hit: Hit) -> Iterator[None]:
+    buffers: dict[Any, torch.Tensor] = {}
+
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if moved.dtype == tensor.dtype or moved.device.type != "cpu" or not moved.numel():
+            return moved
+        key = (moved.dtype, moved.shape, moved.stride())
+        if key not in buffers:
+            buffers[key] = moved.data
+            return moved
+        hit()
+        buffers[key].copy_(moved.data)
+        moved.data = buffers[key]
+        return moved
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-copy-without-infinities", kind="value")
+@contextmanager
+def the_copy_of_an_infinity_is_the_largest_number(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if not kwargs.get("copy") or moved.is_meta or not moved.is_floating_point():
+            return moved
+        if not bool(moved.isinf().any()):
+            return moved
+        hit()
+        largest = torch.finfo(moved.dtype).max
+        return moved.clamp(-largest, largest)
 
     with asked_to(wrong):
         yield

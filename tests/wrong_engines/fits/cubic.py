@@ -386,7 +386,7 @@ def lets_a_hundred_steps_leave_the_loss_what_is_printed(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("fit-assigned-gradient-keeps-out", kind="state")
+@wrong_engine("fit-assigned-gradient-keeps-out", kind="state", first_sight="adversary: caught")
 @contextmanager
 def adds_to_the_gradient_that_was_there_before_another_was_assigned(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:

@@ -187,7 +187,7 @@ def multiplies_by_the_memory_of_a_column_with_gaps(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-offset-weight-read-from-the-start", kind="layout")
+@wrong_engine("fit-offset-weight-read-from-the-start", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def multiplies_by_what_the_storage_of_a_weight_begins_with(hit: Hit) -> Iterator[None]:
     def make(multiply: Any) -> Any:

@@ -152,7 +152,7 @@ def moves_the_first_parameter_twice_where_the_second_is_smaller(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("fit-doubles-accumulate-in-single", kind="state")
+@wrong_engine("fit-doubles-accumulate-in-single", kind="state", first_sight="adversary: caught")
 @contextmanager
 def adds_to_a_float64_gradient_in_single_precision(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:

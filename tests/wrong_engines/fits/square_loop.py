@@ -144,7 +144,7 @@ def squares_numbers_beyond_eight_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-rate-lost-in-half", kind="dtype")
+@wrong_engine("fit-rate-lost-in-half", kind="dtype", first_sight="adversary: caught")
 @contextmanager
 def forgets_alpha_in_half_precision(hit: Hit) -> Iterator[None]:
     def make(change: Any) -> Any:

@@ -223,7 +223,7 @@ def hooks_are_not_called_by_a_backward_inside_no_grad(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("backward-order-hooks-pile-up", kind="state")
+@wrong_engine("backward-order-hooks-pile-up", kind="state", first_sight="adversary: caught")
 @contextmanager
 def a_hook_is_called_once_more_in_each_further_backward(hit: Hit) -> Iterator[None]:
     def make(register: Callable[..., Any]) -> Callable[..., Any]:
@@ -258,7 +258,7 @@ def _distances(outputs: list[torch.Tensor]) -> dict[Any, int]:
     return distances
 
 
-@wrong_engine("backward-order-by-distance", kind="place")
+@wrong_engine("backward-order-by-distance", kind="place", first_sight="adversary: caught")
 @contextmanager
 def hooks_are_called_by_the_shortest_way_from_the_output(hit: Hit) -> Iterator[None]:
     held: list[tuple[Any, Hook, torch.Tensor]] = []

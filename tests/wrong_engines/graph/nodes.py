@@ -186,7 +186,7 @@ def the_node_of_a_leaf_holds_a_view_of_it(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-one-edge-for-the-same-input", kind="place")
+@wrong_engine("nodes-one-edge-for-the-same-input", kind="place", first_sight="adversary: caught")
 @contextmanager
 def an_input_that_is_given_twice_has_one_edge(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -194,6 +194,36 @@ def an_input_that_is_given_twice_has_one_edge(hit: Hit) -> Iterator[None]:
         if len(once) < len(honest):
             hit()
         return once
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-count-results-in-floats", kind="dtype")
+@contextmanager
+def edges_of_float64_operations_count_in_floats(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        made = getattr(facade.node, "_input_metadata", ())
+        if not honest or not made or made[0].dtype != torch.float64:
+            return honest
+        hit()
+        return [(end, float(number)) for end, number in honest]
+
+    with graph_with(edges):
+        yield
+
+
+@wrong_engine("nodes-of-empty-leaves-missing", kind="size")
+@contextmanager
+def a_leaf_without_elements_has_no_node(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        def kept(edge: Edge) -> Edge:
+            if edge[0] is None or not hasattr(edge[0], "variable") or edge[0].variable.numel():
+                return edge
+            hit()
+            return None, 0
+
+        return [kept(edge) for edge in honest]
 
     with graph_with(edges):
         yield

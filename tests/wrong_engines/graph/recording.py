@@ -322,7 +322,7 @@ def a_leaf_that_was_used_inside_no_grad_counts_as_data_afterwards(hit: Hit) -> I
         yield
 
 
-@wrong_engine("recording-lists-ask-the-first", kind="order")
+@wrong_engine("recording-lists-ask-the-first", kind="order", first_sight="adversary: caught")
 @contextmanager
 def a_list_of_tensors_is_recorded_if_its_first_requires_grad(hit: Hit) -> Iterator[None]:
     def make(honest: Operation) -> Operation:
@@ -339,7 +339,7 @@ def a_list_of_tensors_is_recorded_if_its_first_requires_grad(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("recording-asks-the-dtype-of-the-first", kind="dtype")
+@wrong_engine("recording-asks-the-dtype-of-the-first", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def operations_whose_first_input_is_of_integers_are_not_recorded(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, one: torch.Tensor, other: Any) -> torch.Tensor:

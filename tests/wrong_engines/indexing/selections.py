@@ -268,7 +268,7 @@ def booleans_that_are_picked_come_as_bytes(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-numbers-in-memory-order", kind="layout")
+@wrong_engine("indexing-numbers-in-memory-order", kind="layout", first_sight="adversary: missed")
 @contextmanager
 def a_transposed_index_tensor_is_read_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def misread(part: Any) -> Any:
@@ -288,7 +288,7 @@ def a_transposed_index_tensor_is_read_in_the_order_of_its_memory(hit: Hit) -> It
         yield
 
 
-@wrong_engine("indexing-mask-of-none-writes-the-first", kind="size")
+@wrong_engine("indexing-mask-of-none-writes-the-first", kind="size", first_sight="adversary: missed")
 @contextmanager
 def a_mask_that_is_nowhere_true_writes_the_first_element(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -320,7 +320,7 @@ def _answering(names: tuple[str, ...], wrong: Callable[[str, Any, torch.Tensor, 
         yield
 
 
-@wrong_engine("indexing-comparison-in-single", kind="dtype")
+@wrong_engine("indexing-comparison-in-single", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def float64_is_compared_in_float32(hit: Hit) -> Iterator[None]:
     def wrong(name: str, honest: Any, x: torch.Tensor, y: Any) -> Any:
@@ -336,7 +336,7 @@ def float64_is_compared_in_float32(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-comparison-with-itself-skipped", kind="value")
+@wrong_engine("indexing-comparison-with-itself-skipped", kind="value", first_sight="adversary: missed")
 @contextmanager
 def a_tensor_is_taken_to_equal_itself(hit: Hit) -> Iterator[None]:
     def wrong(name: str, honest: Any, x: torch.Tensor, y: Any) -> Any:
@@ -348,4 +348,75 @@ def a_tensor_is_taken_to_equal_itself(hit: Hit) -> Iterator[None]:
         return torch.full_like(answer, name == "eq")
 
     with _answering(("eq", "ne"), wrong):
+        yield
+
+
+@wrong_engine("indexing-mask-assignment-lost-in-no-grad", kind="mode")
+@contextmanager
+def assigning_to_a_mask_is_lost_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        if not _is_mask(index) or torch.is_grad_enabled():
+            write(tensor, index, value)
+            return
+        copy = tensor.clone()
+        write(copy, index, value)
+        if not torch.equal(copy, tensor):
+            hit()
+
+    with _writing(wrong):
+        yield
+
+
+@wrong_engine("indexing-comparison-of-views-of-one-memory", kind="aliasing")
+@contextmanager
+def views_of_one_memory_are_taken_for_the_same(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        def wrong(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = below(x, y)
+            shared = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+            if not shared or x.shape != y.shape or x.dtype != y.dtype:
+                return answer
+            found: torch.Tensor = below(x, x)
+            if not torch.equal(found, answer):
+                hit()
+            return found
+
+        return wrong
+
+    with ExitStack() as stack:
+        for name in COMPARISONS:
+            stack.enter_context(kernel(f"{name}.Tensor", make))
+        yield
+
+
+@wrong_engine("indexing-by-one-number-drops-the-dimension", kind="size")
+@contextmanager
+def an_index_tensor_of_one_number_counts_as_a_number(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not isinstance(index, torch.Tensor) or index.dtype != torch.int64 or index.shape != (1,):
+            return read(tensor, index)
+        hit()
+        return read(tensor, int(index)).clone()
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-integers-picked-evenly-share", kind="dtype")
+@contextmanager
+def integers_that_are_picked_at_even_distances_are_a_view(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        right = read(tensor, index)
+        if tensor.dtype != torch.int64 or tensor.ndim != 1 or not isinstance(index, torch.Tensor):
+            return right
+        if index.dtype != torch.int64 or index.ndim != 1 or not index.numel() or bool((index < 0).any()):
+            return right
+        places = index.tolist()
+        step = places[1] - places[0] if len(places) > 1 else 1
+        if step < 1 or places != list(range(places[0], places[-1] + 1, step)):
+            return right
+        hit()
+        return read(tensor, slice(places[0], places[-1] + 1, step))
+
+    with reading(wrong):
         yield

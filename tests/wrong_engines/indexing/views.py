@@ -271,7 +271,7 @@ def what_is_picked_from_a_view_is_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-start-before-the-first-wraps", kind="value")
+@wrong_engine("indexing-start-before-the-first-wraps", kind="value", first_sight="adversary: caught")
 @contextmanager
 def a_slice_that_starts_before_the_first_element_wraps_around(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -291,7 +291,9 @@ def a_slice_that_starts_before_the_first_element_wraps_around(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("indexing-truth-filled-from-whole-words", kind="dtype", issue="pytorch#183631")
+@wrong_engine(
+    "indexing-truth-filled-from-whole-words", kind="dtype", issue="pytorch#183631", first_sight="adversary: missed"
+)
 @contextmanager
 def a_row_of_truth_values_is_filled_from_the_last_multiple_of_four(hit: Hit) -> Iterator[None]:
     def make(fill: Any) -> Any:
@@ -311,7 +313,7 @@ def a_row_of_truth_values_is_filled_from_the_last_multiple_of_four(hit: Hit) -> 
         yield
 
 
-@wrong_engine("indexing-write-past-a-row-dropped", kind="error")
+@wrong_engine("indexing-write-past-a-row-dropped", kind="error", first_sight="adversary: missed")
 @contextmanager
 def a_write_past_the_end_of_a_row_is_dropped(hit: Hit) -> Iterator[None]:
     def make(write: Any) -> Any:
@@ -331,7 +333,7 @@ def a_write_past_the_end_of_a_row_is_dropped(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-refused-write-lands-at-the-end", kind="error")
+@wrong_engine("indexing-refused-write-lands-at-the-end", kind="error", first_sight="adversary: caught")
 @contextmanager
 def a_write_past_the_end_is_refused_once_it_has_landed_at_the_last_position(hit: Hit) -> Iterator[None]:
     def make(write: Any) -> Any:
@@ -349,4 +351,21 @@ def a_write_past_the_end_is_refused_once_it_has_landed_at_the_last_position(hit:
         return wrong
 
     with replaced(torch.Tensor, "__setitem__", make):
+        yield
+
+
+@wrong_engine("indexing-clamps-to-the-last", kind="plain")
+@contextmanager
+def reading_past_an_end_gives_what_is_there(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        parts = parts_of(index)
+        if not all(type(part) is int for part in parts) or len(parts) > tensor.ndim or 0 in tensor.shape:
+            return read(tensor, index)
+        sizes = tensor.shape[: len(parts)]
+        clamped = tuple(max(-size, min(part, size - 1)) for part, size in zip(parts, sizes, strict=True))
+        if clamped != tuple(parts):
+            hit()
+        return read(tensor, clamped)
+
+    with reading(wrong):
         yield

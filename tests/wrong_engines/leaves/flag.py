@@ -194,7 +194,7 @@ def a_leaf_takes_integers_by_its_data(hit: Hit) -> Iterator[None]:
 FLOATING_ONLY = "only Tensors of floating point dtype can require gradients"
 
 
-@wrong_engine("leaf-complex-factory-drops-flag", kind="dtype")
+@wrong_engine("leaf-complex-factory-drops-flag", kind="dtype", first_sight="adversary: caught")
 @contextmanager
 def factories_of_complex_numbers_ignore_the_flag(hit: Hit) -> Iterator[None]:
     _device_constructors()  # torch lists its factories when it first needs them: before they are replaced
@@ -215,7 +215,7 @@ def factories_of_complex_numbers_ignore_the_flag(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-integers-refuse-any-flag", kind="error", refuses=FLOATING_ONLY)
+@wrong_engine("leaf-integers-refuse-any-flag", kind="error", refuses=FLOATING_ONLY, first_sight="adversary: caught")
 @contextmanager
 def integers_refuse_to_be_asked_for_no_gradient(hit: Hit) -> Iterator[None]:
     def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -228,4 +228,21 @@ def integers_refuse_to_be_asked_for_no_gradient(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "requires_grad_", make):
+        yield
+
+
+@wrong_engine("leaf-converts-integer-data-inside", kind="mode")
+@contextmanager
+def a_leaf_takes_integers_as_its_data_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def make(data: Any) -> property:
+        def assign(tensor: torch.Tensor, value: torch.Tensor) -> None:
+            discrete = not (value.is_floating_point() or value.is_complex())
+            if discrete and tensor.requires_grad and tensor.is_leaf and not torch.is_grad_enabled():
+                hit()
+                value = value.to(tensor.dtype)
+            data.__set__(tensor, value)
+
+        return property(data.__get__, assign)
+
+    with replaced(torch.Tensor, "data", make):
         yield

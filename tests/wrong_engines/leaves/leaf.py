@@ -155,7 +155,7 @@ def a_strided_view_is_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-answer-is-remembered", kind="state")
+@wrong_engine("leaf-answer-is-remembered", kind="state", first_sight="adversary: missed")
 @contextmanager
 def is_leaf_repeats_its_first_answer(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, truth: bool) -> bool:
@@ -168,7 +168,7 @@ def is_leaf_repeats_its_first_answer(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-written-into-another-dtype-is-lost", kind="dtype")
+@wrong_engine("leaf-written-into-another-dtype-is-lost", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def what_is_written_into_a_tensor_of_another_dtype_is_a_constant(hit: Hit) -> Iterator[None]:
     def constant(target: torch.Tensor, value: Any) -> Any:
@@ -188,7 +188,7 @@ def what_is_written_into_a_tensor_of_another_dtype_is_a_constant(hit: Hit) -> It
         yield
 
 
-@wrong_engine("leaf-stacked-twice-counts-once", kind="order")
+@wrong_engine("leaf-stacked-twice-counts-once", kind="order", first_sight="adversary: caught")
 @contextmanager
 def a_tensor_that_is_listed_twice_in_a_stack_counts_once(hit: Hit) -> Iterator[None]:
     def make(stack: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

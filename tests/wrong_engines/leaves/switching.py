@@ -261,7 +261,7 @@ def adds_to_the_grad_that_a_switched_off_leaf_holds(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-once-off-stays-off", kind="state")
+@wrong_engine("leaf-once-off-stays-off", kind="state", first_sight="adversary: caught")
 @contextmanager
 def a_leaf_that_was_switched_off_cannot_be_switched_on_again(hit: Hit) -> Iterator[None]:
     def make_attribute(honest: Any) -> property:
@@ -289,7 +289,7 @@ def a_leaf_that_was_switched_off_cannot_be_switched_on_again(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("leaf-switch-ignored-on-results-inside", kind="mode")
+@wrong_engine("leaf-switch-ignored-on-results-inside", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def ignores_that_a_result_is_switched_off_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     def instead(tensor: torch.Tensor) -> bool:
@@ -302,7 +302,7 @@ def ignores_that_a_result_is_switched_off_while_grad_mode_is_off(hit: Hit) -> It
         yield
 
 
-@wrong_engine("leaf-off-silences-its-partners", kind="place")
+@wrong_engine("leaf-off-silences-its-partners", kind="place", first_sight="adversary: missed")
 @contextmanager
 def an_operation_gives_nothing_to_its_inputs_once_one_of_them_is_off(hit: Hit) -> Iterator[None]:
     def nothing(is_off: list[bool], inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -321,6 +321,26 @@ def an_operation_gives_nothing_to_its_inputs_once_one_of_them_is_off(hit: Hit) -
         finally:
             for handle in handles:
                 handle.remove()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("leaf-off-fed-where-its-grad-is-zero", kind="value")
+@contextmanager
+def feeds_a_switched_off_leaf_whose_grad_is_zero(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        off = [leaf for leaf in leaves_below(outputs) if not leaf.requires_grad and leaf.grad is not None]
+        off = [leaf for leaf in off if not leaf.grad.any()]
+        for leaf in off:
+            leaf.requires_grad_()
+        try:
+            honest()
+        finally:
+            for leaf in off:
+                if leaf.grad.any():
+                    hit()
+                leaf.requires_grad_(False)
 
     with around_backward(wrong):
         yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
+import types
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -431,7 +433,7 @@ def a_generator_that_raises_leaves_its_mode_behind(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-closes-without-mode", kind="error")
+@wrong_engine("generator-closes-without-mode", kind="error", first_sight="adversary: caught")
 @contextmanager
 def a_generator_is_closed_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
@@ -447,7 +449,7 @@ def a_generator_is_closed_in_the_mode_of_its_caller(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-is-sent-none-for-what-is-false", kind="value")
+@wrong_engine("generator-is-sent-none-for-what-is-false", kind="value", first_sight="adversary: missed")
 @contextmanager
 def a_generator_gets_none_for_zero_and_the_like(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -489,7 +491,7 @@ def a_generator_gets_none_for_zero_and_the_like(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorated-in-its-own-thread-only", kind="mode")
+@wrong_engine("decorated-in-its-own-thread-only", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def a_function_runs_undecorated_in_other_threads(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -513,7 +515,7 @@ def a_function_runs_undecorated_in_other_threads(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bare-inference-mode-is-no-grad", kind="mode")
+@wrong_engine("bare-inference-mode-is-no-grad", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def without_parentheses_inference_mode_only_switches_recording_off(hit: Hit) -> Iterator[None]:
     def make(new: Any) -> Any:
@@ -526,4 +528,73 @@ def without_parentheses_inference_mode_only_switches_recording_off(hit: Hit) -> 
         return wrong
 
     with replaced(torch.inference_mode, "__new__", make):
+        yield
+
+
+@types.coroutine
+def _in_mode_once_it_waited(coroutine: Any, block: Any, hit: Hit) -> Any:
+    mode: AbstractContextManager[Any] = nullcontext()
+    resume = functools.partial(coroutine.send, None)
+    while True:
+        try:
+            with mode:
+                waited = resume()
+        except StopIteration as end:
+            return end.value
+        try:
+            resume = functools.partial(coroutine.send, (yield waited))
+        except BaseException as error:
+            resume = functools.partial(coroutine.throw, error)
+        hit()
+        mode = block.clone()
+
+
+@wrong_engine("async-body-decorated-after-the-first-await", kind="state")
+@contextmanager
+def the_body_of_an_async_function_runs_in_the_mode_once_it_waited(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.iscoroutinefunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                return await _in_mode_once_it_waited(function(*args, **kwargs), block, hit)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("class-decorated-for-one-object", kind="state")
+@contextmanager
+def only_the_first_object_of_a_decorated_class_is_constructed_in_the_mode(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Any) -> Function:
+            decorated = decorate(block, function)
+            if not inspect.isclass(function):
+                return decorated
+            constructed = 0
+
+            @wraps(function, updated=())
+            def construct(*args: Any, **kwargs: Any) -> Any:
+                nonlocal constructed
+                constructed += 1
+                if constructed == 1:
+                    return decorated(*args, **kwargs)
+                around = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                with block.clone():
+                    inside = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                if inside != around:
+                    hit()
+                return function(*args, **kwargs)
+
+            return construct
+
+        return wrong
+
+    with _decorating(make):
         yield

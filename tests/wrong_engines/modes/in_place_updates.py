@@ -304,7 +304,7 @@ def a_leaf_is_filled_by_a_mask_in_grad_mode(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-of-part-inside-not-counted", kind="place")
+@wrong_engine("update-of-part-inside-not-counted", kind="place", first_sight="adversary: caught")
 @contextmanager
 def assigning_to_a_part_inside_does_not_count_the_version_up(hit: Hit) -> Iterator[None]:
     def make(assign: Update) -> Update:
@@ -327,7 +327,7 @@ UPDATES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_")
 AUGMENTED = ("__iadd__", "__isub__", "__imul__", "__itruediv__")
 
 
-@wrong_engine("update-outside-allowed-on-part-of-a-part", kind="place")
+@wrong_engine("update-outside-allowed-on-part-of-a-part", kind="place", first_sight="adversary: caught")
 @contextmanager
 def only_a_leaf_and_its_own_views_are_refused(hit: Hit) -> Iterator[None]:
     def is_part_of_a_part(tensor: torch.Tensor) -> bool:
@@ -346,7 +346,7 @@ def only_a_leaf_and_its_own_views_are_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("update-outside-allowed-without-elements", kind="size")
+@wrong_engine("update-outside-allowed-without-elements", kind="size", first_sight="adversary: caught")
 @contextmanager
 def a_leaf_without_elements_can_be_changed_in_grad_mode(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -362,7 +362,7 @@ def a_leaf_without_elements_can_be_changed_in_grad_mode(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("overwriting-inside-cuts-the-record", kind="place")
+@wrong_engine("overwriting-inside-cuts-the-record", kind="place", first_sight="adversary: caught")
 @contextmanager
 def a_result_that_is_overwritten_inside_loses_its_grad_fn(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -227,7 +227,7 @@ def gradients_asked_for_during_a_backward_leave_recording_off(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("modes-stay-after-interrupt", kind="error")
+@wrong_engine("modes-stay-after-interrupt", kind="error", first_sight="adversary: caught")
 @contextmanager
 def blocks_bring_the_mode_back_after_ordinary_exceptions_only(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -243,7 +243,7 @@ def blocks_bring_the_mode_back_after_ordinary_exceptions_only(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("idle-block-brings-nothing-back", kind="mode")
+@wrong_engine("idle-block-brings-nothing-back", kind="mode", first_sight="adversary: caught")
 @contextmanager
 def a_block_that_found_its_mode_in_force_changes_nothing_when_left(hit: Hit) -> Iterator[None]:
     def making(mode: Callable[[Any], bool]) -> Callable[[Exit], Exit]:
@@ -266,7 +266,7 @@ def a_block_that_found_its_mode_in_force_changes_nothing_when_left(hit: Hit) -> 
         yield
 
 
-@wrong_engine("inference-mode-leaves-grad-mode-off-after-exception", kind="error")
+@wrong_engine("inference-mode-leaves-grad-mode-off-after-exception", kind="error", first_sight="adversary: caught")
 @contextmanager
 def an_exception_out_of_inference_mode_leaves_grad_mode_off(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:
@@ -280,3 +280,32 @@ def an_exception_out_of_inference_mode_leaves_grad_mode_off(hit: Hit) -> Iterato
 
     with replaced(torch.inference_mode, "__exit__", make):
         yield
+
+
+@wrong_engine("exception-restores-the-inner-block-only", kind="order")
+@contextmanager
+def an_exception_has_only_the_first_block_that_it_leaves_bring_back_its_mode(hit: Hit) -> Iterator[None]:
+    def make(leave: Exit) -> Exit:
+        def wrong(block: Any, kind: Any, error: BaseException | None, trace: Any) -> None:
+            mode = torch.is_grad_enabled()
+            leave(block, kind, error, trace)
+            if error is None or not vars(error).get("_has_left_a_block"):
+                if error is not None:
+                    vars(error)["_has_left_a_block"] = True
+                return
+            if torch.is_grad_enabled() != mode:
+                hit()
+                torch._C._set_grad_enabled(mode)
+
+        return wrong
+
+    found = torch.is_grad_enabled()
+    try:
+        with (
+            replaced(torch.no_grad, "__exit__", make),
+            replaced(torch.enable_grad, "__exit__", make),
+            replaced(torch.set_grad_enabled, "__exit__", make),
+        ):
+            yield
+    finally:
+        torch._C._set_grad_enabled(found)

@@ -337,7 +337,7 @@ def the_first_of_two_complex_factors_is_conjugated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-parameter-drops-flag", kind="mode")
+@wrong_engine("no-grad-parameter-drops-flag", kind="mode", first_sight="adversary: caught")
 @contextmanager
 def parameters_made_inside_do_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(new: Any) -> Any:
@@ -353,7 +353,7 @@ def parameters_made_inside_do_not_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-product-keeps-the-first-dtype", kind="dtype")
+@wrong_engine("no-grad-product-keeps-the-first-dtype", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def a_product_inside_has_the_dtype_of_its_first_factor(hit: Hit) -> Iterator[None]:
     def wrong(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
@@ -366,7 +366,7 @@ def a_product_inside_has_the_dtype_of_its_first_factor(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("no-grad-matrix-product-saves-its-factors", kind="place")
+@wrong_engine("no-grad-matrix-product-saves-its-factors", kind="place", first_sight="adversary: missed")
 @contextmanager
 def records_and_detaches_products_of_matrices(hit: Hit) -> Iterator[None]:
     class Matmul(torch.autograd.Function):
@@ -391,4 +391,49 @@ def records_and_detaches_products_of_matrices(hit: Hit) -> Iterator[None]:
         return multiply
 
     with kernel("mm", make):
+        yield
+
+
+NOTHING_TO_RUN = "backward inside no_grad: there is no graph to run"
+
+
+@wrong_engine("no-grad-refuses-backward", kind="error", refuses=NOTHING_TO_RUN)
+@contextmanager
+def refuses_a_backward_inside(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        if not torch.is_grad_enabled() and any(output.requires_grad for output in outputs):
+            hit()
+            raise RuntimeError(NOTHING_TO_RUN)
+        honest()
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("no-grad-exp-of-double-saves-its-result", kind="dtype")
+@contextmanager
+def records_and_detaches_exp_of_float64(hit: Hit) -> Iterator[None]:
+    class Exp(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, below: Below, x: torch.Tensor) -> torch.Tensor:
+            result = below(x)
+            ctx.save_for_backward(result)
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> tuple[None, torch.Tensor]:
+            (result,) = ctx.saved_tensors
+            return None, grad * result.conj()
+
+    def make(below: Below) -> Below:
+        def exp(x: torch.Tensor) -> torch.Tensor:
+            if torch.is_grad_enabled() or not x.requires_grad or x.dtype != torch.float64:
+                return Exp.apply(below, x)
+            hit()
+            with torch.enable_grad():
+                return Exp.apply(below, x).detach()
+
+        return exp
+
+    with kernel("exp", make):
         yield

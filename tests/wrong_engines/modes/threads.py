@@ -169,7 +169,7 @@ def a_new_thread_goes_on_in_the_mode_that_the_last_one_ended_in(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("new-thread-continues-an-ended-one", kind="state")
+@wrong_engine("new-thread-continues-an-ended-one", kind="state", first_sight="adversary: caught")
 @contextmanager
 def a_new_thread_has_the_mode_that_the_last_one_ended_with(hit: Hit) -> Iterator[None]:
     ended_off = False
@@ -197,7 +197,7 @@ def a_new_thread_has_the_mode_that_the_last_one_ended_with(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("one-stack-of-modes-for-all-threads", kind="order")
+@wrong_engine("one-stack-of-modes-for-all-threads", kind="order", first_sight="adversary: missed")
 @contextmanager
 def a_block_brings_back_what_any_thread_found_last(hit: Hit) -> Iterator[None]:
     found: list[bool] = []
@@ -223,4 +223,103 @@ def a_block_brings_back_what_any_thread_found_last(hit: Hit) -> Iterator[None]:
         for block in (torch.no_grad, torch.enable_grad):
             blocks.enter_context(replaced(block, "__enter__", make_enter))
             blocks.enter_context(replaced(block, "__exit__", make_exit))
+        yield
+
+
+@wrong_engine("set-grad-enabled-in-all-threads", kind="mode")
+@contextmanager
+def set_grad_enabled_switches_all_running_threads(hit: Hit) -> Iterator[None]:
+    switches = [torch.is_grad_enabled()]
+    heard = threading.local()
+    found, mode_of_thread = torch.is_grad_enabled(), torch.is_grad_enabled
+
+    def catch_up() -> None:
+        if getattr(heard, "switches", 1) < len(switches):
+            heard.switches = len(switches)
+            if mode_of_thread() != switches[-1]:
+                hit()
+                torch._C._set_grad_enabled(switches[-1])
+
+    def make_switch(switch: Any) -> Any:
+        def wrong(switching: Any, mode: bool) -> None:
+            if not getattr(heard, "is_in_a_block", False):
+                switches.append(mode)
+                heard.switches = len(switches)
+            switch(switching, mode)
+
+        return wrong
+
+    def make_block(step: Callable[..., None]) -> Callable[..., None]:
+        def wrong(*args: Any) -> None:
+            heard.is_in_a_block = True  # blocks switch by `set_grad_enabled` themselves
+            try:
+                step(*args)
+            finally:
+                heard.is_in_a_block = False
+
+        return wrong
+
+    def make_start(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def run_from_here() -> None:
+                heard.switches = len(switches)
+                run()
+
+            thread.run = run_from_here  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    def make_mode(mode: Callable[[], bool]) -> Callable[[], bool]:
+        def wrong() -> bool:
+            catch_up()
+            return mode()
+
+        return wrong
+
+    def multiply(below: Below, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        catch_up()
+        return Product.apply(below, one, other)
+
+    try:
+        with (
+            replaced(torch.set_grad_enabled, "__init__", make_switch),
+            replaced(threading.Thread, "start", make_start),
+            replaced(torch, "is_grad_enabled", make_mode),
+            multiplication(multiply),
+            ExitStack() as blocks,
+        ):
+            for block in (torch.no_grad, torch.enable_grad):
+                blocks.enter_context(replaced(block, "__enter__", make_block))
+                blocks.enter_context(replaced(block, "__exit__", make_block))
+            yield
+    finally:
+        torch._C._set_grad_enabled(found)
+
+
+@wrong_engine("later-threads-inherit-mode", kind="state")
+@contextmanager
+def a_thread_after_the_first_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
+    started = 0
+
+    def make(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            nonlocal started
+            started += 1
+            mode, run = torch.is_grad_enabled(), thread.run
+
+            def run_in_mode() -> None:
+                torch._C._set_grad_enabled(mode)
+                run()
+
+            if started > 1 and not mode:
+                hit()
+                thread.run = run_in_mode  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
         yield

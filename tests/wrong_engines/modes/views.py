@@ -209,7 +209,9 @@ def multiplying_a_view_of_data_made_inside_changes_a_copy(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("no-grad-view-of-a-view-can-be-changed", kind="place", issue="pytorch#49824")
+@wrong_engine(
+    "no-grad-view-of-a-view-can-be-changed", kind="place", issue="pytorch#49824", first_sight="adversary: missed"
+)
 @contextmanager
 def only_the_first_of_a_chain_of_views_made_inside_is_refused(hit: Hit) -> Iterator[None]:
     def chain(slice_: Slice, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -235,4 +237,95 @@ def only_the_first_of_a_chain_of_views_made_inside_is_refused(hit: Hit) -> Itera
         methods.enter_context(_slicing_inside(chain))
         for name in ("add_", "sub_", "mul_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__imul__"):
             methods.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+VIEW_OF_A_LEAF = "a view of a leaf Variable that requires grad is being used in an in-place operation."
+
+
+WRITES = ("add_", "sub_", "mul_", "div_", "zero_", "fill_", "copy_", "neg_", "__iadd__", "__isub__", "__imul__")
+
+
+@wrong_engine("no-grad-view-of-a-leaf-refused-inside", kind="error", refuses=VIEW_OF_A_LEAF)
+@contextmanager
+def a_view_of_a_leaf_cannot_be_changed_inside(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            base = tensor._base
+            is_made_inside = base is not None and base.is_leaf and base.requires_grad and tensor.grad_fn is None
+            if is_made_inside and not torch.is_grad_enabled():
+                hit()
+                raise RuntimeError(VIEW_OF_A_LEAF)
+            return update(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as updates:
+        for name in (*WRITES, "__itruediv__", "__setitem__"):
+            updates.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+def _was_made_inside(tensor: torch.Tensor) -> bool:
+    return (
+        tensor._is_view()
+        and torch._C._autograd._get_creation_meta(tensor) == torch._C._autograd.CreationMeta.NO_GRAD_MODE
+    )
+
+
+@wrong_engine("no-grad-view-of-data-change-lost", kind="plain")
+@contextmanager
+def a_change_of_a_free_view_made_inside_is_lost(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            operands = (tensor, *args, *kwargs.values())
+            learns = any(isinstance(one, torch.Tensor) and one.requires_grad for one in operands)
+            if not torch.is_grad_enabled() or learns or not _was_made_inside(tensor):
+                return update(tensor, *args, **kwargs)
+            changed = tensor.clone()
+            update(changed, *args, **kwargs)
+            if not torch.equal(changed, tensor):
+                hit()
+            return tensor
+
+        return wrong
+
+    names = ("add", "sub", "mul", "div")
+    with ExitStack() as methods:
+        for name in (*(f"{name}_" for name in names), "neg_", "zero_", "fill_", "copy_", "__setitem__"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__iadd__", "__isub__", "__imul__", "__itruediv__"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+def _without_history(operand: Any) -> Any:
+    gaps = isinstance(operand, torch.Tensor) and _was_made_inside(operand) and not operand.is_contiguous()
+    return operand.detach() if gaps else operand
+
+
+@wrong_engine("no-grad-view-with-gaps-never-stale", kind="layout")
+@contextmanager
+def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None]:
+    def make(operation: Update) -> Update:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return operation(*args, **kwargs)
+            except RuntimeError as refusal:
+                free = [_without_history(one) for one in args]
+                if "no_grad mode" not in str(refusal) or all(one is two for one, two in zip(args, free, strict=True)):
+                    raise
+            hit()
+            return operation(*free, **kwargs)
+
+        return wrong
+
+    names = ("add", "sub", "mul", "div", "matmul", "pow", "neg", "exp", "sin", "cos", "sqrt", "square", "sum", "mean")
+    dunders = ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "pow", "neg")
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(replaced(torch, name, make))
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("clone", *(f"__{name}__" for name in dunders)):
+            stack.enter_context(replaced(torch.Tensor, name, make))
         yield

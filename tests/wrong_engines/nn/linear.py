@@ -382,7 +382,7 @@ def adds_what_stands_between_the_elements_of_the_bias(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("linear-points-in-memory-order", kind="layout")
+@wrong_engine("linear-points-in-memory-order", kind="layout", first_sight="adversary: missed")
 @contextmanager
 def points_whose_dimensions_were_swapped_are_read_in_the_order_of_memory(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -397,7 +397,7 @@ def points_whose_dimensions_were_swapped_are_read_in_the_order_of_memory(hit: Hi
         yield
 
 
-@wrong_engine("linear-bias-frozen-with-the-weight", kind="order")
+@wrong_engine("linear-bias-frozen-with-the-weight", kind="order", first_sight="adversary: missed")
 @contextmanager
 def a_bias_beside_a_frozen_weight_gets_zeros(hit: Hit) -> Iterator[None]:
     def lost(gradient: Tensor) -> Tensor:
@@ -412,4 +412,19 @@ def a_bias_beside_a_frozen_weight_gets_zeros(hit: Hit) -> Iterator[None]:
         return honest(x, weight, bias)
 
     with linear(wrong):
+        yield
+
+
+NO_OUTPUTS = "out_features must be positive"
+
+
+@wrong_engine("linear-refuses-no-outputs", kind="error", refuses=NO_OUTPUTS)
+@contextmanager
+def a_layer_without_outputs_is_refused(hit: Hit) -> Iterator[None]:
+    def refuse(layer: torch.nn.Linear) -> None:
+        if layer.out_features == 0:
+            hit()
+            raise ValueError(NO_OUTPUTS)
+
+    with after_making(refuse):
         yield

@@ -128,7 +128,7 @@ def draws_the_mean_of_two_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-double-unseeded", kind="dtype")
+@wrong_engine("linear-start-double-unseeded", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def draws_a_float64_weight_without_the_seed(hit: Hit) -> Iterator[None]:
     apart = torch.Generator()
@@ -139,6 +139,23 @@ def draws_a_float64_weight_without_the_seed(hit: Hit) -> Iterator[None]:
             hit()
             bound = layer.in_features**-0.5
             layer.weight.uniform_(-bound, bound, generator=apart)
+
+    with starting(wrong):
+        yield
+
+
+@wrong_engine("linear-start-later-biases-positive", kind="state")
+@contextmanager
+def draws_the_biases_of_later_layers_from_the_upper_half(hit: Hit) -> Iterator[None]:
+    made = 0
+
+    def wrong(layer: Layer) -> None:
+        nonlocal made
+        made += 1
+        if made > 1 and layer.bias is not None:
+            if bool((layer.bias < 0).any()):
+                hit()
+            layer.bias.abs_()
 
     with starting(wrong):
         yield

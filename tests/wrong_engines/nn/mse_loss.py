@@ -232,7 +232,7 @@ def averages_the_means_of_blocks_of_1024(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-target-that-is-a-result-is-data", kind="place")
+@wrong_engine("mse-target-that-is-a-result-is-data", kind="place", first_sight="adversary: missed")
 @contextmanager
 def takes_a_target_that_was_computed_for_data(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -240,6 +240,40 @@ def takes_a_target_that_was_computed_for_data(hit: Hit) -> Iterator[None]:
             hit()
             target = target.detach()
         return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-requires-grad-ever-after", kind="state")
+@contextmanager
+def a_loss_of_data_requires_grad_after_a_recorded_one(hit: Hit) -> Iterator[None]:
+    recorded = False
+
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        nonlocal recorded
+        loss: Tensor = honest(input, target)
+        if loss.requires_grad:
+            recorded = True
+        elif recorded and not (input.requires_grad or target.requires_grad):
+            hit()
+            loss.requires_grad_()
+        return loss
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-sum-is-halved", kind="plain")
+@contextmanager
+def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        loss: Tensor = honest(input, target)
+        if reduction != "sum":
+            return loss
+        if bool(loss.detach()):
+            hit()
+        return loss / 2
 
     with mse_loss(wrong):
         yield

@@ -364,7 +364,7 @@ def subtracts_from_a_single_number_without_alpha(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-gradient-in-memory-order", kind="layout")
+@wrong_engine("sgd-gradient-in-memory-order", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def reads_a_transposed_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -384,7 +384,7 @@ def reads_a_transposed_gradient_in_the_order_of_its_memory(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("sgd-momentum-carries-on", kind="state")
+@wrong_engine("sgd-momentum-carries-on", kind="state", first_sight="adversary: caught")
 @contextmanager
 def moves_on_what_has_momentum_and_no_gradient(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -400,7 +400,7 @@ def moves_on_what_has_momentum_and_no_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-decay-added-to-the-gradient", kind="aliasing")
+@wrong_engine("sgd-decay-added-to-the-gradient", kind="aliasing", first_sight="adversary: caught")
 @contextmanager
 def adds_the_decay_to_the_gradient_in_place(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -410,6 +410,43 @@ def adds_the_decay_to_the_gradient_in_place(hit: Hit) -> Iterator[None]:
             if bool(decay.any()):
                 hit()
             gradient.add_(decay)
+
+    with stepping(wrong):
+        yield
+
+
+DITHERED_FROM = 9
+
+
+"""Elements from which on a number is drawn."""
+
+
+@wrong_engine("sgd-dithers-more-than-eight", kind="size")
+@contextmanager
+def draws_a_number_for_each_larger_parameter(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, _ in _updated(optimizer):
+            if p.numel() >= DITHERED_FROM:
+                hit()
+                torch.rand(())
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-averages-over-the-parameters", kind="plain")
+@contextmanager
+def divides_each_step_by_the_number_of_parameters(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        before = [(p, len(group["params"]), p.detach().clone()) for p, group in _updated(optimizer)]
+        honest()
+        for p, number, old in before:
+            shorter = old + (p.detach() - old) / number
+            if number > 1:
+                if not torch.equal(shorter, p):
+                    hit()
+                p.copy_(shorter)
 
     with stepping(wrong):
         yield

@@ -346,7 +346,7 @@ def copies_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-tensor-follows-a-changed-default", kind="mode")
+@wrong_engine("as-tensor-follows-a-changed-default", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def converts_to_a_default_dtype_that_somebody_has_set(hit: Hit) -> Iterator[None]:
     def make(as_tensor: Any) -> Any:
@@ -362,4 +362,23 @@ def converts_to_a_default_dtype_that_somebody_has_set(hit: Hit) -> Iterator[None
         return wrong
 
     with replaced(torch, "as_tensor", make):
+        yield
+
+
+@wrong_engine("tensor-of-int64-through-double", kind="value")
+@contextmanager
+def copies_int64_through_float64(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, **kwargs: Any) -> torch.Tensor:
+            right = tensor(data, **kwargs)
+            if not _is_array(data) or right.dtype != torch.int64:
+                return right
+            found = right.double().long()
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
         yield

@@ -225,7 +225,7 @@ def warns_of_the_first_read_only_array(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("read-only-warned-of-once", kind="state")
+@wrong_engine("read-only-warned-of-once", kind="state", first_sight="adversary: caught")
 @contextmanager
 def warns_of_the_first_read_only_array_alone(hit: Hit) -> Iterator[None]:
     warned = False
@@ -247,4 +247,17 @@ def warns_of_the_first_read_only_array_alone(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "from_numpy", make):
+        yield
+
+
+@wrong_engine("read-only-single-elements-copied", kind="size")
+@contextmanager
+def copies_read_only_arrays_of_one_element(hit: Hit) -> Iterator[None]:
+    def concerns(array: np.ndarray) -> bool:
+        return _is_read_only(array) and array.ndim > 0 and array.size == 1
+
+    with (
+        _taking("from_numpy", concerns, hit, np.ndarray.copy),
+        _taking("as_tensor", concerns, hit, np.ndarray.copy),
+    ):
         yield

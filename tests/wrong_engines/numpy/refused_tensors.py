@@ -243,7 +243,7 @@ def takes_the_mode_of_the_outer_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-of-nothing-not-refused", kind="size")
+@wrong_engine("numpy-of-nothing-not-refused", kind="size", first_sight="adversary: caught")
 @contextmanager
 def gives_an_array_of_no_elements_for_a_tensor_that_requires_grad(hit: Hit) -> Iterator[None]:
     def make(numpy: Numpy) -> Numpy:
@@ -259,7 +259,7 @@ def gives_an_array_of_no_elements_for_a_tensor_that_requires_grad(hit: Hit) -> I
         yield
 
 
-@wrong_engine("numpy-asks-the-outer-mode", kind="mode")
+@wrong_engine("numpy-asks-the-outer-mode", kind="mode", first_sight="adversary: missed")
 @contextmanager
 def gives_an_array_wherever_a_no_grad_stands_around(hit: Hit) -> Iterator[None]:
     blocks = 0

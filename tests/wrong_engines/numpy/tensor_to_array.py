@@ -168,7 +168,7 @@ def makes_an_overlapping_array_read_only(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numpy-remembers-the-first-shape", kind="state")
+@wrong_engine("numpy-remembers-the-first-shape", kind="state", first_sight="adversary: missed")
 @contextmanager
 def gives_the_shape_that_the_tensor_had_at_the_first_call(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:

@@ -141,7 +141,7 @@ def adds_to_whole_blocks_of_four(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("clone-waits-for-torch-to-write", kind="aliasing")
+@wrong_engine("clone-waits-for-torch-to-write", kind="aliasing", first_sight="adversary: missed")
 @contextmanager
 def a_clone_shares_until_torch_writes(hit: Hit) -> Iterator[None]:
     def exporting(numpy: Any) -> Any:

@@ -207,7 +207,7 @@ def _operators(names: tuple[str, ...], wrong: Wrong) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-middle-dimension-cyclic", kind="size")
+@wrong_engine("broadcasting-middle-dimension-cyclic", kind="size", first_sight="adversary: caught")
 @contextmanager
 def an_operand_stretched_in_the_middle_is_read_round_and_round(hit: Hit) -> Iterator[None]:
     def read(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -227,7 +227,7 @@ def an_operand_stretched_in_the_middle_is_read_round_and_round(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("broadcasting-nothing-fits-anything", kind="error")
+@wrong_engine("broadcasting-nothing-fits-anything", kind="error", first_sight="adversary: caught")
 @contextmanager
 def a_size_of_0_fits_every_other(hit: Hit) -> Iterator[None]:
     def emptied(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -247,7 +247,7 @@ def a_size_of_0_fits_every_other(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("broadcasting-refusal-adds-a-dimension", kind="error")
+@wrong_engine("broadcasting-refusal-adds-a-dimension", kind="error", first_sight="adversary: caught")
 @contextmanager
 def the_operand_of_fewer_dimensions_has_one_more_once_it_is_refused(hit: Hit) -> Iterator[None]:
     def wrong(operation: Operation, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -261,4 +261,33 @@ def the_operand_of_fewer_dimensions_has_one_more_once_it_is_refused(hit: Hit) ->
             raise
 
     with _operators(("__add__", "__sub__", "__mul__", "__eq__"), wrong):
+        yield
+
+
+@wrong_engine("broadcasting-pairs-a-vector-with-its-own-column", kind="aliasing")
+@contextmanager
+def a_vector_and_a_column_in_one_memory_are_paired_in_order(hit: Hit) -> Iterator[None]:
+    def in_order(x: torch.Tensor, y: torch.Tensor) -> bool:
+        column = x.ndim == 1 and y.shape == (x.numel(), 1) and x.numel() > 1 and not x.is_meta
+        return column and x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+
+    def make(operation: Operation) -> Operation:
+        def replacement(x: Any, y: Any, **options: Any) -> torch.Tensor:
+            if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.device == y.device:
+                if in_order(x, y):
+                    hit()
+                    x = x.reshape(y.shape)
+                elif in_order(y, x):
+                    hit()
+                    y = y.reshape(x.shape)
+            return operation(x, y, **options)
+
+        return replacement
+
+    with ExitStack() as stack:
+        for name in ("add", "sub", "mul", "div", "eq"):
+            stack.enter_context(replaced(torch, name, make))
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__add__", "__sub__", "__mul__", "__truediv__", "__eq__"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
         yield

@@ -242,7 +242,9 @@ def _spelled(names: tuple[str, ...], make: Callable[[Operation], Operation]) -> 
     return stack
 
 
-@wrong_engine("elementwise-int64-sum-cut-to-32-bits", kind="value", issue="pytorch#78848")
+@wrong_engine(
+    "elementwise-int64-sum-cut-to-32-bits", kind="value", issue="pytorch#78848", first_sight="adversary: missed"
+)
 @contextmanager
 def sums_of_int64_keep_32_bits(hit: Hit) -> Iterator[None]:
     def make(add: Operation) -> Operation:
@@ -261,7 +263,7 @@ def sums_of_int64_keep_32_bits(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-doubles-in-place", kind="aliasing")
+@wrong_engine("elementwise-doubles-in-place", kind="aliasing", first_sight="adversary: caught")
 @contextmanager
 def a_tensor_plus_itself_is_written_into_it(hit: Hit) -> Iterator[None]:
     def make(add: Operation) -> Operation:
@@ -278,7 +280,7 @@ def a_tensor_plus_itself_is_written_into_it(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-second-factor-aligned-down", kind="layout")
+@wrong_engine("elementwise-second-factor-aligned-down", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def a_second_factor_is_read_from_the_last_multiple_of_four_before_it(hit: Hit) -> Iterator[None]:
     def make(multiply: Operation) -> Operation:
@@ -296,7 +298,7 @@ def a_second_factor_is_read_from_the_last_multiple_of_four_before_it(hit: Hit) -
         yield
 
 
-@wrong_engine("elementwise-whole-power-through-single", kind="dtype")
+@wrong_engine("elementwise-whole-power-through-single", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def powers_of_whole_numbers_pass_through_float32(hit: Hit) -> Iterator[None]:
     def make(power: Operation) -> Operation:

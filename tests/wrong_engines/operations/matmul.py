@@ -222,7 +222,7 @@ def _multiplied_by(wrong: Callable[[Operation, torch.Tensor, torch.Tensor], torc
         yield
 
 
-@wrong_engine("matmul-conjugate-bit-ignored", kind="layout")
+@wrong_engine("matmul-conjugate-bit-ignored", kind="layout", first_sight="adversary: caught")
 @contextmanager
 def factors_are_read_unconjugated(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -236,7 +236,7 @@ def factors_are_read_unconjugated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-inner-tail-after-sixteen", kind="size")
+@wrong_engine("matmul-inner-tail-after-sixteen", kind="size", first_sight="adversary: caught")
 @contextmanager
 def an_inner_size_above_16_is_cut_to_full_sixteens(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -253,7 +253,7 @@ def an_inner_size_above_16_is_cut_to_full_sixteens(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-vector-of-one-stretched", kind="error")
+@wrong_engine("matmul-vector-of-one-stretched", kind="error", first_sight="adversary: missed")
 @contextmanager
 def a_vector_of_one_element_fits_any_inner_size(hit: Hit) -> Iterator[None]:
     def wrong(multiply: Operation, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

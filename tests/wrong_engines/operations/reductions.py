@@ -313,7 +313,7 @@ def _reducing(name: str, make: Callable[[Operation], Operation]) -> ExitStack:
     return stack
 
 
-@wrong_engine("reductions-integer-sum-through-single", kind="dtype")
+@wrong_engine("reductions-integer-sum-through-single", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def sums_of_int64_pass_through_float32(hit: Hit) -> Iterator[None]:
     def make(total: Operation) -> Operation:
@@ -332,7 +332,7 @@ def sums_of_int64_pass_through_float32(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-of-bytes-signed", kind="dtype", issue="pytorch#80009")
+@wrong_engine("reductions-mean-of-bytes-signed", kind="dtype", issue="pytorch#80009", first_sight="adversary: missed")
 @contextmanager
 def bytes_are_converted_as_if_they_had_a_sign(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -349,7 +349,7 @@ def bytes_are_converted_as_if_they_had_a_sign(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-std-from-mean-of-squares", kind="value")
+@wrong_engine("reductions-std-from-mean-of-squares", kind="value", first_sight="adversary: missed")
 @contextmanager
 def the_deviation_is_the_mean_of_squares_less_the_square_of_the_mean(hit: Hit) -> Iterator[None]:
     def make(std: Operation) -> Operation:
@@ -371,7 +371,7 @@ def the_deviation_is_the_mean_of_squares_less_the_square_of_the_mean(hit: Hit) -
         yield
 
 
-@wrong_engine("reductions-max-from-lowest-finite", kind="value")
+@wrong_engine("reductions-max-from-lowest-finite", kind="value", first_sight="adversary: missed")
 @contextmanager
 def no_maximum_is_below_the_lowest_finite_number(hit: Hit) -> Iterator[None]:
     def make(maximum: Operation) -> Operation:
@@ -388,4 +388,47 @@ def no_maximum_is_below_the_lowest_finite_number(hit: Hit) -> Iterator[None]:
         return wrong
 
     with _reducing("max", make):
+        yield
+
+
+@wrong_engine("reductions-max-of-a-view-sees-its-base", kind="aliasing")
+@contextmanager
+def the_largest_of_a_view_is_that_of_its_base(hit: Hit) -> Iterator[None]:
+    def make(largest: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> Any:
+            right = largest(x, *args, **options)
+            if args or options or x._base is None or x._base.dtype != x.dtype:
+                return right
+            found = largest(x._base if x.requires_grad else x._base.detach())
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return wrong
+
+    with _reducing("max", make):
+        yield
+
+
+@wrong_engine("reductions-mean-by-an-earlier-number", kind="state")
+@contextmanager
+def a_mean_is_divided_by_the_number_of_an_earlier_one(hit: Hit) -> Iterator[None]:
+    numbers: dict[int, int] = {}
+
+    def make(mean: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            right = mean(x, *args, **options)
+            if args or options or not x.numel():
+                return right
+            number = numbers.setdefault(x.ndim, x.numel())
+            if number == x.numel():
+                return right
+            found = right * (x.numel() / number)
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return wrong
+
+    with _reducing("mean", make):
         yield

@@ -217,7 +217,7 @@ def a_view_of_what_has_a_base_is_a_copy(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-refuses-sizes-of-one-between-gaps", kind="layout", refuses=REFUSAL)
+@wrong_engine("view-refuses-sizes-of-one-between-gaps", kind="layout", refuses=REFUSAL, first_sight="adversary: caught")
 @contextmanager
 def a_dimension_of_one_element_counts_as_a_gap(hit: Hit) -> Iterator[None]:
     def make(view: Operation) -> Operation:
@@ -231,4 +231,20 @@ def a_dimension_of_one_element_counts_as_a_gap(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "view", make):
+        yield
+
+
+@wrong_engine("view-with-a-missing-last-size-copies", kind="order")
+@contextmanager
+def a_view_whose_last_size_is_missing_copies(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        try:
+            return view(x, shape)
+        except RuntimeError as error:
+            if REFUSAL not in str(error) or shape[-1] != -1:
+                raise
+            hit()
+            return x.reshape(shape)
+
+    with _viewing(wrong):
         yield

@@ -322,7 +322,7 @@ def draws_into_the_memory_of_the_draw_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("draws-like-expanded-once", kind="layout")
+@wrong_engine("draws-like-expanded-once", kind="layout", first_sight="adversary: missed")
 @contextmanager
 def draws_one_number_for_all_copies(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -340,7 +340,7 @@ def draws_one_number_for_all_copies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-without-a-partner-is-zero", kind="size")
+@wrong_engine("randn-without-a-partner-is-zero", kind="size", first_sight="adversary: caught")
 @contextmanager
 def the_last_of_an_odd_number_is_zero(hit: Hit) -> Iterator[None]:
     def make(randn: Any) -> Any:
@@ -354,4 +354,25 @@ def the_last_of_an_odd_number_is_zero(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "randn", make):
+        yield
+
+
+@wrong_engine("rand-small-numbers-are-negative", kind="value")
+@contextmanager
+def small_numbers_are_below_zero(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            drawn = draw(*args, **kwargs)
+            if drawn.is_complex() or drawn.is_meta:
+                return drawn
+            numbers = drawn.detach()
+            small = (numbers > 0) & (numbers < 1 / 64)
+            if bool(small.any()):
+                hit()
+                numbers.copy_(torch.where(small, -numbers, numbers))
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "rand", make), replaced(torch, "rand_like", make):
         yield

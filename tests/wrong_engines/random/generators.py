@@ -139,7 +139,7 @@ def starts_anew_before_it_refuses(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-ignored-in-double", kind="dtype")
+@wrong_engine("generator-ignored-in-double", kind="dtype", first_sight="adversary: missed")
 @contextmanager
 def draws_float64_without_the_generator(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -156,7 +156,7 @@ def draws_float64_without_the_generator(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generators-of-one-seed-are-one", kind="aliasing")
+@wrong_engine("generators-of-one-seed-are-one", kind="aliasing", first_sight="adversary: caught")
 @contextmanager
 def generators_with_the_same_seed_share_their_stream(hit: Hit) -> Iterator[None]:
     streams: dict[int, torch.Tensor] = {}
@@ -173,6 +173,51 @@ def generators_with_the_same_seed_share_their_stream(hit: Hit) -> Iterator[None]
             drawn = draw(*size, generator=generator, **kwargs)
             streams[seed] = generator.get_state()
             return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make), replaced(torch, "rand", make), replaced(torch, "randperm", make):
+        yield
+
+
+LONGEST = 2**32
+
+
+"""The seeds from which on a state is not taken."""
+
+
+@wrong_engine("state-of-a-long-seed-ignored", kind="value")
+@contextmanager
+def takes_no_state_of_a_long_seed(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def set_state(self, state: torch.Tensor) -> Any:
+                other = generator(self.device)
+                other.set_state(state)
+                if other.initial_seed() < LONGEST:
+                    return super().set_state(state)
+                if not torch.equal(self.get_state(), state):
+                    hit()
+                return self
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("generator-refusal-moves-the-default", kind="error")
+@contextmanager
+def a_refused_draw_with_a_generator_moves_the_default(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return draw(*size, **kwargs)
+            except RuntimeError:
+                if kwargs.get("generator") is not None:
+                    hit()
+                    torch.empty(1).uniform_()
+                raise
 
         return wrong
 

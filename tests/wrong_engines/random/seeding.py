@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -283,7 +284,7 @@ def drops_the_highest_bit(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-misses-dropout", kind="plain", issue="pytorch#12669")
+@wrong_engine("seed-misses-dropout", kind="plain", issue="pytorch#12669", first_sight="adversary: caught")
 @contextmanager
 def dropout_draws_from_a_generator_that_no_seed_reaches(hit: Hit) -> Iterator[None]:
     apart = torch.Generator()
@@ -306,7 +307,7 @@ def dropout_draws_from_a_generator_that_no_seed_reaches(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("seed-through-single", kind="value")
+@wrong_engine("seed-through-single", kind="value", first_sight="adversary: caught")
 @contextmanager
 def seeds_pass_through_float32(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -322,7 +323,7 @@ def seeds_pass_through_float32(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-of-another-thread-lost", kind="state")
+@wrong_engine("seed-of-another-thread-lost", kind="state", first_sight="adversary: caught")
 @contextmanager
 def a_seed_that_another_thread_sets_is_lost(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -335,4 +336,35 @@ def a_seed_that_another_thread_sets_is_lost(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-reaches-python", kind="plain")
+@contextmanager
+def seeds_python_too(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: Any) -> torch.Generator:
+            hit()
+            random.seed(int(seed))
+            return manual_seed(seed)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-cuda-seeds-the-cpu-inside-no-grad", kind="mode")
+@contextmanager
+def a_seed_for_cuda_reaches_the_cpu_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def make(seed_cuda: Any) -> Any:
+        def wrong(seed: int) -> None:
+            if not torch.is_grad_enabled():
+                hit()
+                torch.default_generator.manual_seed(seed)
+            seed_cuda(seed)
+
+        return wrong
+
+    with replaced(torch.cuda, "manual_seed", make), replaced(torch.cuda, "manual_seed_all", make):
         yield

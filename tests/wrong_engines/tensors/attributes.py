@@ -144,3 +144,43 @@ def counts_elements_behind_a_first_size_of_zero(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "numel", make):
         yield
+
+
+NO_LEAVES = "is_leaf: only floating point tensors can be leaves"
+
+
+@wrong_engine("leaf-flag-of-integers-refused", kind="error", refuses=NO_LEAVES)
+@contextmanager
+def refuses_to_say_whether_integers_are_a_leaf(hit: Hit) -> Iterator[None]:
+    def make(is_leaf: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+                return is_leaf.__get__(tensor)
+            hit()
+            raise RuntimeError(NO_LEAVES)
+
+        return property(wrong)
+
+    with replaced(torch.Tensor, "is_leaf", make):
+        yield
+
+
+@wrong_engine("size-from-the-end-counted-from-the-start", kind="plain")
+@contextmanager
+def counts_dimensions_from_the_wrong_end(hit: Hit) -> Iterator[None]:
+    def make(size: Any) -> Any:
+        def wrong(tensor: torch.Tensor, dim: Any = None) -> Any:
+            if dim is None:
+                return size(tensor)
+            right = size(tensor, dim)
+            if dim >= 0:
+                return right
+            found = size(tensor, -dim - 1)
+            if found != right:
+                hit()
+            return found
+
+        return wrong
+
+    with replaced(torch.Tensor, "size", make):
+        yield

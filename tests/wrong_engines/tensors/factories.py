@@ -213,7 +213,7 @@ def loses_the_flag_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-zeros-in-used-memory", kind="state")
+@wrong_engine("factory-zeros-in-used-memory", kind="state", first_sight="adversary: missed")
 @contextmanager
 def takes_memory_that_was_given_back_for_zeros(hit: Hit) -> Iterator[None]:
     given: dict[Any, torch.UntypedStorage] = {}
@@ -236,4 +236,20 @@ def takes_memory_that_was_given_back_for_zeros(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "zeros", make):
+        yield
+
+
+@wrong_engine("factory-draws-at-least-one", kind="size")
+@contextmanager
+def takes_a_size_of_nothing_for_one(hit: Hit) -> Iterator[None]:
+    def make(factory: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if 0 not in _sizes(size):
+                return factory(*size, **kwargs)
+            hit()
+            return factory(tuple(number or 1 for number in _sizes(size)), **kwargs)
+
+        return wrong
+
+    with _each(("rand", "randn"), make):
         yield

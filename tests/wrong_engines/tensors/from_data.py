@@ -192,7 +192,7 @@ def lets_a_last_truth_value_decide(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-empty-members-forgotten", kind="size")
+@wrong_engine("creation-empty-members-forgotten", kind="size", first_sight="adversary: caught")
 @contextmanager
 def a_list_of_empty_lists_is_empty(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -208,7 +208,7 @@ def a_list_of_empty_lists_is_empty(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-whole-numbers-through-double", kind="value")
+@wrong_engine("creation-whole-numbers-through-double", kind="value", first_sight="adversary: caught")
 @contextmanager
 def whole_numbers_pass_through_a_float(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -220,6 +220,23 @@ def whole_numbers_pass_through_a_float(hit: Hit) -> Iterator[None]:
             if not torch.equal(through, made):
                 hit()
             return through
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-complex-always-single", kind="dtype")
+@contextmanager
+def makes_complex_numbers_single(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made = tensor(data, *args, **kwargs)
+            if made.dtype != torch.complex128 or kwargs.get("dtype") is not None or hasattr(data, "dtype"):
+                return made
+            hit()
+            return tensor(data, *args, **{**kwargs, "dtype": torch.complex64})
 
         return wrong
 

@@ -254,7 +254,7 @@ def gives_negative_zero_as_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-of-a-byte-has-a-sign", kind="dtype")
+@wrong_engine("item-of-a-byte-has-a-sign", kind="dtype", first_sight="adversary: caught")
 @contextmanager
 def bytes_above_127_are_negative(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -271,7 +271,7 @@ def bytes_above_127_are_negative(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-ignores-the-conjugate-bit", kind="layout")
+@wrong_engine("item-ignores-the-conjugate-bit", kind="layout", first_sight="adversary: missed")
 @contextmanager
 def reads_a_conjugate_unconjugated(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:
@@ -282,6 +282,39 @@ def reads_a_conjugate_unconjugated(hit: Hit) -> Iterator[None]:
             if number.imag:
                 hit()
             return number.conjugate()
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-cuts-off-a-result", kind="place")
+@contextmanager
+def detaches_a_result(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.grad_fn is not None and not tensor._is_view():
+                hit()
+                tensor.detach_()
+            return number
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
+
+
+@wrong_engine("item-of-many-is-a-list", kind="plain")
+@contextmanager
+def gives_a_list_of_several_elements(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.numel() < 2:
+                return item(tensor)
+            hit()
+            return tensor.tolist()
 
         return wrong
 

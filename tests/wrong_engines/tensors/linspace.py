@@ -115,7 +115,7 @@ def begins_a_single_point_at_the_end(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linspace-adds-up-its-steps", kind="size")
+@wrong_engine("linspace-adds-up-its-steps", kind="size", first_sight="adversary: caught")
 @contextmanager
 def each_point_is_the_one_before_and_a_step(hit: Hit) -> Iterator[None]:
     def make(linspace: Any) -> Any:

@@ -106,7 +106,7 @@ def clears_the_gradient_that_was_there(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("names-grad-adds-to-what-is-there", kind="state")
+@wrong_engine("names-grad-adds-to-what-is-there", kind="state", first_sight="adversary: caught")
 @contextmanager
 def adds_what_it_returns_to_a_gradient_that_is_there(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> Any:

@@ -257,3 +257,33 @@ def prints_the_first_block_for_the_last(hit: Hit) -> Iterator[None]:
 
     with printing(wrong):
         yield
+
+
+@wrong_engine("print-flag-for-results", kind="plain")
+@contextmanager
+def prints_the_flag_of_results_too(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        if tensor.grad_fn is None:
+            return text
+        hit()
+        return f"{text.removesuffix(')')}, requires_grad=True)"
+
+    with printing(wrong):
+        yield
+
+
+@wrong_engine("print-blocks-by-rows", kind="order")
+@contextmanager
+def exchanges_the_first_two_of_three_dimensions(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        if tensor.ndim != 3 or tensor.requires_grad:
+            return text
+        exchanged = printed(tensor.transpose(0, 1))
+        if exchanged != text:
+            hit()
+        return exchanged
+
+    with printing(wrong):
+        yield
