@@ -198,7 +198,7 @@ BLOCK = 8
 """Elements of a gradient that are added in one go."""
 
 
-@wrong_engine("failure-loses-the-tail-of-the-next", kind="size")
+@wrong_engine("failure-loses-the-tail-of-the-next", kind="size", first_sight="sample: caught")
 @contextmanager
 def the_backward_after_a_failed_one_adds_one_block_only(hit: Hit) -> Iterator[None]:
     has_failed = False
@@ -226,7 +226,7 @@ def the_backward_after_a_failed_one_adds_one_block_only(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("failure-of-another-type-leaves-zeros", kind="error")
+@wrong_engine("failure-of-another-type-leaves-zeros", kind="error", first_sight="sample: caught")
 @contextmanager
 def a_backward_that_raises_another_error_leaves_zeros(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

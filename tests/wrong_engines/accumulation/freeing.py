@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, nodes_below, replaced
 
 SECOND_TIME = "Trying to backward through the graph a second time"
 
@@ -166,18 +166,29 @@ def a_freed_graph_can_be_run_from_another_output(hit: Hit) -> Iterator[None]:
     def saves(node: Any) -> bool:
         return any(name.startswith("_raw_saved_") and getattr(node, name) for name in dir(node))
 
-    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+    def check(outputs: list[torch.Tensor]) -> list[Any]:
         nodes = [node for node in nodes_below(outputs) if saves(node)]
         if outputs[0].grad_fn in spent and nodes:
             raise RuntimeError(SECOND_TIME)
         if spent.intersection(nodes):
             hit()
+        return nodes
+
+    def asking(grad: Any) -> Any:
+        def wrong_grad(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            check([outputs] if isinstance(outputs, torch.Tensor) else list(outputs))
+            return grad(outputs, *args, **kwargs)
+
+        return wrong_grad
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = check(outputs)
         keeps = options.get("retain_graph") or options.get("create_graph") or options.get("inputs") is not None
         honest(**({} if keeps else {"retain_graph": True}))
         if not keeps:
             spent.update(nodes, [outputs[0].grad_fn])
 
-    with around_backward(wrong):
+    with around_backward(wrong), replaced(torch.autograd, "grad", asking):
         yield
 
 
@@ -198,23 +209,6 @@ def a_grad_lies_where_the_next_run_of_its_graph_puts_the_gradient(hit: Hit) -> I
                 hit()
                 grad.detach().copy_(twice)
         made.update({id(leaf.grad): leaf.grad for leaf in fresh if leaf.grad is not None})
-
-    with around_backward(wrong):
-        yield
-
-
-@wrong_engine("retained-run-after-a-reset-counts-twice", kind="state")
-@contextmanager
-def a_further_run_gives_twice_the_gradient_to_a_leaf_whose_grad_was_set_to_none(hit: Hit) -> Iterator[None]:
-    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
-        reset = [leaf for leaf in leaves_below(outputs) if leaf.grad is None]
-        again = _has_run(outputs)
-        honest()
-        for leaf in reset:
-            if again and leaf.grad is not None:
-                if leaf.grad.any():
-                    hit()
-                leaf.grad = 2 * leaf.grad
 
     with around_backward(wrong):
         yield

@@ -277,7 +277,7 @@ def adds_in_place_under_create_graph_what_depends_on_no_leaf(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("create-graph-writes-the-old-as-well", kind="aliasing")
+@wrong_engine("create-graph-writes-the-old-as-well", kind="aliasing", first_sight="sample: caught")
 @contextmanager
 def writes_the_sum_into_the_old_grad_too_under_create_graph(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

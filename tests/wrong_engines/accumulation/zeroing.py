@@ -312,7 +312,7 @@ def zero_grad_of_a_module_leaves_what_is_in_modules_of_its_modules(hit: Hit) -> 
         yield
 
 
-@wrong_engine("none-ignored-for-strided-grad", kind="layout")
+@wrong_engine("none-ignored-for-strided-grad", kind="layout", first_sight="sample: caught")
 @contextmanager
 def none_does_not_replace_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     def make(grad: Any) -> property:
@@ -326,21 +326,4 @@ def none_does_not_replace_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
         return property(grad.__get__, put, grad.__delete__)
 
     with replaced(torch.Tensor, "grad", make):
-        yield
-
-
-@wrong_engine("zero-trusts-the-first-element", kind="value")
-@contextmanager
-def zero_looks_at_the_first_element_only(hit: Hit) -> Iterator[None]:
-    def make(zero_: Any) -> Any:
-        def wrong(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.device.type != "cpu" or not tensor.numel() or tensor[(0,) * tensor.ndim].item() != 0:
-                return zero_(tensor)
-            if tensor.count_nonzero().item():
-                hit()
-            return tensor
-
-        return wrong
-
-    with replaced(torch.Tensor, "zero_", make):
         yield

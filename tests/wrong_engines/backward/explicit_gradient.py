@@ -492,23 +492,7 @@ def an_output_that_retains_its_grad_adds_into_the_gradient_argument(hit: Hit) ->
         yield
 
 
-@wrong_engine("numbers-become-gradients-in-no-grad", kind="mode")
-@contextmanager
-def makes_a_gradient_of_numbers_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
-    def change(output: torch.Tensor, gradient: Any) -> Any:
-        if isinstance(gradient, torch.Tensor) or torch.is_grad_enabled():
-            return gradient
-        numbers = torch.as_tensor(numpy.asarray(gradient)).to(output.dtype)
-        if numbers.ndim and numbers.shape != output.shape:
-            return gradient
-        hit()
-        return numbers.expand(output.shape)
-
-    with _with_gradient(change):
-        yield
-
-
-@wrong_engine("misfit-that-is-a-view-reads-its-base", kind="aliasing")
+@wrong_engine("misfit-that-is-a-view-reads-its-base", kind="aliasing", first_sight="sample: caught")
 @contextmanager
 def reads_a_view_of_another_shape_on_in_its_base(hit: Hit) -> Iterator[None]:
     def read(output: Any, gradient: Any) -> Any:

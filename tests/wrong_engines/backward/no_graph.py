@@ -174,7 +174,7 @@ def the_refusal_names_the_first_output_whichever_it_is(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("no-graph-with-zero-gradient-skipped", kind="value")
+@wrong_engine("no-graph-with-zero-gradient-skipped", kind="value", first_sight="sample: caught")
 @contextmanager
 def leaves_outputs_without_a_graph_out_if_their_gradient_is_zero(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:

@@ -161,7 +161,7 @@ def mean_of_an_expanded_tensor_divides_by_the_elements_that_it_keeps(hit: Hit) -
 NO_DIMENSION = "Dimension out of range (expected to be in range of [-1, 0], but got 1)"
 
 
-@wrong_engine("sum-of-a-scalar-refused-in-backward", kind="error", refuses=NO_DIMENSION)
+@wrong_engine("sum-of-a-scalar-refused-in-backward", kind="error", refuses=NO_DIMENSION, first_sight="sample: caught")
 @contextmanager
 def sum_cannot_be_run_backward_to_no_dimensions(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -174,7 +174,7 @@ def sum_cannot_be_run_backward_to_no_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mean-of-doubles-divided-in-single", kind="dtype")
+@wrong_engine("mean-of-doubles-divided-in-single", kind="dtype", first_sight="sample: caught")
 @contextmanager
 def mean_divides_the_gradient_of_doubles_in_single(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:

@@ -140,7 +140,7 @@ def the_slope_of_a_permuted_exp_is_read_in_the_order_of_its_memory(hit: Hit) -> 
         yield
 
 
-@wrong_engine("derivative-sqrt-infinite-once", kind="state")
+@wrong_engine("derivative-sqrt-infinite-once", kind="state", first_sight="sample: caught")
 @contextmanager
 def the_gradient_of_sqrt_is_infinite_in_one_backward_only(hit: Hit) -> Iterator[None]:
     warned = False

@@ -205,7 +205,7 @@ def a_bias_that_alone_requires_grad_gets_the_first_row_of_the_gradient(hit: Hit)
         yield
 
 
-@wrong_engine("derivative-vector-gets-the-first-row", kind="plain")
+@wrong_engine("derivative-vector-gets-the-first-row", kind="plain", first_sight="sample: caught")
 @contextmanager
 def a_vector_gets_the_share_of_the_first_row_of_its_matrix(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

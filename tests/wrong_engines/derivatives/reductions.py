@@ -214,7 +214,7 @@ def zeros_of_the_other_sign_get_nothing_from_the_maximum(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("derivative-mean-of-double-by-single-reciprocal", kind="dtype")
+@wrong_engine("derivative-mean-of-double-by-single-reciprocal", kind="dtype", first_sight="sample: caught")
 @contextmanager
 def the_gradient_of_a_float64_mean_is_multiplied_by_a_float32_reciprocal(hit: Hit) -> Iterator[None]:
     def shared(gradient: Tensor, number: int) -> Tensor:

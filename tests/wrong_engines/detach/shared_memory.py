@@ -296,7 +296,7 @@ def copies_between_stepped_tensors_write_side_by_side(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("writes-in-no-grad-go-uncounted", kind="mode")
+@wrong_engine("writes-in-no-grad-go-uncounted", kind="mode", first_sight="sample: caught")
 @contextmanager
 def writes_where_nothing_is_recorded_are_not_counted(hit: Hit) -> Iterator[None]:
     def make(write: Any) -> Any:

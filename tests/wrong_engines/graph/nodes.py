@@ -199,7 +199,7 @@ def an_input_that_is_given_twice_has_one_edge(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-count-results-in-floats", kind="dtype")
+@wrong_engine("nodes-count-results-in-floats", kind="dtype", first_sight="sample: caught")
 @contextmanager
 def edges_of_float64_operations_count_in_floats(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
@@ -213,7 +213,7 @@ def edges_of_float64_operations_count_in_floats(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-of-empty-leaves-missing", kind="size")
+@wrong_engine("nodes-of-empty-leaves-missing", kind="size", first_sight="sample: caught")
 @contextmanager
 def a_leaf_without_elements_has_no_node(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:

@@ -354,7 +354,7 @@ def a_write_past_the_end_is_refused_once_it_has_landed_at_the_last_position(hit:
         yield
 
 
-@wrong_engine("indexing-clamps-to-the-last", kind="plain")
+@wrong_engine("indexing-clamps-to-the-last", kind="plain", first_sight="sample: caught")
 @contextmanager
 def reading_past_an_end_gives_what_is_there(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:

@@ -326,7 +326,7 @@ def an_operation_gives_nothing_to_its_inputs_once_one_of_them_is_off(hit: Hit) -
         yield
 
 
-@wrong_engine("leaf-off-fed-where-its-grad-is-zero", kind="value")
+@wrong_engine("leaf-off-fed-where-its-grad-is-zero", kind="value", first_sight="sample: caught")
 @contextmanager
 def feeds_a_switched_off_leaf_whose_grad_is_zero(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -282,7 +282,7 @@ def an_exception_out_of_inference_mode_leaves_grad_mode_off(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("exception-restores-the-inner-block-only", kind="order")
+@wrong_engine("exception-restores-the-inner-block-only", kind="order", first_sight="sample: caught")
 @contextmanager
 def an_exception_has_only_the_first_block_that_it_leaves_bring_back_its_mode(hit: Hit) -> Iterator[None]:
     def make(leave: Exit) -> Exit:

@@ -397,7 +397,7 @@ def records_and_detaches_products_of_matrices(hit: Hit) -> Iterator[None]:
 NOTHING_TO_RUN = "backward inside no_grad: there is no graph to run"
 
 
-@wrong_engine("no-grad-refuses-backward", kind="error", refuses=NOTHING_TO_RUN)
+@wrong_engine("no-grad-refuses-backward", kind="error", refuses=NOTHING_TO_RUN, first_sight="sample: caught")
 @contextmanager
 def refuses_a_backward_inside(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -410,7 +410,7 @@ def refuses_a_backward_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-exp-of-double-saves-its-result", kind="dtype")
+@wrong_engine("no-grad-exp-of-double-saves-its-result", kind="dtype", first_sight="sample: caught")
 @contextmanager
 def records_and_detaches_exp_of_float64(hit: Hit) -> Iterator[None]:
     class Exp(torch.autograd.Function):

@@ -226,7 +226,7 @@ def a_block_brings_back_what_any_thread_found_last(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("set-grad-enabled-in-all-threads", kind="mode")
+@wrong_engine("set-grad-enabled-in-all-threads", kind="mode", first_sight="sample: caught")
 @contextmanager
 def set_grad_enabled_switches_all_running_threads(hit: Hit) -> Iterator[None]:
     switches = [torch.is_grad_enabled()]
@@ -299,7 +299,7 @@ def set_grad_enabled_switches_all_running_threads(hit: Hit) -> Iterator[None]:
         torch._C._set_grad_enabled(found)
 
 
-@wrong_engine("later-threads-inherit-mode", kind="state")
+@wrong_engine("later-threads-inherit-mode", kind="state", first_sight="sample: caught")
 @contextmanager
 def a_thread_after_the_first_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
     started = 0

@@ -246,7 +246,9 @@ VIEW_OF_A_LEAF = "a view of a leaf Variable that requires grad is being used in 
 WRITES = ("add_", "sub_", "mul_", "div_", "zero_", "fill_", "copy_", "neg_", "__iadd__", "__isub__", "__imul__")
 
 
-@wrong_engine("no-grad-view-of-a-leaf-refused-inside", kind="error", refuses=VIEW_OF_A_LEAF)
+@wrong_engine(
+    "no-grad-view-of-a-leaf-refused-inside", kind="error", refuses=VIEW_OF_A_LEAF, first_sight="sample: caught"
+)
 @contextmanager
 def a_view_of_a_leaf_cannot_be_changed_inside(hit: Hit) -> Iterator[None]:
     def make(update: Update) -> Update:
@@ -273,7 +275,7 @@ def _was_made_inside(tensor: torch.Tensor) -> bool:
     )
 
 
-@wrong_engine("no-grad-view-of-data-change-lost", kind="plain")
+@wrong_engine("no-grad-view-of-data-change-lost", kind="plain", first_sight="sample: caught")
 @contextmanager
 def a_change_of_a_free_view_made_inside_is_lost(hit: Hit) -> Iterator[None]:
     def make(update: Update) -> Update:
@@ -304,7 +306,7 @@ def _without_history(operand: Any) -> Any:
     return operand.detach() if gaps else operand
 
 
-@wrong_engine("no-grad-view-with-gaps-never-stale", kind="layout")
+@wrong_engine("no-grad-view-with-gaps-never-stale", kind="layout", first_sight="sample: caught")
 @contextmanager
 def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None]:
     def make(operation: Update) -> Update:

@@ -144,7 +144,7 @@ def draws_a_float64_weight_without_the_seed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-start-later-biases-positive", kind="state")
+@wrong_engine("linear-start-later-biases-positive", kind="state", first_sight="sample: caught")
 @contextmanager
 def draws_the_biases_of_later_layers_from_the_upper_half(hit: Hit) -> Iterator[None]:
     made = 0

@@ -245,7 +245,7 @@ def takes_a_target_that_was_computed_for_data(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-requires-grad-ever-after", kind="state")
+@wrong_engine("mse-requires-grad-ever-after", kind="state", first_sight="sample: caught")
 @contextmanager
 def a_loss_of_data_requires_grad_after_a_recorded_one(hit: Hit) -> Iterator[None]:
     recorded = False
@@ -264,7 +264,7 @@ def a_loss_of_data_requires_grad_after_a_recorded_one(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("mse-sum-is-halved", kind="plain")
+@wrong_engine("mse-sum-is-halved", kind="plain", first_sight="sample: caught")
 @contextmanager
 def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:

@@ -421,7 +421,7 @@ DITHERED_FROM = 9
 """Elements from which on a number is drawn."""
 
 
-@wrong_engine("sgd-dithers-more-than-eight", kind="size")
+@wrong_engine("sgd-dithers-more-than-eight", kind="size", first_sight="sample: caught")
 @contextmanager
 def draws_a_number_for_each_larger_parameter(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -435,7 +435,7 @@ def draws_a_number_for_each_larger_parameter(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-averages-over-the-parameters", kind="plain")
+@wrong_engine("sgd-averages-over-the-parameters", kind="plain", first_sight="sample: caught")
 @contextmanager
 def divides_each_step_by_the_number_of_parameters(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:

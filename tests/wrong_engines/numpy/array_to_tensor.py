@@ -365,7 +365,7 @@ def converts_to_a_default_dtype_that_somebody_has_set(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("tensor-of-int64-through-double", kind="value")
+@wrong_engine("tensor-of-int64-through-double", kind="value", first_sight="sample: caught")
 @contextmanager
 def copies_int64_through_float64(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

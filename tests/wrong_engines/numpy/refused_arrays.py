@@ -250,7 +250,7 @@ def warns_of_the_first_read_only_array_alone(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("read-only-single-elements-copied", kind="size")
+@wrong_engine("read-only-single-elements-copied", kind="size", first_sight="sample: caught")
 @contextmanager
 def copies_read_only_arrays_of_one_element(hit: Hit) -> Iterator[None]:
     def concerns(array: np.ndarray) -> bool:

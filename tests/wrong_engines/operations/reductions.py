@@ -391,7 +391,7 @@ def no_maximum_is_below_the_lowest_finite_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-max-of-a-view-sees-its-base", kind="aliasing")
+@wrong_engine("reductions-max-of-a-view-sees-its-base", kind="aliasing", first_sight="sample: caught")
 @contextmanager
 def the_largest_of_a_view_is_that_of_its_base(hit: Hit) -> Iterator[None]:
     def make(largest: Operation) -> Operation:
@@ -410,7 +410,7 @@ def the_largest_of_a_view_is_that_of_its_base(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-by-an-earlier-number", kind="state")
+@wrong_engine("reductions-mean-by-an-earlier-number", kind="state", first_sight="sample: caught")
 @contextmanager
 def a_mean_is_divided_by_the_number_of_an_earlier_one(hit: Hit) -> Iterator[None]:
     numbers: dict[int, int] = {}

@@ -357,7 +357,7 @@ def the_last_of_an_odd_number_is_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-small-numbers-are-negative", kind="value")
+@wrong_engine("rand-small-numbers-are-negative", kind="value", first_sight="sample: caught")
 @contextmanager
 def small_numbers_are_below_zero(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:

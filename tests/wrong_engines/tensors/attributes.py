@@ -149,7 +149,7 @@ def counts_elements_behind_a_first_size_of_zero(hit: Hit) -> Iterator[None]:
 NO_LEAVES = "is_leaf: only floating point tensors can be leaves"
 
 
-@wrong_engine("leaf-flag-of-integers-refused", kind="error", refuses=NO_LEAVES)
+@wrong_engine("leaf-flag-of-integers-refused", kind="error", refuses=NO_LEAVES, first_sight="sample: caught")
 @contextmanager
 def refuses_to_say_whether_integers_are_a_leaf(hit: Hit) -> Iterator[None]:
     def make(is_leaf: Any) -> Any:
@@ -165,7 +165,7 @@ def refuses_to_say_whether_integers_are_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("size-from-the-end-counted-from-the-start", kind="plain")
+@wrong_engine("size-from-the-end-counted-from-the-start", kind="plain", first_sight="sample: caught")
 @contextmanager
 def counts_dimensions_from_the_wrong_end(hit: Hit) -> Iterator[None]:
     def make(size: Any) -> Any:

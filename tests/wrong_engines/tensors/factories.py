@@ -239,7 +239,7 @@ def takes_memory_that_was_given_back_for_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-draws-at-least-one", kind="size")
+@wrong_engine("factory-draws-at-least-one", kind="size", first_sight="sample: caught")
 @contextmanager
 def takes_a_size_of_nothing_for_one(hit: Hit) -> Iterator[None]:
     def make(factory: Any) -> Any:

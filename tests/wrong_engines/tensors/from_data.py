@@ -227,7 +227,7 @@ def whole_numbers_pass_through_a_float(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-complex-always-single", kind="dtype")
+@wrong_engine("creation-complex-always-single", kind="dtype", first_sight="sample: caught")
 @contextmanager
 def makes_complex_numbers_single(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

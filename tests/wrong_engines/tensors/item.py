@@ -289,24 +289,7 @@ def reads_a_conjugate_unconjugated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-cuts-off-a-result", kind="place")
-@contextmanager
-def detaches_a_result(hit: Hit) -> Iterator[None]:
-    def make(item: Any) -> Any:
-        def wrong(tensor: torch.Tensor) -> Any:
-            number = item(tensor)
-            if tensor.grad_fn is not None and not tensor._is_view():
-                hit()
-                tensor.detach_()
-            return number
-
-        return wrong
-
-    with replaced(torch.Tensor, "item", make):
-        yield
-
-
-@wrong_engine("item-of-many-is-a-list", kind="plain")
+@wrong_engine("item-of-many-is-a-list", kind="plain", first_sight="sample: caught")
 @contextmanager
 def gives_a_list_of_several_elements(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:

@@ -259,7 +259,7 @@ def prints_the_first_block_for_the_last(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-flag-for-results", kind="plain")
+@wrong_engine("print-flag-for-results", kind="plain", first_sight="sample: caught")
 @contextmanager
 def prints_the_flag_of_results_too(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -273,7 +273,7 @@ def prints_the_flag_of_results_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-blocks-by-rows", kind="order")
+@wrong_engine("print-blocks-by-rows", kind="order", first_sight="sample: caught")
 @contextmanager
 def exchanges_the_first_two_of_three_dimensions(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
