@@ -120,6 +120,9 @@ def load_tests(rules: frozenset[str] | None = None) -> Tests:
     """
     # The first optimizer imports torch's compiler, and that replaces functions of torch.
     torch.optim.SGD([torch.zeros(())], lr=1)
+    # The first block of a default device remembers which functions make tensors; an engine's must not be among them.
+    with torch.device("cpu"):
+        torch.zeros(())
     known = read_known_failures(ROOT / "known_failures.toml", read_spec(ROOT / "spec"))
     tests: Tests = {}
     for path in bindings.test_paths(ROOT / "tests"):

@@ -93,20 +93,40 @@ def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> I
 
 
 def measured(todo: list[Todo], order: tuple[str, ...]) -> Iterator[tuple[Row, list[str]]]:
-    """The rows of these engines, as they come; order: that of the cells."""
+    """The rows of these engines, as they come; order: that of the cells.
+
+    Rules about accelerators meet the engines on the made-up device, all others in processes that do not know it. This
+    process never runs a backward: a fork of one that did can run none on that device.
+    """
     torch.set_num_threads(1)
     profiles.register()
+    tests, elsewhere = draws.load_tests(), draws.about_accelerators()
+    on_the_cpu = {rule: cases for rule, cases in tests.items() if rule not in elsewhere}
+    load_all()
+    with _meeting(order, on_the_cpu) as pool:
+        rows = dict(_on_the_made_up_device(todo, order, {rule: tests[rule] for rule in elsewhere & tests.keys()}))
+        waiting = [replace(each, before=rows[each.engine][0] if rows else each.before) for each in todo]
+        for row, wrong in pool.imap_unordered(_row, waiting):
+            yield row, [*(rows[row.engine][1] if rows else ()), *wrong]
+
+
+def _on_the_made_up_device(
+    todo: list[Todo], order: tuple[str, ...], tests: Tests
+) -> Iterator[tuple[str, tuple[Row, list[str]]]]:
+    """The rows of these engines with the cells of rules about accelerators measured, if this torch can have one."""
     if draws.has_accelerator():
         importlib.import_module(draws.ITS_BACKEND)
-    tests = draws.load_tests()
+        with _meeting(order, tests) as pool:
+            for row, wrong in pool.imap_unordered(_row, todo, chunksize=16):
+                yield row.engine, (row, wrong)
+
+
+def _meeting(order: tuple[str, ...], tests: Tests) -> Pool:
+    """Processes for `_row` that have recorded what these tests draw."""
     items = read_spec(ROOT / "spec").items
-    named = {engine.name: engine.caught_by for item in items for engine in item.engines}
-    load_all()
-    _work[:] = [_Work(order, tests, named)]
-    # This process never runs a backward: a fork of one that did can run none on the made-up device.
+    _work[:] = [_Work(order, tests, {engine.name: engine.caught_by for item in items for engine in item.engines})]
     _record_in_children(tests)
-    with _pool() as pool:
-        yield from pool.imap_unordered(_row, todo)
+    return _pool()
 
 
 def _pool() -> Pool:
@@ -141,7 +161,7 @@ def _row(todo: Todo) -> tuple[Row, list[str]]:
     meeting = _Meeting(todo.engine, letters)
     meeting.run(own + others, "smoke", BY_SMOKE)
     cells = meeting.run(own, "standard", BY_STANDARD, every_draw=True)
-    if not CAUGHT & set(letters.values()):
+    if others and not CAUGHT & set(letters.values()) and draws.about_accelerators().isdisjoint(others):
         meeting.run(others, "standard", BY_STANDARD)
     row = replace(todo.before) if todo.before else Row(todo.engine, todo.digest, "")
     row.cells = "".join(letters[rule] for rule in work.order)
