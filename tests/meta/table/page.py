@@ -176,12 +176,9 @@ def _hard(table: Table, spec: Spec) -> Iterator[str]:
         rule, _, draw = row.hardest.partition(": ")
         catching, drawn = row.draws.get(rule, (1, 1))
         if catching / drawn < HARD:
-            shown = draw.replace("|", "\\|")
-            yield (
-                f"| {_link(named[name])} | `{rule}` | {catching} of {drawn} | `{shown}` |"
-                if "`" not in shown
-                else (f"| {_link(named[name])} | `{rule}` | {catching} of {drawn} | |")
-            )
+            line = " ".join(draw.split()).replace("|", "\\|")
+            shown = f"`{line}`" if line and "`" not in line else ""
+            yield f"| {_link(named[name])} | `{rule}` | {catching} of {drawn} | {shown} |"
 
 
 def _rules(table: Table, spec: Spec) -> Iterator[str]:
