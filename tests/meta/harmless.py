@@ -129,7 +129,6 @@ harmless("deterministic-algorithms")(functools.partial(_with, torch.use_determin
 harmless("anomalies-looked-for")(
     functools.partial(_with, lambda on: torch.autograd.set_detect_anomaly(on, check_nan=not on), True, False)
 )
-harmless("two-threads")(functools.partial(_with, torch.set_num_threads, 2, 1))
 harmless("every-warning-shown")(functools.partial(_with, torch.set_warn_always, True, False))
 
 
