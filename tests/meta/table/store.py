@@ -123,16 +123,12 @@ def stale(table: Table) -> list[str]:
         return ["what every cell depends on has changed (strategies, oracles, tools of engines, or pins)"]
     return [
         *(
-            f"{rule}: {_how(table.rules.get(rule), digest)}"
+            f"{rule}: {_how(rule in table.rules)}"
             for rule, digest in now.rules.items()
             if table.rules.get(rule) != digest
         ),
         *(f"{rule}: there is no such rule any more" for rule in table.rules if rule not in now.rules),
-        *(
-            f"{name}: {_how(row.digest if (row := table.rows.get(name)) else None, digest)}"
-            for name, digest in engines.items()
-            if not row_is(table, name, digest)
-        ),
+        *(f"{name}: {_how(name in table.rows)}" for name, digest in engines.items() if not row_is(table, name, digest)),
         *(f"{name}: there is no such engine any more" for name in table.rows if name not in engines),
     ]
 
@@ -142,8 +138,8 @@ def row_is(table: Table, engine: str, digest: str) -> bool:
     return engine in table.rows and table.rows[engine].digest == digest
 
 
-def _how(before: str | None, now: str) -> str:
-    return "is not in it" if before is None else "its file has changed"
+def _how(is_in_it: bool) -> str:
+    return "its file has changed" if is_in_it else "is not in it"
 
 
 def load(path: Path = PATH) -> Table:
