@@ -54,6 +54,7 @@ PLAIN = {
     "shapes of other sizes": inputs.shapes_of_other_sizes(),
     "telling shapes": inputs.telling_shapes(),
     "broadcasting pairs": inputs.broadcasting_pairs(),
+    "tails": inputs.tails(),
 }
 NOT_STRATEGIES = {"Expression", "dtypes", "layouts", "on_the_cpu"}
 
@@ -83,7 +84,7 @@ def told(x: torch.Tensor) -> list[object]:
 
 def test_every_strategy_of_the_package_is_tested_here() -> None:
     tested = {"tensors", "leaves", "like", "arrays", "tensors_of_numpy_dtypes", "elementwise", "routes", "updates"}
-    tested |= {"blocks", "places", "shapes", "shapes_of_one_element", "shapes_of_other_sizes", "telling_shapes"}
+    tested |= {"blocks", "places", "shapes", "tails", "shapes_of_one_element", "shapes_of_other_sizes", "telling_shapes"}
     assert set(inputs.__all__) - NOT_STRATEGIES == tested | {"broadcasting_pairs"}
 
 
@@ -259,6 +260,21 @@ def test_shapes_keep_their_bounds(shape: Shape) -> None:
 def test_shapes_of_one_element_have_one_and_others_have_not(one: Shape, other: Shape) -> None:
     assert math.prod(one) == 1
     assert math.prod(other) != 1
+
+
+@pytest.mark.parametrize("register", [4, 8, 16, 32])
+def test_tails_are_around_every_width_of_a_vector_register(register: int) -> None:
+    sizes: set[int] = set()
+
+    @given(shape=inputs.tails())
+    def draw(shape: Shape) -> None:
+        sizes.add(math.prod(shape))
+
+    draw()
+    assert min(sizes) == 5
+    assert max(sizes) == 33
+    assert any(size > register and size % register for size in sizes)
+    assert any(size % register == 0 for size in sizes) or register == 32
 
 
 def kinds_of(shape: Shape) -> set[str]:
