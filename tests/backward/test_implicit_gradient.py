@@ -29,11 +29,13 @@ def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, lea
     function, _ = operation
     result = function(route(leaf))
     for output in (result, result.sum().expand(2), result.sum().expand(1, 3)):
-        before = state(leaf, output)
-        with pytest.raises(RuntimeError, match=NEEDS_A_SCALAR) as refusal:
-            output.backward()
-        assert refusal.type is RuntimeError
-        assert state(leaf, output) == before
+        for block in (torch.enable_grad, torch.no_grad):
+            before = state(leaf, output)
+            with block(), pytest.raises(RuntimeError, match=NEEDS_A_SCALAR) as refusal:
+                output.backward()
+            assert refusal.type is RuntimeError
+            assert state(leaf, output) == before
+            output.backward(torch.ones_like(output), retain_graph=True)
 
 
 @rule("backward.implicit-gradient.graph-survives-refusal")

@@ -135,9 +135,10 @@ def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element
 @given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), none=st.sampled_from([None, [None], (None,)]))
 def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, operation, none):
     function, derivative = operation
-    torch.autograd.backward(function(leaf), none)
-    assert leaf.grad is not None
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    for times in (1, 2, 3):
+        torch.autograd.backward(leaf.view_as(leaf), none)
+        torch.autograd.backward(function(leaf), none)
+        assert numbers(leaf.grad) == [times * (1 + derivative(value)) for value in numbers(leaf)]
 
 
 @rule("backward.several-outputs.none")
@@ -174,10 +175,18 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, 
 
 
 @rule("backward.several-outputs.too-many")
-@given(drawn=like(leaves()), extra=tensors(), operation=elementwise())
+@given(drawn=like(leaves(earlier_grad=True)), extra=tensors(), operation=elementwise())
 def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra, operation):
     leaf, gradient = drawn
     function, derivative = operation
-    torch.autograd.backward([function(leaf)], [gradient, extra])
-    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
-    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
+    expected = numbers(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+    for output, gradients in (
+        (function(leaf), [gradient, extra]),
+        (function(leaf), (gradient, extra, gradient)),
+    ):
+        for block in (torch.enable_grad, torch.no_grad):
+            with block():
+                torch.autograd.backward([output], gradients, retain_graph=True)
+            triples = zip(expected, numbers(leaf), numbers(gradient), strict=True)
+            expected = [held + derivative(value) * weight for held, value, weight in triples]
+            assert numbers(leaf.grad) == expected
