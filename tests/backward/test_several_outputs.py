@@ -180,13 +180,10 @@ def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra
     leaf, gradient = drawn
     function, derivative = operation
     expected = numbers(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
-    for output, gradients in (
-        (function(leaf), [gradient, extra]),
-        (function(leaf), (gradient, extra, gradient)),
-    ):
-        for block in (torch.enable_grad, torch.no_grad):
-            with block():
-                torch.autograd.backward([output], gradients, retain_graph=True)
-            triples = zip(expected, numbers(leaf), numbers(gradient), strict=True)
-            expected = [held + derivative(value) * weight for held, value, weight in triples]
-            assert numbers(leaf.grad) == expected
+    for block, gradients in ((torch.enable_grad, [gradient, extra]), (torch.no_grad, (gradient, extra, gradient))):
+        output = function(leaf)
+        with block():
+            torch.autograd.backward([output], gradients)
+        triples = zip(expected, numbers(leaf), numbers(gradient), strict=True)
+        expected = [held + derivative(value) * weight for held, value, weight in triples]
+        assert numbers(leaf.grad) == expected
