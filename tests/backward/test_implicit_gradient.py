@@ -21,6 +21,11 @@ def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, rou
         output.backward(retain_graph=True)
         assert leaf.grad.shape == leaf.shape
         assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    leaf.grad = None
+    for times in (1, 2, 3):
+        leaf.view_as(leaf).backward()
+        result.backward(retain_graph=True)
+        assert numbers(leaf.grad) == [times * (1 + derivative(value)) for value in numbers(leaf)]
 
 
 @rule("backward.implicit-gradient.other-sizes")
