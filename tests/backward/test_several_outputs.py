@@ -182,10 +182,12 @@ def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra
     leaf, gradient = drawn
     function, derivative = operation
     expected = numbers(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
-    for block, gradients in ((torch.enable_grad, [gradient, extra]), (torch.no_grad, (gradient, extra, gradient))):
+    weights = numbers(gradient)
+    again = gradient.clone()  # a `.grad` may share the first one's memory, and then both grow
+    for block, gradients in ((torch.enable_grad, [gradient, extra]), (torch.no_grad, (again, extra, extra))):
         output = function(leaf)
         with block():
             torch.autograd.backward([output], gradients)
-        triples = zip(expected, numbers(leaf), numbers(gradient), strict=True)
+        triples = zip(expected, numbers(leaf), weights, strict=True)
         expected = [held + derivative(value) * weight for held, value, weight in triples]
         assert numbers(leaf.grad) == expected
