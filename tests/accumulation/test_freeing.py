@@ -44,10 +44,14 @@ def test_a_retained_graph_adds_the_same_gradient_each_time(device, leaf, operati
     output = function(leaf).sum()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
-        for _ in range(times):
-            output.backward(**keep)
+        for held, earlier in ((None, 0), (None, 0), (torch.zeros_like(leaf), 0), (torch.full_like(leaf, 2), 2)):
+            leaf.grad = held
+            for _ in range(times):
+                output.backward(**keep)
+            assert numbers(leaf.grad) == [earlier + times * derivative(value) for value in numbers(leaf)]
+        leaf.grad = None
         output.backward()
-    assert numbers(leaf.grad) == [(times + 1) * derivative(value) for value in numbers(leaf)]
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
     leaf.grad = None
 
 

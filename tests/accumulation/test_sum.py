@@ -219,3 +219,7 @@ def test_a_backward_that_does_not_reach_or_name_a_leaf_leaves_its_grad_alone(dev
     assert numbers(inner.grad) == [1] * inner.numel()
     assert numbers(reached.grad) == [3 * derivative(value) for value in numbers(reached)]
     assert state(leaf) == before
+    for other in (leaf.detach(), leaf.data, leaf.detach().unsqueeze(0), leaf.detach().clone()):
+        function(other.requires_grad_()).sum().backward()
+        assert numbers(other.grad) == [derivative(value) for value in numbers(leaf)]
+        assert state(leaf) == before

@@ -38,14 +38,17 @@ def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, se
 def test_zeroed_in_place_the_next_backward_is_alone_in_the_same_tensor(device, pair, factor, operation, between):
     function, derivative = operation
     leaf, held = pair
-    leaf.grad = held.mul_(factor)  # infinity times zero is nan
-    output = function(leaf).sum() if between else None
-    leaf.grad.zero_()
-    assert leaf.grad is held
-    assert numbers(held) == [0] * held.numel()
-    (output if between else function(leaf).sum()).backward()
-    assert leaf.grad is held
-    assert numbers(held) == [derivative(value) for value in numbers(leaf)]
+    places = torch.arange(held.numel(), device=device).reshape(held.shape)
+    drawn = held * factor  # infinity times zero is nan
+    for earlier in (drawn, places != 0, places != held.numel() - 1, places % 2 * 2 - 1):
+        leaf.grad = held.copy_(earlier)
+        output = function(leaf).sum() if between else None
+        leaf.grad.zero_()
+        assert leaf.grad is held
+        assert numbers(held) == [0] * held.numel()
+        (output if between else function(leaf).sum()).backward()
+        assert leaf.grad is held
+        assert numbers(held) == [derivative(value) for value in numbers(leaf)]
 
 
 def owners(parameters):

@@ -228,10 +228,11 @@ def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, draw
     function, _ = operation
     output = function(leaf)
     before = state(leaf, output, gradient)
-    with pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
-        run(output, leaf, gradient)
-    assert refusal.type is RuntimeError
-    assert state(leaf, output, gradient) == before
+    for block in (torch.enable_grad, torch.no_grad):
+        with block(), pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
+            run(output, leaf, gradient)
+        assert refusal.type is RuntimeError
+        assert state(leaf, output, gradient) == before
 
 
 @rule("backward.explicit-gradient.other-dtype")
@@ -264,10 +265,11 @@ def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, lea
     function, _ = operation
     output = function(leaf)
     before = state(leaf, output)
-    with pytest.raises(TypeError) as refusal:
-        output.backward(gradient)
-    assert refusal.type is TypeError
-    assert state(leaf, output) == before
+    for block in (torch.enable_grad, torch.no_grad):
+        with block(), pytest.raises(TypeError) as refusal:
+            output.backward(gradient)
+        assert refusal.type is TypeError
+        assert state(leaf, output) == before
 
 
 @rule("backward.explicit-gradient.read-only")

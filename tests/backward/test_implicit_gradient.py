@@ -21,6 +21,11 @@ def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, rou
         output.backward(retain_graph=True)
         assert leaf.grad.shape == leaf.shape
         assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    leaf.grad = None
+    for times in (1, 2, 3):
+        leaf.view_as(leaf).backward()
+        result.backward(retain_graph=True)
+        assert numbers(leaf.grad) == [times * (1 + derivative(value)) for value in numbers(leaf)]
 
 
 @rule("backward.implicit-gradient.other-sizes")
@@ -29,11 +34,13 @@ def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, lea
     function, _ = operation
     result = function(route(leaf))
     for output in (result, result.sum().expand(2), result.sum().expand(1, 3)):
-        before = state(leaf, output)
-        with pytest.raises(RuntimeError, match=NEEDS_A_SCALAR) as refusal:
-            output.backward()
-        assert refusal.type is RuntimeError
-        assert state(leaf, output) == before
+        for block in (torch.enable_grad, torch.no_grad):
+            before = state(leaf, output)
+            with block(), pytest.raises(RuntimeError, match=NEEDS_A_SCALAR) as refusal:
+                output.backward()
+            assert refusal.type is RuntimeError
+            assert state(leaf, output) == before
+            output.backward(torch.ones_like(output), retain_graph=True)
 
 
 @rule("backward.implicit-gradient.graph-survives-refusal")

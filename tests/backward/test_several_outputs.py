@@ -135,9 +135,10 @@ def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element
 @given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), none=st.sampled_from([None, [None], (None,)]))
 def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, operation, none):
     function, derivative = operation
-    torch.autograd.backward(function(leaf), none)
-    assert leaf.grad is not None
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    for times in (1, 2, 3):
+        torch.autograd.backward(leaf.view_as(leaf), none)
+        torch.autograd.backward(function(leaf), none)
+        assert numbers(leaf.grad) == [times * (1 + derivative(value)) for value in numbers(leaf)]
 
 
 @rule("backward.several-outputs.none")
@@ -150,10 +151,11 @@ def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, 
     function, _ = operation
     output = function(leaf)
     before = state(leaf, output)
-    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs") as refusal:
-        torch.autograd.backward(output, none)
-    assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    for block in (torch.enable_grad, torch.no_grad):
+        with block(), pytest.raises(RuntimeError, match="implicitly created only for scalar outputs") as refusal:
+            torch.autograd.backward(output, none)
+        assert refusal.type is RuntimeError
+        assert state(leaf, output) == before
 
 
 @rule("backward.several-outputs.refused-whole")
@@ -163,10 +165,11 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, 
     function, derivative = operation
     outputs = [function(leaf), leaf * 2]
     before = state(leaf, *outputs)
-    with pytest.raises(RuntimeError) as refusal:
-        torch.autograd.backward(outputs, unfit(good, bad))
-    assert refusal.type is RuntimeError
-    assert state(leaf, *outputs) == before
+    for block in (torch.enable_grad, torch.no_grad):
+        with block(), pytest.raises(RuntimeError) as refusal:
+            torch.autograd.backward(outputs, unfit(good, bad))
+        assert refusal.type is RuntimeError
+        assert state(leaf, *outputs) == before
     leaf.grad = None
     torch.autograd.backward(outputs, [good, good])
     pairs = zip(numbers(leaf), numbers(good), strict=True)
@@ -174,10 +177,17 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, 
 
 
 @rule("backward.several-outputs.too-many")
-@given(drawn=like(leaves()), extra=tensors(), operation=elementwise())
+@given(drawn=like(leaves(earlier_grad=True)), extra=tensors(), operation=elementwise())
 def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra, operation):
     leaf, gradient = drawn
     function, derivative = operation
-    torch.autograd.backward([function(leaf)], [gradient, extra])
-    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
-    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
+    expected = numbers(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+    weights = numbers(gradient)
+    again = gradient.clone()  # a `.grad` may share the first one's memory, and then both grow
+    for block, gradients in ((torch.enable_grad, [gradient, extra]), (torch.no_grad, (again, extra, extra))):
+        output = function(leaf)
+        with block():
+            torch.autograd.backward([output], gradients)
+        triples = zip(expected, numbers(leaf), weights, strict=True)
+        expected = [held + derivative(value) * weight for held, value, weight in triples]
+        assert numbers(leaf.grad) == expected

@@ -30,6 +30,17 @@ SAVING_THE_OPERAND = st.sampled_from(
     ["lambda x: x.square()", "lambda x: x.pow(3)", "lambda x: x.sin()", "lambda x: x * torch.ones_like(x) * x"]
 ).map(Expression)
 
+PRODUCTS = [
+    "lambda a, b: a.mm(b)",
+    "lambda a, b: a @ b.t()",
+    "lambda a, b: a.mv(b[0])",
+    "lambda a, b: a[0].dot(b[:, 0])",
+    "lambda a, b: a.unsqueeze(0).bmm(b.unsqueeze(0))",
+    "lambda a, b: torch.addmm(torch.ones_like(a), a, b)",
+    "lambda a, b: a[0].outer(b[0])",
+]
+"""Products of square matrices, or of rows and columns of them: the derivative for one operand needs the other."""
+
 COMBINING = st.sampled_from(
     [
         ("lambda t, operand: t.add_(operand)", "lambda v: v + 2"),
@@ -37,6 +48,15 @@ COMBINING = st.sampled_from(
         ("lambda t, operand: t.copy_(operand)", "lambda v: 2"),
     ]
 ).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+
+
+@st.composite
+def square_matrices(draw):
+    """Two leaves, square matrices of one size and dtype that every device multiplies."""
+    side = draw(st.integers(1, 4))
+    dtype = draw(st.sampled_from(["torch.float32", "torch.float64", "torch.complex64"]))
+    one = leaves(st.just((side, side)), st.just(dtype), among=layouts.WRITABLE)
+    return draw(one), draw(one)
 
 
 def leaves_with_memory_of_their_own():
@@ -66,6 +86,27 @@ def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, rou
             output.backward(torch.ones_like(output))
         assert refusal.type is RuntimeError
         assert state(leaf) == before
+
+
+@rule("detach.writes-and-the-graph.saved-write-raises")
+@given(
+    pair=square_matrices(),
+    products=st.permutations(PRODUCTS).map(lambda drawn: [Expression(product) for product in drawn[:2]]),
+    name=NAMES,
+    update=updates(idle=True),
+)
+def test_backward_notices_a_write_to_a_factor_of_a_product(device, pair, products, name, update):
+    change, _ = update
+    for product in products:
+        for written in (0, 1):
+            factors = [leaf.view_as(leaf) for leaf in pair]
+            output = product(*factors)
+            change(name(factors[written]))
+            before = state(*pair)
+            with pytest.raises(RuntimeError, match=NOTICED) as refusal:
+                output.backward(torch.ones_like(output))
+            assert refusal.type is RuntimeError
+            assert state(*pair) == before
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")

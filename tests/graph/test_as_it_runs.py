@@ -1,5 +1,6 @@
 """spec/graph/as-it-runs.md"""
 
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -51,15 +52,23 @@ def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device,
     function, _ = operation
     first = function(leaf)
     first_node = first.grad_fn
-    for later in laters:
-        result = function(leaf)
-        node = result.grad_fn
-        assert node is not None
-        assert numbers(result) == numbers(function(leaf.detach()))
-        later(leaf, result)
-        assert result.grad_fn is node
-        assert result.requires_grad
-        leaf.requires_grad_()
+    constant = torch.full_like(leaf.detach(), 2)
+    with_a_constant = [
+        lambda x: constant * x,
+        lambda x: constant - x,
+        lambda x: torch.stack([constant, x]).sum(0),
+        lambda x: torch.where(constant > 2, constant, x),
+    ]
+    for later, combine in zip(laters, with_a_constant, strict=True):
+        for compute in (function, combine):
+            result = compute(leaf)
+            node = result.grad_fn
+            assert node is not None
+            assert numbers(result) == numbers(compute(leaf.detach()))
+            later(leaf, result)
+            assert result.grad_fn is node
+            assert result.requires_grad
+            leaf.requires_grad_()
     assert first.grad_fn is first_node
     assert first.requires_grad
 

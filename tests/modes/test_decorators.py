@@ -352,16 +352,18 @@ def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mod
 
         @decorator
         class Model:
-            def __init__(self):
-                self.built = (leaf * 2).requires_grad
+            def __init__(self, factor, *, shift=0):
+                self.built = (leaf * factor + shift).requires_grad
 
             def recording(self):
                 return (leaf * 2).requires_grad
 
-    with caller():
-        model = Model()
-        assert model.built == records
-        assert model.recording() == outside
+    for caller, outside in (called, (torch.no_grad, False), (torch.enable_grad, True), called):
+        with caller():
+            model = Model(2, shift=1)
+            assert model.built == records
+            assert model.recording() == outside
+            assert torch.is_grad_enabled() == outside
 
 
 @rule("modes.decorators.async-functions")

@@ -212,3 +212,20 @@ def a_grad_lies_where_the_next_run_of_its_graph_puts_the_gradient(hit: Hit) -> I
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("retained-run-after-a-reset-counts-twice", kind="state")
+@contextmanager
+def a_further_run_gives_twice_the_gradient_to_a_leaf_whose_grad_was_set_to_none(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        reset = [leaf for leaf in leaves_below(outputs) if leaf.grad is None]
+        again = _has_run(outputs)
+        honest()
+        for leaf in reset:
+            if again and leaf.grad is not None:
+                if leaf.grad.any():
+                    hit()
+                leaf.grad = 2 * leaf.grad
+
+    with around_backward(wrong):
+        yield

@@ -596,3 +596,29 @@ def feeds_the_leaves_behind_an_inner_tensor_that_inputs_names(hit: Hit) -> Itera
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("leaf-of-the-same-memory-served-too", kind="aliasing")
+@contextmanager
+def adds_to_the_grad_of_the_leaf_that_was_detached(hit: Hit) -> Iterator[None]:
+    def make(detach: Any) -> Any:
+        def remembering(tensor: torch.Tensor) -> torch.Tensor:
+            detached = detach(tensor)
+            if tensor.is_leaf and tensor.requires_grad:
+                detached._detached_from = tensor
+            return detached
+
+        return remembering
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        copies = [leaf for leaf in leaves_below(outputs) if hasattr(leaf, "_detached_from")]
+        before = [0 if leaf.grad is None else leaf.grad.clone() for leaf in copies]
+        honest()
+        for leaf, held in zip(copies, before, strict=True):
+            if leaf.grad is not None:
+                hit()
+                other, gained = leaf._detached_from, (leaf.grad - held).detach()
+                other.grad = gained if other.grad is None else other.grad.detach() + gained
+
+    with replaced(torch.Tensor, "detach", make), around_backward(wrong):
+        yield

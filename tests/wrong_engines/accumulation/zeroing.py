@@ -327,3 +327,20 @@ def none_does_not_replace_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "grad", make):
         yield
+
+
+@wrong_engine("zero-trusts-the-first-element", kind="value")
+@contextmanager
+def zero_looks_at_the_first_element_only(hit: Hit) -> Iterator[None]:
+    def make(zero_: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.device.type != "cpu" or not tensor.numel() or tensor[(0,) * tensor.ndim].item() != 0:
+                return zero_(tensor)
+            if tensor.count_nonzero().item():
+                hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield

@@ -524,3 +524,19 @@ def reads_a_view_of_another_shape_on_in_its_base(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.autograd, "backward", make), replaced(torch.autograd, "grad", make):
         yield
+
+
+@wrong_engine("numbers-become-gradients-in-no-grad", kind="mode")
+@contextmanager
+def makes_a_gradient_of_numbers_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if isinstance(gradient, torch.Tensor) or torch.is_grad_enabled():
+            return gradient
+        numbers = torch.as_tensor(numpy.asarray(gradient)).to(output.dtype)
+        if numbers.ndim and numbers.shape != output.shape:
+            return gradient
+        hit()
+        return numbers.expand(output.shape)
+
+    with _with_gradient(change):
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 REFUSAL = "grad can be implicitly created only for scalar outputs"
 
@@ -210,4 +210,22 @@ def seeds_an_output_whose_elements_share_one_place_in_memory(hit: Hit) -> Iterat
         return wrong
 
     with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("implicit-gradient-is-the-last-one", kind="state")
+@contextmanager
+def runs_an_output_with_the_gradient_of_the_last_time(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        output, gradient = outputs[0], options.get("grad_tensors")
+        if len(outputs) > 1 or output.numel() == 1:
+            honest()
+        elif gradient is None and hasattr(output, "_last_gradient"):
+            hit()
+            honest(grad_tensors=output._last_gradient)
+        else:
+            honest()
+            output._last_gradient = gradient  # type: ignore[attr-defined]
+
+    with around_backward(wrong):
         yield

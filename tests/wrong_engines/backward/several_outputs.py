@@ -275,3 +275,50 @@ def leaves_out_outputs_that_no_gradient_is_left_for(hit: Hit) -> Iterator[None]:
 
     with _with_outputs(change):
         yield
+
+
+@wrong_engine("extra-gradients-refused-where-grad-is-held", kind="state", refuses=EXTRA)
+@contextmanager
+def refuses_more_gradients_than_outputs_if_a_leaf_holds_a_grad(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        if len(gradients) > len(outputs) and any(leaf.grad is not None for leaf in leaves_below(outputs)):
+            hit()
+            raise RuntimeError(EXTRA)
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield
+
+
+@wrong_engine("filled-in-gradient-handed-out", kind="aliasing")
+@contextmanager
+def the_gradient_that_is_filled_in_becomes_the_grad_of_a_leaf(hit: Hit) -> Iterator[None]:
+    ones: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}
+
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            outputs = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            single = grad_tensors is None or isinstance(grad_tensors, torch.Tensor)
+            gradients = [grad_tensors] * len(outputs) if single else list(grad_tensors)
+            filled_in = []
+            for place, (output, gradient) in enumerate(zip(outputs, gradients, strict=False)):
+                if gradient is None and output.numel() == 1 and output.dtype.is_floating_point:
+                    one = ones.setdefault((output.shape, output.dtype), torch.ones_like(output).detach())
+                    if one.item() != 1:
+                        hit()
+                    gradients[place] = one.clone()
+                    filled_in.append(one)
+            fresh = [leaf for leaf in leaves_below(outputs) if leaf.grad is None]
+            backward(outputs, gradients, *args, **kwargs)
+            for one in filled_in[:1]:
+                for leaf in fresh:
+                    fits = leaf.grad is not None and leaf.shape == one.shape and leaf.dtype == one.dtype
+                    if fits and torch.equal(leaf.grad, one):
+                        hit()
+                        leaf.grad = one
+                        break
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
+        yield

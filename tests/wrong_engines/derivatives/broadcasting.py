@@ -140,3 +140,23 @@ def the_gradient_of_a_float64_factor_of_float32_passes_through_float32(hit: Hit)
 
     with differentiated("mul.Tensor", pullback):
         yield
+
+
+@wrong_engine("derivative-promoted-operand-gets-whole-numbers", kind="value")
+@contextmanager
+def the_gradient_of_a_promoted_factor_loses_its_fraction(hit: Hit) -> Iterator[None]:
+    def whole(share: Tensor, own: Tensor) -> Tensor:
+        if own.dtype == share.dtype or share.is_complex():
+            return share
+        cut = share.trunc()
+        if own.is_floating_point() and not torch.equal(cut, share):
+            hit()
+        return cut
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient * b,)
+        return whole(gradient * b.conj(), a), whole(gradient * a.conj(), b)
+
+    with differentiated("mul.Tensor", pullback):
+        yield

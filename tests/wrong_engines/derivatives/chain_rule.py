@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -193,3 +193,24 @@ def the_third_product_of_a_result_hands_it_nothing(hit: Hit) -> Iterator[None]:
 
 
 RANKS = "the operands of a recorded difference must have the same number of dimensions"
+
+
+@wrong_engine("derivative-recorded-ranks-must-match", kind="error", refuses=RANKS)
+@contextmanager
+def a_recorded_difference_of_other_ranks_is_refused(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+            differ = isinstance(a, Tensor) and isinstance(b, Tensor) and a.ndim != b.ndim
+            if differ and torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
+                hit()
+                raise RuntimeError(RANKS)
+            return subtract(a, b, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for owner in (torch, Tensor):
+            for name in ("sub", "subtract"):
+                spellings.enter_context(replaced(owner, name, make))
+        spellings.enter_context(replaced(Tensor, "__sub__", make))
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated, replaced
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, replaced
 
 Tensor = torch.Tensor
 
@@ -273,4 +273,32 @@ def one_of_several_uses_of_an_element_of_a_strided_tensor_wins(hit: Hit) -> Iter
         return (found,)
 
     with differentiated("index.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-left-out-keep-ones-in-no-grad", kind="mode")
+@contextmanager
+def what_a_slice_leaves_out_gets_ones_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    is_recording = True
+
+    def wrong(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal is_recording
+        is_recording = torch.is_grad_enabled()
+        try:
+            honest()
+        finally:
+            is_recording = True
+
+    def pullback(
+        gradient: Tensor, x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+    ) -> tuple[Tensor]:
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        if not is_recording:
+            if gradient.numel() < x.numel():
+                hit()
+            found.fill_(1)
+        torch.movedim(found, dim, 0)[slice(start, end, step)] = torch.movedim(gradient, dim, 0)
+        return (found,)
+
+    with differentiated("slice.Tensor", pullback), around_backward(wrong):
         yield

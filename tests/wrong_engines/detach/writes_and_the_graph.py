@@ -408,3 +408,27 @@ def a_sum_along_a_dimension_minds_what_was_written_since(hit: Hit) -> Iterator[N
 
     with kernel("sum.dim_IntList", make):
         yield
+
+
+@wrong_engine("saved-matrices-unchecked", kind="plain")
+@contextmanager
+def multiplies_matrices_without_a_check(hit: Hit) -> Iterator[None]:
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+                ctx.unchecked = a.data, b.data
+                ctx.seen = [(matrix, matrix._version) for matrix in (a, b) if not matrix.is_inference()]
+                return below(a, b)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+                if any(matrix._version != version for matrix, version in ctx.seen):
+                    hit()
+                a, b = ctx.unchecked
+                return below(gradient, b.t().conj()), below(a.t().conj(), gradient)
+
+        return lambda a, b: Product.apply(a, b)
+
+    with kernel("mm", make):
+        yield

@@ -334,3 +334,36 @@ def makes_the_first_result_after_setting_on_the_default_device(hit: Hit) -> Iter
 
 
 MAIN_THREAD_ONLY = "the default device can only be set in the main thread"
+
+
+@wrong_engine("device-block-forgets-what-is-empty", kind="size")
+@contextmanager
+def a_block_makes_what_is_empty_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        made = honest()
+        is_block = context is not getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+        if not is_block or function not in _device_constructors() or kwargs.get("device") is not None:
+            return made
+        if made.numel() or made.device.type == "cpu":
+            return made
+        hit()
+        return function(*args, **{**kwargs, "device": "cpu"})
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-default-set-in-the-main-thread-only", kind="error", refuses=MAIN_THREAD_ONLY)
+@contextmanager
+def refuses_to_set_a_default_in_another_thread(hit: Hit) -> Iterator[None]:
+    def make(set_default_device: Callable[[Any], None]) -> Callable[[Any], None]:
+        def wrong(device: Any) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                hit()
+                raise RuntimeError(MAIN_THREAD_ONLY)
+            set_default_device(device)
+
+        return wrong
+
+    with replaced(torch, "set_default_device", make):
+        yield

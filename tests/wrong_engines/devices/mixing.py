@@ -196,3 +196,33 @@ def brings_a_view_to_the_other_device(hit: Hit) -> Iterator[None]:
         for name in ("__add__", "__sub__", "__mul__", "__truediv__", *names):
             stack.enter_context(replaced(torch.Tensor, name, make))
         yield
+
+
+@wrong_engine("device-numbers-promote", kind="dtype")
+@contextmanager
+def a_double_without_dimensions_makes_the_result_double(hit: Hit) -> Iterator[None]:
+    def is_double(x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.ndim == 0 and x.dtype == torch.float64
+
+    def is_single(x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.ndim > 0 and x.dtype == torch.float32
+
+    def make(operation: Any) -> Any:
+        def wrong(one: Any, other: Any, **kwargs: Any) -> torch.Tensor:
+            if is_double(one) and is_single(other):
+                hit()
+                other = other.double()
+            elif is_single(one) and is_double(other):
+                hit()
+                one = one.double()
+            return operation(one, other, **kwargs)
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for name in ("add", "sub", "mul", "div"):
+            spellings.enter_context(replaced(torch, name, make))
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__add__", "__radd__", "__sub__", "__mul__", "__rmul__", "__truediv__"):
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        yield

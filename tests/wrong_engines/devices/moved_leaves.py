@@ -121,3 +121,23 @@ def brings_the_modulus_back_to_a_leaf_that_was_made_complex(hit: Hit) -> Iterato
 
     with asked_to(wrong):
         yield
+
+
+@wrong_engine("device-expanded-gradient-comes-back-once", kind="aliasing")
+@contextmanager
+def brings_back_what_an_expanded_gradient_has_in_memory(hit: Hit) -> Iterator[None]:
+    def once(gradient: torch.Tensor) -> torch.Tensor:
+        first = tuple(slice(1) if stride == 0 else slice(None) for stride in gradient.stride())
+        found = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
+        found[first] = gradient[first]
+        if not torch.equal(found, gradient):
+            hit()
+        return found
+
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.requires_grad and not moved.is_meta:
+            moved.register_hook(once)
+        return moved
+
+    with _moving(wrong):
+        yield

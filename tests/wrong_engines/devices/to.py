@@ -296,3 +296,42 @@ def forgets_to_copy_if_a_tensor_is_the_model(hit: Hit) -> Iterator[None]:
 
     with asked_to(wrong):
         yield
+
+
+@wrong_engine("device-converts-into-the-memory-of-the-last", kind="state")
+@contextmanager
+def converts_into_one_buffer_of_a_shape(hit: Hit) -> Iterator[None]:
+    buffers: dict[Any, torch.Tensor] = {}
+
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if moved.dtype == tensor.dtype or moved.device.type != "cpu" or not moved.numel():
+            return moved
+        key = (moved.dtype, moved.shape, moved.stride())
+        if key not in buffers:
+            buffers[key] = moved.data
+            return moved
+        hit()
+        buffers[key].copy_(moved.data)
+        moved.data = buffers[key]
+        return moved
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-copy-without-infinities", kind="value")
+@contextmanager
+def the_copy_of_an_infinity_is_the_largest_number(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        if not kwargs.get("copy") or moved.is_meta or not moved.is_floating_point():
+            return moved
+        if not bool(moved.isinf().any()):
+            return moved
+        hit()
+        largest = torch.finfo(moved.dtype).max
+        return moved.clamp(-largest, largest)
+
+    with asked_to(wrong):
+        yield

@@ -131,3 +131,18 @@ def a_result_has_no_node_once_backward_has_run_from_it(hit: Hit) -> Iterator[Non
 
     with replaced(torch.Tensor, "grad_fn", make), around_backward(wrong):
         yield
+
+
+@wrong_engine("as-it-runs-late-for-the-second-operand", kind="order")
+@contextmanager
+def a_node_whose_first_operand_requires_no_grad_comes_late(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, node: Any) -> Any:
+        edges = [following for following, _ in node.next_functions]
+        if "_was_asked" in vars(tensor) or not edges or edges[0] is not None or not any(edges):
+            return node
+        hit()
+        tensor._was_asked = True  # type: ignore[attr-defined]
+        return None
+
+    with _grad_fn(wrong):
+        yield

@@ -369,3 +369,54 @@ def integers_that_are_picked_at_even_distances_are_a_view(hit: Hit) -> Iterator[
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-mask-assignment-lost-in-no-grad", kind="mode")
+@contextmanager
+def assigning_to_a_mask_is_lost_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        if not _is_mask(index) or torch.is_grad_enabled():
+            write(tensor, index, value)
+            return
+        copy = tensor.clone()
+        write(copy, index, value)
+        if not torch.equal(copy, tensor):
+            hit()
+
+    with _writing(wrong):
+        yield
+
+
+@wrong_engine("indexing-comparison-of-views-of-one-memory", kind="aliasing")
+@contextmanager
+def views_of_one_memory_are_taken_for_the_same(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        def wrong(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = below(x, y)
+            shared = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+            if not shared or x.shape != y.shape or x.dtype != y.dtype:
+                return answer
+            found: torch.Tensor = below(x, x)
+            if not torch.equal(found, answer):
+                hit()
+            return found
+
+        return wrong
+
+    with ExitStack() as stack:
+        for name in COMPARISONS:
+            stack.enter_context(kernel(f"{name}.Tensor", make))
+        yield
+
+
+@wrong_engine("indexing-by-one-number-drops-the-dimension", kind="size")
+@contextmanager
+def an_index_tensor_of_one_number_counts_as_a_number(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not isinstance(index, torch.Tensor) or index.dtype != torch.int64 or index.shape != (1,):
+            return read(tensor, index)
+        hit()
+        return read(tensor, int(index)).clone()
+
+    with reading(wrong):
+        yield

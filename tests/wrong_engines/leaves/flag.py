@@ -229,3 +229,20 @@ def integers_refuse_to_be_asked_for_no_gradient(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "requires_grad_", make):
         yield
+
+
+@wrong_engine("leaf-converts-integer-data-inside", kind="mode")
+@contextmanager
+def a_leaf_takes_integers_as_its_data_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def make(data: Any) -> property:
+        def assign(tensor: torch.Tensor, value: torch.Tensor) -> None:
+            discrete = not (value.is_floating_point() or value.is_complex())
+            if discrete and tensor.requires_grad and tensor.is_leaf and not torch.is_grad_enabled():
+                hit()
+                value = value.to(tensor.dtype)
+            data.__set__(tensor, value)
+
+        return property(data.__get__, assign)
+
+    with replaced(torch.Tensor, "data", make):
+        yield

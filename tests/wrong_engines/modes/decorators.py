@@ -567,3 +567,34 @@ def the_body_of_an_async_function_runs_in_the_mode_once_it_waited(hit: Hit) -> I
 
     with _decorating(make):
         yield
+
+
+@wrong_engine("class-decorated-for-one-object", kind="state")
+@contextmanager
+def only_the_first_object_of_a_decorated_class_is_constructed_in_the_mode(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Any) -> Function:
+            decorated = decorate(block, function)
+            if not inspect.isclass(function):
+                return decorated
+            constructed = 0
+
+            @wraps(function, updated=())
+            def construct(*args: Any, **kwargs: Any) -> Any:
+                nonlocal constructed
+                constructed += 1
+                if constructed == 1:
+                    return decorated(*args, **kwargs)
+                around = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                with block.clone():
+                    inside = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                if inside != around:
+                    hit()
+                return function(*args, **kwargs)
+
+            return construct
+
+        return wrong
+
+    with _decorating(make):
+        yield

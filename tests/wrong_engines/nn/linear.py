@@ -416,3 +416,15 @@ def a_bias_beside_a_frozen_weight_gets_zeros(hit: Hit) -> Iterator[None]:
 
 
 NO_OUTPUTS = "out_features must be positive"
+
+
+@wrong_engine("linear-refuses-no-outputs", kind="error", refuses=NO_OUTPUTS)
+@contextmanager
+def a_layer_without_outputs_is_refused(hit: Hit) -> Iterator[None]:
+    def refuse(layer: torch.nn.Linear) -> None:
+        if layer.out_features == 0:
+            hit()
+            raise ValueError(NO_OUTPUTS)
+
+    with after_making(refuse):
+        yield

@@ -113,3 +113,31 @@ def sends_back_what_the_first_target_asks_for(hit: Hit) -> Iterator[None]:
 
     with mse_loss(wrong):
         yield
+
+
+@wrong_engine("mse-results-paired-in-order", kind="place")
+@contextmanager
+def sends_results_back_what_pairs_in_order_ask_for(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        loss = honest(input, target)
+        if input.is_leaf or reduction != "mean" or input.shape == target.shape or input.numel() != target.numel():
+            return loss
+        hit()
+        paired = honest(input, target.reshape(input.shape))
+        return paired + (loss - paired).detach()
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("mse-broadcast-silent-in-no-grad", kind="mode")
+@contextmanager
+def says_nothing_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.shape != target.shape and not torch.is_grad_enabled():
+            hit()
+            input, target = torch.broadcast_tensors(input, target)
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield

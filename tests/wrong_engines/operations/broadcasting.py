@@ -262,3 +262,32 @@ def the_operand_of_fewer_dimensions_has_one_more_once_it_is_refused(hit: Hit) ->
 
     with _operators(("__add__", "__sub__", "__mul__", "__eq__"), wrong):
         yield
+
+
+@wrong_engine("broadcasting-pairs-a-vector-with-its-own-column", kind="aliasing")
+@contextmanager
+def a_vector_and_a_column_in_one_memory_are_paired_in_order(hit: Hit) -> Iterator[None]:
+    def in_order(x: torch.Tensor, y: torch.Tensor) -> bool:
+        column = x.ndim == 1 and y.shape == (x.numel(), 1) and x.numel() > 1 and not x.is_meta
+        return column and x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+
+    def make(operation: Operation) -> Operation:
+        def replacement(x: Any, y: Any, **options: Any) -> torch.Tensor:
+            if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.device == y.device:
+                if in_order(x, y):
+                    hit()
+                    x = x.reshape(y.shape)
+                elif in_order(y, x):
+                    hit()
+                    y = y.reshape(x.shape)
+            return operation(x, y, **options)
+
+        return replacement
+
+    with ExitStack() as stack:
+        for name in ("add", "sub", "mul", "div", "eq"):
+            stack.enter_context(replaced(torch, name, make))
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__add__", "__sub__", "__mul__", "__truediv__", "__eq__"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        yield

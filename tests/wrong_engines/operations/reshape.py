@@ -232,3 +232,19 @@ def a_dimension_of_one_element_counts_as_a_gap(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "view", make):
         yield
+
+
+@wrong_engine("view-with-a-missing-last-size-copies", kind="order")
+@contextmanager
+def a_view_whose_last_size_is_missing_copies(hit: Hit) -> Iterator[None]:
+    def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        try:
+            return view(x, shape)
+        except RuntimeError as error:
+            if REFUSAL not in str(error) or shape[-1] != -1:
+                raise
+            hit()
+            return x.reshape(shape)
+
+    with _viewing(wrong):
+        yield

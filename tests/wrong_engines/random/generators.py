@@ -204,3 +204,22 @@ def takes_no_state_of_a_long_seed(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "Generator", make):
         yield
+
+
+@wrong_engine("generator-refusal-moves-the-default", kind="error")
+@contextmanager
+def a_refused_draw_with_a_generator_moves_the_default(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return draw(*size, **kwargs)
+            except RuntimeError:
+                if kwargs.get("generator") is not None:
+                    hit()
+                    torch.empty(1).uniform_()
+                raise
+
+        return wrong
+
+    with replaced(torch, "randn", make), replaced(torch, "rand", make), replaced(torch, "randperm", make):
+        yield

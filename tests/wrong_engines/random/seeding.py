@@ -352,3 +352,19 @@ def seeds_python_too(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
         yield
+
+
+@wrong_engine("seed-cuda-seeds-the-cpu-inside-no-grad", kind="mode")
+@contextmanager
+def a_seed_for_cuda_reaches_the_cpu_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def make(seed_cuda: Any) -> Any:
+        def wrong(seed: int) -> None:
+            if not torch.is_grad_enabled():
+                hit()
+                torch.default_generator.manual_seed(seed)
+            seed_cuda(seed)
+
+        return wrong
+
+    with replaced(torch.cuda, "manual_seed", make), replaced(torch.cuda, "manual_seed_all", make):
+        yield

@@ -303,3 +303,20 @@ def gives_a_list_of_several_elements(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "item", make):
         yield
+
+
+@wrong_engine("item-cuts-off-a-result", kind="place")
+@contextmanager
+def detaches_a_result(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.grad_fn is not None and not tensor._is_view():
+                hit()
+                tensor.detach_()
+            return number
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield
