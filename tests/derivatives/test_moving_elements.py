@@ -139,8 +139,16 @@ def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device,
             assert numbers(x.grad) == numbers(gradient), name
 
 
+INSIDE = (
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 0.0]], device=device).requires_grad_()"),
+    Expression(COPIES[1]),
+    Expression("torch.arange(12.0).to(device).reshape(2, 3, 2)"),
+)
+
+
 @rule("derivatives.moving-elements.copies")
 @given(drawn=moved(shapes(min_dims=1), lambda shape: st.sampled_from(COPIES)), place=ORDERS)
+@example(drawn=INSIDE, place=Expression("lambda x: x"))
 def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(device, drawn, place):
     x, copy, gradient = drawn
     came_from = copy(torch.arange(x.numel()).reshape(x.shape))
