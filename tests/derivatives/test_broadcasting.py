@@ -121,13 +121,14 @@ def of_two_dtypes(draw):
     needed=BOTH,
 )
 def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
-    """A weight of a few binary digits, or of more than a narrower dtype has.
+    """A weight of one binary digit or two, or of more than a narrower dtype has.
 
     A dtype with fewer digits than the output's may round each of the products and of the sums.
     """
     a, b = needed(*drawn)
     output = a * b
-    for weight in (1, 1 + FINE[output.dtype]):
+    fine = 1 + FINE[output.dtype]
+    for weight in (1, -1.5, fine):
         for name, (function, by_a, by_b) in OPERATIONS.items():
             a.grad = b.grad = None
             function(a, b).backward(torch.full_like(output, weight))
@@ -136,6 +137,6 @@ def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
                     assert operand.grad.dtype == operand.dtype, name
                     shares = weight * np.ones(tuple(output.shape)) * slopes
                     eps = torch.finfo(operand.dtype).eps
-                    rounded = shares.size * eps if weight != 1 and eps > torch.finfo(output.dtype).eps else 0
+                    rounded = shares.size * eps if weight == fine and eps > torch.finfo(output.dtype).eps else 0
                     off = abs(array(operand.grad) - summed_to(operand.shape, shares))
                     assert (off <= rounded * summed_to(operand.shape, abs(shares))).all(), name

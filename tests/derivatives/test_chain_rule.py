@@ -99,10 +99,12 @@ def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 * x"))
 def test_recording_changes_no_value(device, drawn, program):
     x, y, _ = drawn
-    recorded = program(x, y)
-    with torch.no_grad():
-        unrecorded = program(x, y)
-    assert recorded.requires_grad
-    assert recorded.shape == unrecorded.shape == x.shape
     expected = [program(Dual(v), Dual(u)).value for v, u in zip(numbers(x), numbers(y), strict=True)]
-    assert numbers(recorded) == numbers(unrecorded) == expected
+    assert program(x, y).shape == x.shape
+    for operands in ((x, y), (x[None], y), (x, y[None])):
+        recorded = program(*operands)
+        with torch.no_grad():
+            unrecorded = program(*operands)
+        assert recorded.requires_grad
+        assert recorded.shape == unrecorded.shape
+        assert numbers(recorded) == numbers(unrecorded) == expected

@@ -35,6 +35,9 @@ COPIES = (
 )
 """Functions that put each element in several places."""
 
+MODES = (torch.enable_grad, torch.no_grad)
+"""Where backward is called."""
+
 MASKS = {
     "of every element": lambda i: i * 3 % 5 > 1,
     "of every element, in another order in memory": lambda i: in_columns(i % 3 > 0),
@@ -127,20 +130,35 @@ CHANNELS_LAST = (
 def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device, drawn, place):
     x, gradient = drawn
     for name, move in MOVES.items():
-        x.grad = None
-        move(place(x)).backward(move(gradient))
-        assert x.grad.shape == x.shape, name
-        assert numbers(x.grad) == numbers(gradient), name
+        for mode in MODES:
+            x.grad = None
+            moved = move(place(x))
+            with mode():
+                moved.backward(move(gradient))
+            assert x.grad.shape == x.shape, name
+            assert numbers(x.grad) == numbers(gradient), name
+
+
+INSIDE = (
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 0.0]], device=device).requires_grad_()"),
+    Expression(COPIES[1]),
+    Expression("torch.arange(12.0).to(device).reshape(2, 3, 2)"),
+)
 
 
 @rule("derivatives.moving-elements.copies")
 @given(drawn=moved(shapes(min_dims=1), lambda shape: st.sampled_from(COPIES)), place=ORDERS)
+@example(drawn=INSIDE, place=Expression("lambda x: x"))
 def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(device, drawn, place):
     x, copy, gradient = drawn
     came_from = copy(torch.arange(x.numel()).reshape(x.shape))
-    copy(place(x)).backward(gradient)
-    assert x.grad.shape == x.shape
-    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+    for mode in MODES:
+        x.grad = None
+        output = copy(place(x))
+        with mode():
+            output.backward(gradient)
+        assert x.grad.shape == x.shape
+        assert numbers(x.grad) == collected(came_from, gradient, x.numel())
 
 
 @rule("derivatives.moving-elements.choices")
@@ -148,9 +166,13 @@ def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(
 def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
     x, choose, gradient = drawn
     came_from = choose(torch.arange(x.numel()).reshape(x.shape))
-    choose(place(x)).backward(gradient)
-    assert x.grad.shape == x.shape
-    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+    for mode in MODES:
+        x.grad = None
+        output = choose(place(x))
+        with mode():
+            output.backward(gradient)
+        assert x.grad.shape == x.shape
+        assert numbers(x.grad) == collected(came_from, gradient, x.numel())
 
 
 @rule("derivatives.moving-elements.choices")
@@ -160,12 +182,15 @@ def test_elements_that_are_masked_out_get_zero(device, drawn, place):
     x, gradient = drawn
     for name, choose in MASKS.items():
         mask = choose(torch.arange(x.numel()).reshape(x.shape)).to(device)
-        x.grad = None
-        place(x)[mask].backward(gradient[mask])
         chosen = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).expand(x.shape)
         expected = [weight if kept else 0 for weight, kept in zip(numbers(gradient), numbers(chosen), strict=True)]
-        assert x.grad.shape == x.shape, name
-        assert numbers(x.grad) == expected, name
+        for mode in MODES:
+            x.grad = None
+            output = place(x)[mask]
+            with mode():
+                output.backward(gradient[mask])
+            assert x.grad.shape == x.shape, name
+            assert numbers(x.grad) == expected, name
 
 
 @rule("derivatives.moving-elements.repeats")
@@ -173,6 +198,10 @@ def test_elements_that_are_masked_out_get_zero(device, drawn, place):
 def test_an_element_that_was_chosen_twice_gets_both_gradients(device, drawn, place):
     x, choose, gradient = drawn
     came_from = choose(torch.arange(x.numel()).reshape(x.shape))
-    choose(place(x)).backward(gradient)
-    assert x.grad.shape == x.shape
-    assert numbers(x.grad) == collected(came_from, gradient, x.numel())
+    for mode in MODES:
+        x.grad = None
+        output = choose(place(x))
+        with mode():
+            output.backward(gradient)
+        assert x.grad.shape == x.shape
+        assert numbers(x.grad) == collected(came_from, gradient, x.numel())

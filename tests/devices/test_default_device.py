@@ -168,19 +168,20 @@ def test_an_operation_runs_where_its_operands_are(device, leaf, operation, route
 @rule("devices.default-device.blocks")
 @given(default=places() | st.none(), outer=places(), inner=places(), fails=st.booleans())
 def test_the_innermost_block_counts_and_leaving_it_brings_back_what_was(device, default, outer, inner, fails):
-    def made():
-        return torch.ones(2).device
+    def made(**where):
+        of_sizes = [torch.ones(size, **where).device for size in ((2,), (0, 3), (), (17,), (1, 2, 1))]
+        return of_sizes + [torch.tensor(content, **where).device for content in (3.0, [], [1, 2])]
 
     try:
         torch.set_default_device(default)
         before = made()
         with contextlib.suppress(KeyError), torch.device(outer):
-            assert made() == torch.ones(2, device=outer).device
+            assert made() == made(device=outer)
             with contextlib.suppress(KeyError), torch.device(inner):
-                assert made() == torch.ones(2, device=inner).device
+                assert made() == made(device=inner)
                 if fails:
                     raise KeyError
-            assert made() == torch.ones(2, device=outer).device
+            assert made() == made(device=outer)
             if fails:
                 raise KeyError
         assert made() == before
@@ -196,12 +197,18 @@ def test_a_default_device_is_seen_in_its_own_thread_only(device, place, other):
         return torch.ones(2).device
 
     block = torch.device(other)
-    with ThreadPoolExecutor(max_workers=1) as running, ThreadPoolExecutor(max_workers=1) as new:
+    with ThreadPoolExecutor(1) as running, ThreadPoolExecutor(1) as new, ThreadPoolExecutor(1) as newer:
         assert running.submit(made).result().type == "cpu"
+        try:
+            running.submit(torch.set_default_device, other).result()
+            assert running.submit(made).result() == torch.ones(2, device=other).device
+            assert made().type == new.submit(made).result().type == "cpu"
+        finally:
+            running.submit(torch.set_default_device, None).result()
         try:
             torch.set_default_device(place)
             assert running.submit(made).result().type == "cpu"
-            assert new.submit(made).result().type == "cpu"
+            assert new.submit(made).result().type == newer.submit(made).result().type == "cpu"
             running.submit(block.__enter__).result()
             assert made() == torch.ones(2, device=place).device
             assert running.submit(made).result() == torch.ones(2, device=other).device

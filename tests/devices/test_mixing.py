@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, shapes, tensors
+from tests.inputs import Expression, dtypes, leaves, shapes, tensors
 from tests.oracles import numbers, state
 
 OPERATIONS = (
@@ -18,6 +18,13 @@ OPERATIONS = (
     "lambda x, y: x < y",
 )
 ELSEWHERE = ('"meta"', '"cpu" if torch.device(device).type != "cpu" else "meta"')
+VECTOR = Expression("torch.tensor([1.0, -2.0, 3.0], device=device)")
+
+
+def named(dtype):
+    return Expression(dtype, dtypes=frozenset({dtype}))
+
+
 PRODUCTS = ("lambda x, c: x * c", "lambda x, c: c * x", "lambda x, c: torch.mul(x, c)")
 
 
@@ -38,14 +45,21 @@ def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, ope
 
 
 @rule("devices.mixing.numbers-mix")
-@given(x=tensors() | leaves(), c=st.integers(-3, 3), multiply=st.sampled_from(PRODUCTS).map(Expression))
-def test_a_0d_tensor_on_the_cpu_mixes_with_any_device(device, x, c, multiply):
-    table = torch.tensor([c + 1, c], dtype=x.dtype)
-    for number in (torch.tensor(float(c), dtype=x.dtype), table[1]):
+@given(
+    x=tensors() | leaves(),
+    c=st.integers(-3, 3),
+    kind=st.sampled_from(dtypes.FLOATING).map(named),
+    multiply=st.sampled_from(PRODUCTS).map(Expression),
+)
+@example(x=VECTOR, c=2, kind=named("torch.float64"), multiply=Expression(PRODUCTS[0]))
+@example(x=VECTOR, c=2, kind=named("torch.float64"), multiply=Expression(PRODUCTS[1]))
+def test_a_0d_tensor_on_the_cpu_mixes_with_any_device(device, x, c, kind, multiply):
+    table = torch.tensor([c + 1, c], dtype=kind)
+    for number in (torch.tensor(float(c), dtype=x.dtype), torch.tensor(float(c), dtype=kind), table[1]):
         number.requires_grad_()
         product = multiply(x, number)
         assert product.device == x.device
-        assert product.dtype == x.dtype
+        assert product.dtype == (x.dtype if x.ndim else torch.promote_types(x.dtype, number.dtype))
         assert numbers(product) == [value * c for value in numbers(x)]
         product.backward(torch.ones_like(product))
         assert number.grad is not None

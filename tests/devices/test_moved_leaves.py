@@ -58,12 +58,17 @@ def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey,
     for station in stations:
         moved = moved.to(*station)
     output = function(route(moved))
-    output.backward(torch.ones_like(output))
+    output.backward(torch.ones_like(output), retain_graph=True)
     assert not moved.is_leaf
     assert moved.requires_grad
     assert leaf.grad is not None
     assert (leaf.grad.device, leaf.grad.dtype) == (leaf.device, leaf.dtype)
     assert numbers(leaf.grad) == [old + derivative(value) for old, value in zip(earlier, numbers(leaf), strict=True)]
+    two, counted = torch.tensor(2).to(moved), torch.arange(leaf.numel()).to(moved).reshape(leaf.shape[::-1])
+    for gradient in (two.expand(leaf.shape), counted.permute([*range(leaf.ndim)][::-1])):
+        leaf.grad = None
+        moved.backward(gradient, retain_graph=True)
+        assert numbers(leaf.grad) == numbers(gradient)
 
 
 @rule("devices.moved-leaves.gradient-returns")

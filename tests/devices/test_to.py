@@ -76,7 +76,9 @@ def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn, 
             assert numbers(converted) == numbers(source)
             converted.fill_(7)
             assert state(x) == before
-            assert numbers(convert(source, dtype)) == numbers(source)
+            again = convert(source, dtype)
+            assert numbers(again) == numbers(source)
+            assert numbers(converted) == [7] * source.numel()
 
 
 @rule("devices.to.converted")
@@ -94,6 +96,8 @@ def test_another_device_makes_a_new_tensor_and_leaves_the_old_one(device, x, dty
 
 @rule("devices.to.copy")
 @given(x=tensors(telling_shapes(), REAL), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
+@example(x=WITH_INFINITIES, ask=Expression(WAYS_TO_ASK[0]))
+@example(x=WITH_INFINITIES, ask=Expression(WAYS_TO_ASK[2]))
 def test_a_copy_that_is_asked_for_is_made(device, x, ask):
     before = state(x)
     for source in (x, x[None].transpose(0, -1), x[None].expand(2, *x.shape), x[..., None][..., 0]):
@@ -103,3 +107,6 @@ def test_a_copy_that_is_asked_for_is_made(device, x, ask):
         assert numbers(copied) == numbers(source)
         copied.fill_(7)
         assert state(x) == before
+        again = ask(source, copy=True)
+        assert numbers(again) == numbers(source)
+        assert numbers(copied) == [7] * source.numel()

@@ -48,7 +48,7 @@ def laid_out(random, shape, distinct=False):
         table, source = (random.randint(1, sizes[0]),), "torch.int64"
         entries = random.sample(range(sizes[0]), table[0])
     else:
-        table, source = random.choice([(2, 3), (3, 2), (2, 2), (4,), (1, 3)]), "torch.int64"
+        table, source = random.choice([(2, 3), (3, 2), (2, 2), (4,), (1, 3), (1,)]), "torch.int64"
         entries = [random.randrange(-sizes[0], sizes[0]) for _ in range(math.prod(table))]
     among = (layouts.transposed, *(layouts.WRITABLE if distinct else layouts.EVERY))
     layout = random.choice([layout for layout in among if layouts.fits(layout, table)])
@@ -97,6 +97,8 @@ PAIRS = (
     ((3, 1, 2), (3, 1)),
 )
 """Shapes that broadcast."""
+
+MODES = (torch.enable_grad, torch.no_grad, torch.inference_mode)
 
 COMPARISONS = {
     "<": lambda x, y: x < y,
@@ -163,9 +165,12 @@ def for_numpy(index):
 def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = array(x)[for_numpy(index)]
-    assert tuple(x[index].shape) == expected.shape
-    assert x[index].dtype == x.dtype
-    assert x[index].tolist() == expected.tolist()
+    for mode in MODES:
+        with mode():
+            picked = x[index]
+        assert tuple(picked.shape) == expected.shape
+        assert picked.dtype == x.dtype
+        assert picked.tolist() == expected.tolist()
 
 
 @rule("indexing.selections.picks")
@@ -176,7 +181,7 @@ def test_how_an_index_lies_in_memory_makes_no_difference(device, x, start):
     for step in (1, 2, 3):
         flags = (np.arange(x.numel()) + start).reshape(tuple(x.shape)) % step == 0
         places = (np.arange(6) * step + start).reshape(2, 3) % len(x)
-        for index in (flags, places):
+        for index in (flags, places, places[0, :1], places[:1, 1:2]):
             expected = array(x)[index].tolist()
             straight = torch.tensor(index.tolist(), device=device)
             turned = torch.tensor(index.T.tolist(), device=device).permute(*range(index.ndim)[::-1])
@@ -235,11 +240,13 @@ def test_assigning_to_an_index_writes_into_the_tensor_where_numpy_writes(device,
     x, index = pair
     start = x.clone()
     for name, value in VALUES.items():
-        x.copy_(start)
-        expected = array(x)
+        expected = array(start)
         expected[for_numpy(index)] = value(expected[for_numpy(index)])
-        x[index] = value(x[index])
-        assert array(x).tolist() == expected.tolist(), name
+        for mode in MODES:
+            x.copy_(start)
+            with mode():
+                x[index] = value(x[index])
+            assert array(x).tolist() == expected.tolist(), name
 
 
 NOTHING = {
@@ -272,7 +279,9 @@ def test_assigning_where_nothing_is_picked_writes_nothing(device, x):
 @example(pair=beside_each_other("torch.uint8"))
 def test_a_comparison_gives_a_boolean_tensor_of_the_broadcast_shape(device, pair):
     x, y = pair
-    for left, right in ((x, y), (y, x), (x, x)):
+    of_one_memory = torch.stack(torch.broadcast_tensors(x, y)).unbind()
+    of_every_pair = (x.reshape(-1), x.reshape(-1, 1))
+    for left, right in ((x, y), (y, x), (x, x), of_one_memory, of_every_pair):
         for name, compare in COMPARISONS.items():
             result = compare(left, right)
             expected = np.asarray(compare(array(left), array(right)))

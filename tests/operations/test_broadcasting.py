@@ -80,7 +80,7 @@ VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1))
     )
 )
 def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(device, pair):
-    for x, y in (pair, pair[::-1]):
+    for x, y in (pair, pair[::-1], (pair[0], pair[0][None])):
         for name, operation in OPERATIONS.items():
             expected = np.asarray(operation(array(x), array(y)))
             result = operation(x, y)
@@ -109,11 +109,12 @@ def test_other_shapes_are_refused(device, pair):
     )
 )
 def test_a_vector_and_a_column_give_a_matrix_of_every_pair(device, pair):
-    vector, column = pair
-    for name, operation in OPERATIONS.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            matrix = operation(vector, column)
-        assert not [warning for warning in caught if "size" in str(warning.message)], name
-        assert matrix.shape == (column.numel(), vector.numel()), name
-        assert matrix.tolist() == [[operation(v, w) for v in numbers(vector)] for w in numbers(column)], name
+    first, second = pair
+    for vector, column in (pair, (first, first[:, None]), (second[:, 0], second)):
+        for name, operation in OPERATIONS.items():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                matrix = operation(vector, column)
+            assert not [warning for warning in caught if "size" in str(warning.message)], name
+            assert matrix.shape == (column.numel(), vector.numel()), name
+            assert matrix.tolist() == [[operation(v, w) for v in numbers(vector)] for w in numbers(column)], name

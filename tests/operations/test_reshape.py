@@ -67,6 +67,11 @@ def placements(fitting):
     return st.sampled_from(found)
 
 
+def spelled(shape):
+    """The shape, and with each of its sizes left out in turn."""
+    return [shape, *((*shape[:dim], -1, *shape[dim + 1 :]) for dim in range(len(shape)))]
+
+
 @st.composite
 def viewings(draw, fitting):
     """A tensor, and a shape of as many elements that its memory can express, or cannot."""
@@ -109,14 +114,17 @@ def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_s
 @example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (24,)), view=Expression(VIEW[0]))
 def test_view_gives_the_same_memory_in_another_shape(device, case, view):
     x, shape = case
+    start = x.clone()
     before = array(x)
-    y = view(x, shape)
-    assert tuple(y.shape) == shape
-    assert y.tolist() == before.reshape(shape).tolist()
-    y.add_(1)
-    assert x.tolist() == (before + 1).tolist()
-    x.mul_(2)
-    assert y.tolist() == (2 * (before + 1)).reshape(shape).tolist()
+    for asked in spelled(shape):
+        x.copy_(start)
+        y = view(x, asked)
+        assert tuple(y.shape) == shape
+        assert y.tolist() == before.reshape(shape).tolist()
+        y.add_(1)
+        assert x.tolist() == (before + 1).tolist()
+        x.mul_(2)
+        assert y.tolist() == (2 * (before + 1)).reshape(shape).tolist()
 
 
 @rule("operations.reshape.view-refused")
@@ -128,13 +136,14 @@ def test_view_gives_the_same_memory_in_another_shape(device, case, view):
 def test_view_refuses_what_strides_cannot_express_and_reshape_copies_it(device, case, view):
     x, shape = case
     before = state(x)
-    with pytest.raises(RuntimeError, match="view size is not compatible") as refusal:
-        view(x, shape)
-    assert refusal.type is RuntimeError
-    y = x.reshape(shape)
-    assert y.tolist() == array(x).reshape(shape).tolist()
-    y.add_(1)
-    assert state(x) == before
+    for asked in spelled(shape):
+        with pytest.raises(RuntimeError, match="view size is not compatible") as refusal:
+            view(x, asked)
+        assert refusal.type is RuntimeError
+        y = x.reshape(asked)
+        assert y.tolist() == array(x).reshape(shape).tolist()
+        y.add_(1)
+        assert state(x) == before
 
 
 @rule("operations.reshape.impossible")
