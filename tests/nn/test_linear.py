@@ -1,6 +1,7 @@
 """spec/nn/linear.md"""
 
 import math
+import warnings
 
 import torch
 from hypothesis import example, given
@@ -113,11 +114,14 @@ def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device,
 
 
 @rule("nn.linear.weight-shape")
-@given(inputs=st.integers(1, 8), outputs=st.integers(1, 8), biased=st.booleans())
+@given(inputs=st.integers(0, 8), outputs=st.integers(0, 8), biased=st.booleans())
 @example(inputs=5, outputs=3, biased=True)
 @example(inputs=1, outputs=1, biased=True)
+@example(inputs=3, outputs=0, biased=True)
+@example(inputs=0, outputs=3, biased=False)
 def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device, inputs, outputs, biased):
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
     assert layer.weight.shape == (outputs, inputs)
     assert layer.bias.shape == (outputs,) if biased else layer.bias is None

@@ -65,7 +65,12 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
         mixed = []
         for draw in series:
             generator = torch.Generator(device=device).manual_seed(seed)
-            draw(generator)
+            for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+                with mode():
+                    draw(generator)
+                for refused in (torch.randn, torch.rand, torch.randperm):
+                    with mode(), pytest.raises(RuntimeError):
+                        refused(-1, generator=generator, device=device)
             mixed.append(numbers(draw(None)))
     assert mixed == alone
 
