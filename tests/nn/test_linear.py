@@ -22,7 +22,8 @@ UNBIASED = st.sampled_from((False, False, True))
 
 def layer_of(weight, bias):
     """A layer with these parameters, made without a trace in the generator of random numbers."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that there is nothing to fill in a weight without elements
         layer = torch.nn.Linear(*weight.shape[::-1], bias=bias is not None)
     layer.weight = torch.nn.Parameter(weight)
     layer.bias = None if bias is None else torch.nn.Parameter(bias)
@@ -65,6 +66,14 @@ NO_POINTS = (
     ),
 )
 
+NO_INPUTS, NO_OUTPUTS = (
+    tuple(
+        Expression(f"torch.ones({shape}, dtype=torch.float32, device=device)", dtypes=frozenset({"torch.float32"}))
+        for shape in sizes
+    )
+    for sizes in (((3, 0), (3,), (2, 0)), ((0, 3), (0,), (2, 3)))
+)
+
 
 def many(*shape):
     """Small integers in a shape that is larger than a kernel's block, and no multiple of one."""
@@ -102,6 +111,8 @@ ONE_OUTPUT = (
 @example(drawn=THREE_BATCHES)
 @example(drawn=NO_BIAS_IN_HALF)
 @example(drawn=MANY)
+@example(drawn=NO_INPUTS)
+@example(drawn=NO_OUTPUTS)
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn
     layer = layer_of(weight, bias)

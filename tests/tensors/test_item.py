@@ -93,6 +93,12 @@ def single_elements(draw):
 @example(x_and_text=(Expression("torch.tensor(0.9962908625602722, device=device)"), "0.9962908625602722"))
 @example(x_and_text=(Expression("torch.tensor(0.1, device=device)"), "0.10000000149011612"))
 @example(x_and_text=(Expression("torch.tensor([9007199254740993], device=device)"), "9007199254740993"))
+@example(
+    x_and_text=(
+        Expression("torch.tensor([1, 200], dtype=torch.uint8, device=device)[1]", dtypes=frozenset({"torch.uint8"})),
+        "200",
+    )
+)
 @example(x_and_text=(Expression("torch.tensor([-0.0], device=device)"), "-0.0"))
 @example(
     x_and_text=(
