@@ -49,8 +49,10 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
         generator.manual_seed(seed)
         mixed = []
         for draw in series:
-            torch.manual_seed(default_seed)
-            draw(None)
+            for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+                with mode():
+                    torch.manual_seed(default_seed)
+                    draw(None)
             mixed.append(numbers(draw(generator)))
     assert mixed == alone
 
@@ -68,9 +70,9 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
             for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
                 with mode():
                     draw(generator)
-                for refused in (torch.randn, torch.rand, torch.randperm):
-                    with mode(), pytest.raises(RuntimeError):
-                        refused(-1, generator=generator, device=device)
+            for refused in (torch.randn, torch.rand, torch.randperm):
+                with pytest.raises(RuntimeError):
+                    refused(-1, generator=generator, device=device)
             mixed.append(numbers(draw(None)))
     assert mixed == alone
 

@@ -100,6 +100,9 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before(device, 
         seeding.start()
         seeding.join()
         assert [numbers(draw()) for draw in series] == first
+        with torch.no_grad():
+            torch.manual_seed(seed)
+        assert [numbers(draw()) for draw in series] == first
 
 
 @rule("random.seeding.every-device")
