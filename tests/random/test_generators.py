@@ -59,6 +59,7 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
 
 @rule("random.generators.default-untouched")
 @given(seed=seeds(), default_seed=seeds(), series=series())
+@example(seed=42, default_seed=42, series=[Expression(DRAWS[1].format(dtype="torch.float32"))])
 def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, seed, default_seed, series):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(default_seed)
