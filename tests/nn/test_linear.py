@@ -1,6 +1,7 @@
 """spec/nn/linear.md"""
 
 import math
+import warnings
 
 import torch
 from hypothesis import example, given
@@ -21,7 +22,8 @@ UNBIASED = st.sampled_from((False, False, True))
 
 def layer_of(weight, bias):
     """A layer with these parameters, made without a trace in the generator of random numbers."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that there is nothing to fill in a weight without elements
         layer = torch.nn.Linear(*weight.shape[::-1], bias=bias is not None)
     layer.weight = torch.nn.Parameter(weight)
     layer.bias = None if bias is None else torch.nn.Parameter(bias)
@@ -64,6 +66,14 @@ NO_POINTS = (
     ),
 )
 
+NO_INPUTS, NO_OUTPUTS = (
+    tuple(
+        Expression(f"torch.ones({shape}, dtype=torch.float32, device=device)", dtypes=frozenset({"torch.float32"}))
+        for shape in sizes
+    )
+    for sizes in (((3, 0), (3,), (2, 0)), ((0, 3), (0,), (2, 3)))
+)
+
 
 def many(*shape):
     """Small integers in a shape that is larger than a kernel's block, and no multiple of one."""
@@ -101,6 +111,8 @@ ONE_OUTPUT = (
 @example(drawn=THREE_BATCHES)
 @example(drawn=NO_BIAS_IN_HALF)
 @example(drawn=MANY)
+@example(drawn=NO_INPUTS)
+@example(drawn=NO_OUTPUTS)
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn
     layer = layer_of(weight, bias)
@@ -113,11 +125,14 @@ def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device,
 
 
 @rule("nn.linear.weight-shape")
-@given(inputs=st.integers(1, 8), outputs=st.integers(1, 8), biased=st.booleans())
+@given(inputs=st.integers(0, 8), outputs=st.integers(0, 8), biased=st.booleans())
 @example(inputs=5, outputs=3, biased=True)
 @example(inputs=1, outputs=1, biased=True)
+@example(inputs=3, outputs=0, biased=True)
+@example(inputs=0, outputs=3, biased=False)
 def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device, inputs, outputs, biased):
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
     assert layer.weight.shape == (outputs, inputs)
     assert layer.bias.shape == (outputs,) if biased else layer.bias is None

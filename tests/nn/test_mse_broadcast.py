@@ -61,12 +61,13 @@ def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, mean_of_squ
     of positive terms by one for each."""
     input, target = pair
     squares = (array(input) - array(target)) ** 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        loss = mean_of_squares(input, target)
-    assert loss.shape == ()
-    off = abs(loss.item() - squares.mean())
-    assert off <= (squares.size + 24) * torch.finfo(input.dtype).eps * squares.mean()
+    for same in (input, input.clone().requires_grad_(), input.clone().requires_grad_().clone()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loss = mean_of_squares(same, target)
+        assert loss.shape == ()
+        off = abs(loss.item() - squares.mean())
+        assert off <= (squares.size + 24) * torch.finfo(input.dtype).eps * squares.mean()
 
 
 LENGTHS = st.tuples(st.integers(2, 8), st.booleans(), dtypes.floating())
@@ -86,14 +87,16 @@ def test_each_prediction_is_drawn_to_the_mean_of_all_targets(device, drawn, mean
     """The gradient is a sum of n terms, each a power that may be off by 16 eps, the loosest of the published limits,
     divided by n twice and multiplied."""
     prediction, target = drawn
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mean_of_squares(prediction, target.roll(turn, dims=0)).backward()
     n, wanted = len(target), np.array(numbers(target))
-    assert prediction.grad.shape == prediction.shape
-    for slope, number in zip(numbers(prediction.grad), numbers(prediction), strict=True):
-        off = abs(slope - 2 / n * (number - wanted.mean()))
-        assert off <= (n + 24) * torch.finfo(target.dtype).eps * 2 / n * abs(number - wanted).mean()
+    for same in (prediction, prediction.clone(), prediction.view_as(prediction)):
+        prediction.grad = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mean_of_squares(same, target.roll(turn, dims=0)).backward()
+        assert prediction.grad.shape == prediction.shape
+        for slope, number in zip(numbers(prediction.grad), numbers(prediction), strict=True):
+            off = abs(slope - 2 / n * (number - wanted.mean()))
+            assert off <= (n + 24) * torch.finfo(target.dtype).eps * 2 / n * abs(number - wanted).mean()
 
 
 def same_shapes():
@@ -106,23 +109,29 @@ def same_shapes():
 @example(pair=A_COLUMN_AND_A_LIST, mse=Expression("torch.nn.MSELoss()"))
 def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, mse):
     input, target = pair
-    with warnings.catch_warnings(record=True) as issued:
-        warnings.simplefilter("always")
-        mse(input, target)
-    messages = [str(warning.message) for warning in issued if "broadcasting" in str(warning.message)]
-    if input.shape == target.shape:
-        assert messages == []
-    else:
-        assert [warning.category for warning in issued if str(warning.message) in messages] == [UserWarning]
-        assert str(input.shape) in messages[0]
-        assert str(target.shape) in messages[0]
+    leaf = input.clone().requires_grad_()
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        for same in (input, leaf, leaf.clone()):
+            with warnings.catch_warnings(record=True) as issued, mode():
+                warnings.simplefilter("always")
+                mse(same, target)
+            messages = [str(warning.message) for warning in issued if "broadcasting" in str(warning.message)]
+            if input.shape == target.shape:
+                assert messages == []
+            else:
+                assert [warning.category for warning in issued if str(warning.message) in messages] == [UserWarning]
+                assert str(input.shape) in messages[0]
+                assert str(target.shape) in messages[0]
 
 
 @rule("nn.mse-broadcast.by-hand-no-warning")
 @given(pair=stretched(), mean_of_squares=BY_HAND)
 @example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("lambda input, target: ((input - target) ** 2).mean()"))
 def test_written_by_hand_nothing_is_said(device, pair, mean_of_squares):
-    with warnings.catch_warnings(record=True) as issued:
-        warnings.simplefilter("always")
-        mean_of_squares(*pair)
-    assert [warning for warning in issued if "broadcast" in str(warning.message)] == []
+    input, target = pair
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        for same in (input, input.clone().requires_grad_()):
+            with warnings.catch_warnings(record=True) as issued, mode():
+                warnings.simplefilter("always")
+                mean_of_squares(same, target)
+            assert [warning for warning in issued if "broadcast" in str(warning.message)] == []

@@ -49,14 +49,17 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
         generator.manual_seed(seed)
         mixed = []
         for draw in series:
-            torch.manual_seed(default_seed)
-            draw(None)
+            for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+                with mode():
+                    torch.manual_seed(default_seed)
+                    draw(None)
             mixed.append(numbers(draw(generator)))
     assert mixed == alone
 
 
 @rule("random.generators.default-untouched")
 @given(seed=seeds(), default_seed=seeds(), series=series())
+@example(seed=42, default_seed=42, series=[Expression(DRAWS[1].format(dtype="torch.float32"))])
 def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, seed, default_seed, series):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(default_seed)
@@ -65,7 +68,12 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
         mixed = []
         for draw in series:
             generator = torch.Generator(device=device).manual_seed(seed)
-            draw(generator)
+            for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+                with mode():
+                    draw(generator)
+            for refused in (torch.randn, torch.rand, torch.randperm):
+                with pytest.raises(RuntimeError):
+                    refused(-1, generator=generator, device=device)
             mixed.append(numbers(draw(None)))
     assert mixed == alone
 

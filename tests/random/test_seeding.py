@@ -100,6 +100,9 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before(device, 
         seeding.start()
         seeding.join()
         assert [numbers(draw()) for draw in series] == first
+        with torch.no_grad():
+            torch.manual_seed(seed)
+        assert [numbers(draw()) for draw in series] == first
 
 
 @rule("random.seeding.every-device")
@@ -122,12 +125,13 @@ def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
     seed_cuda = torch.cuda.manual_seed_all
     torch.cuda.manual_seed_all = handed_on.append
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            assert torch.initial_seed() == seed
+        for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            with torch.random.fork_rng(devices=[]), mode():
+                torch.manual_seed(seed)
+                assert torch.initial_seed() == seed
     finally:
         torch.cuda.manual_seed_all = seed_cuda
-    assert handed_on == [seed]
+    assert handed_on == [seed] * 3
 
 
 @rule("random.seeding.order")
@@ -210,6 +214,8 @@ def test_seeding_cuda_is_harmless_whether_or_not_cuda_is_there(device, seed, see
         torch.manual_seed(seed)
         before = torch.get_rng_state()
         available = torch.cuda.is_available()
-        assert seed_cuda(number) is None
-        assert torch.equal(torch.get_rng_state(), before)
+        for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            with mode():
+                assert seed_cuda(number) is None
+            assert torch.equal(torch.get_rng_state(), before)
         assert torch.cuda.is_available() is available

@@ -32,7 +32,7 @@ PARTS = (
 """Real tensors that look into a complex one, the last of which means the opposite of what its memory says."""
 
 COMPLEX_OF = {"torch.float32": "torch.complex64", "torch.float64": "torch.complex128"}
-RECORDS = ("{x}", "{x}.requires_grad_()", "{x}.requires_grad_().view(1)")
+RECORDS = ("{x}", "{x}.requires_grad_()", "{x}.requires_grad_().view(1)", "{x}.requires_grad_().clone()")
 
 INTEGERS = {
     "torch.int64": (-(2**63), 2**63 - 1),
@@ -93,6 +93,12 @@ def single_elements(draw):
 @example(x_and_text=(Expression("torch.tensor(0.9962908625602722, device=device)"), "0.9962908625602722"))
 @example(x_and_text=(Expression("torch.tensor(0.1, device=device)"), "0.10000000149011612"))
 @example(x_and_text=(Expression("torch.tensor([9007199254740993], device=device)"), "9007199254740993"))
+@example(
+    x_and_text=(
+        Expression("torch.tensor([1, 200], dtype=torch.uint8, device=device)[1]", dtypes=frozenset({"torch.uint8"})),
+        "200",
+    )
+)
 @example(x_and_text=(Expression("torch.tensor([-0.0], device=device)"), "-0.0"))
 @example(
     x_and_text=(
@@ -107,6 +113,7 @@ def single_elements(draw):
     )
 )
 @example(x_and_text=(Expression("torch.tensor([[math.inf]], device=device, requires_grad=True)"), "inf"))
+@example(x_and_text=(Expression("torch.tensor(3.0, device=device, requires_grad=True).square()"), "9.0"))
 @example(
     x_and_text=(
         Expression("torch.tensor([1 - 2j], device=device).conj()", dtypes=frozenset({"torch.complex64"})),
@@ -121,9 +128,10 @@ def single_elements(draw):
 )
 def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
     x, text = x_and_text
-    before = state(x)
-    assert repr(x.item()) == text
-    assert state(x) == before
+    for same in (x, x.clone(), x.view_as(x)):
+        before = state(same)
+        assert repr(same.item()) == text
+        assert state(same) == before
     with torch.no_grad():
         x.zero_()
     assert x.item() == 0
