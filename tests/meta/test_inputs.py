@@ -84,7 +84,15 @@ def told(x: torch.Tensor) -> list[object]:
 
 def test_every_strategy_of_the_package_is_tested_here() -> None:
     tested = {"tensors", "leaves", "like", "arrays", "tensors_of_numpy_dtypes", "elementwise", "routes", "updates"}
-    tested |= {"blocks", "places", "shapes", "tails", "shapes_of_one_element", "shapes_of_other_sizes", "telling_shapes"}
+    tested |= {
+        "blocks",
+        "places",
+        "shapes",
+        "tails",
+        "shapes_of_one_element",
+        "shapes_of_other_sizes",
+        "telling_shapes",
+    }
     assert set(inputs.__all__) - NOT_STRATEGIES == tested | {"broadcasting_pairs"}
 
 

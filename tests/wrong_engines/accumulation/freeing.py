@@ -214,7 +214,7 @@ def a_grad_lies_where_the_next_run_of_its_graph_puts_the_gradient(hit: Hit) -> I
         yield
 
 
-@wrong_engine("retained-run-after-a-reset-counts-twice", kind="state")
+@wrong_engine("retained-run-after-a-reset-counts-twice", kind="state", first_sight="sample: missed")
 @contextmanager
 def a_further_run_gives_twice_the_gradient_to_a_leaf_whose_grad_was_set_to_none(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -598,7 +598,7 @@ def feeds_the_leaves_behind_an_inner_tensor_that_inputs_names(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("leaf-of-the-same-memory-served-too", kind="aliasing")
+@wrong_engine("leaf-of-the-same-memory-served-too", kind="aliasing", first_sight="sample: missed")
 @contextmanager
 def adds_to_the_grad_of_the_leaf_that_was_detached(hit: Hit) -> Iterator[None]:
     def make(detach: Any) -> Any:

@@ -329,7 +329,7 @@ def none_does_not_replace_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("zero-trusts-the-first-element", kind="value")
+@wrong_engine("zero-trusts-the-first-element", kind="value", first_sight="sample: missed")
 @contextmanager
 def zero_looks_at_the_first_element_only(hit: Hit) -> Iterator[None]:
     def make(zero_: Any) -> Any:

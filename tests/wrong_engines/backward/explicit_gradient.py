@@ -526,7 +526,7 @@ def reads_a_view_of_another_shape_on_in_its_base(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("numbers-become-gradients-in-no-grad", kind="mode")
+@wrong_engine("numbers-become-gradients-in-no-grad", kind="mode", first_sight="sample: missed")
 @contextmanager
 def makes_a_gradient_of_numbers_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:

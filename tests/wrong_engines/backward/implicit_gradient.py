@@ -213,7 +213,7 @@ def seeds_an_output_whose_elements_share_one_place_in_memory(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("implicit-gradient-is-the-last-one", kind="state")
+@wrong_engine("implicit-gradient-is-the-last-one", kind="state", first_sight="sample: missed")
 @contextmanager
 def runs_an_output_with_the_gradient_of_the_last_time(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

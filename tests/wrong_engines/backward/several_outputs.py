@@ -277,7 +277,7 @@ def leaves_out_outputs_that_no_gradient_is_left_for(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("extra-gradients-refused-where-grad-is-held", kind="state", refuses=EXTRA)
+@wrong_engine("extra-gradients-refused-where-grad-is-held", kind="state", refuses=EXTRA, first_sight="sample: missed")
 @contextmanager
 def refuses_more_gradients_than_outputs_if_a_leaf_holds_a_grad(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
@@ -290,7 +290,7 @@ def refuses_more_gradients_than_outputs_if_a_leaf_holds_a_grad(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("filled-in-gradient-handed-out", kind="aliasing")
+@wrong_engine("filled-in-gradient-handed-out", kind="aliasing", first_sight="sample: missed")
 @contextmanager
 def the_gradient_that_is_filled_in_becomes_the_grad_of_a_leaf(hit: Hit) -> Iterator[None]:
     ones: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}

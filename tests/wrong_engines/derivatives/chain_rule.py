@@ -195,7 +195,7 @@ def the_third_product_of_a_result_hands_it_nothing(hit: Hit) -> Iterator[None]:
 RANKS = "the operands of a recorded difference must have the same number of dimensions"
 
 
-@wrong_engine("derivative-recorded-ranks-must-match", kind="error", refuses=RANKS)
+@wrong_engine("derivative-recorded-ranks-must-match", kind="error", refuses=RANKS, first_sight="sample: missed")
 @contextmanager
 def a_recorded_difference_of_other_ranks_is_refused(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:

@@ -276,7 +276,7 @@ def one_of_several_uses_of_an_element_of_a_strided_tensor_wins(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("derivative-left-out-keep-ones-in-no-grad", kind="mode")
+@wrong_engine("derivative-left-out-keep-ones-in-no-grad", kind="mode", first_sight="sample: missed")
 @contextmanager
 def what_a_slice_leaves_out_gets_ones_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     is_recording = True

@@ -410,7 +410,7 @@ def a_sum_along_a_dimension_minds_what_was_written_since(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("saved-matrices-unchecked", kind="plain")
+@wrong_engine("saved-matrices-unchecked", kind="plain", first_sight="sample: missed")
 @contextmanager
 def multiplies_matrices_without_a_check(hit: Hit) -> Iterator[None]:
     def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -336,7 +336,7 @@ def makes_the_first_result_after_setting_on_the_default_device(hit: Hit) -> Iter
 MAIN_THREAD_ONLY = "the default device can only be set in the main thread"
 
 
-@wrong_engine("device-block-forgets-what-is-empty", kind="size")
+@wrong_engine("device-block-forgets-what-is-empty", kind="size", first_sight="sample: missed")
 @contextmanager
 def a_block_makes_what_is_empty_on_the_cpu(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -353,7 +353,9 @@ def a_block_makes_what_is_empty_on_the_cpu(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-set-in-the-main-thread-only", kind="error", refuses=MAIN_THREAD_ONLY)
+@wrong_engine(
+    "device-default-set-in-the-main-thread-only", kind="error", refuses=MAIN_THREAD_ONLY, first_sight="sample: missed"
+)
 @contextmanager
 def refuses_to_set_a_default_in_another_thread(hit: Hit) -> Iterator[None]:
     def make(set_default_device: Callable[[Any], None]) -> Callable[[Any], None]:

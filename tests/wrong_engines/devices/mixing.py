@@ -198,7 +198,7 @@ def brings_a_view_to_the_other_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-numbers-promote", kind="dtype")
+@wrong_engine("device-numbers-promote", kind="dtype", first_sight="sample: missed")
 @contextmanager
 def a_double_without_dimensions_makes_the_result_double(hit: Hit) -> Iterator[None]:
     def is_double(x: Any) -> bool:

@@ -123,7 +123,7 @@ def brings_the_modulus_back_to_a_leaf_that_was_made_complex(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("device-expanded-gradient-comes-back-once", kind="aliasing")
+@wrong_engine("device-expanded-gradient-comes-back-once", kind="aliasing", first_sight="sample: missed")
 @contextmanager
 def brings_back_what_an_expanded_gradient_has_in_memory(hit: Hit) -> Iterator[None]:
     def once(gradient: torch.Tensor) -> torch.Tensor:

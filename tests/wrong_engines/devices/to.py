@@ -298,7 +298,7 @@ def forgets_to_copy_if_a_tensor_is_the_model(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-converts-into-the-memory-of-the-last", kind="state")
+@wrong_engine("device-converts-into-the-memory-of-the-last", kind="state", first_sight="sample: missed")
 @contextmanager
 def converts_into_one_buffer_of_a_shape(hit: Hit) -> Iterator[None]:
     buffers: dict[Any, torch.Tensor] = {}
@@ -320,7 +320,7 @@ def converts_into_one_buffer_of_a_shape(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-copy-without-infinities", kind="value")
+@wrong_engine("device-copy-without-infinities", kind="value", first_sight="sample: missed")
 @contextmanager
 def the_copy_of_an_infinity_is_the_largest_number(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -133,7 +133,7 @@ def a_result_has_no_node_once_backward_has_run_from_it(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("as-it-runs-late-for-the-second-operand", kind="order")
+@wrong_engine("as-it-runs-late-for-the-second-operand", kind="order", first_sight="sample: missed")
 @contextmanager
 def a_node_whose_first_operand_requires_no_grad_comes_late(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, node: Any) -> Any:

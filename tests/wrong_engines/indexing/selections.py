@@ -371,7 +371,7 @@ def integers_that_are_picked_at_even_distances_are_a_view(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("indexing-mask-assignment-lost-in-no-grad", kind="mode")
+@wrong_engine("indexing-mask-assignment-lost-in-no-grad", kind="mode", first_sight="sample: missed")
 @contextmanager
 def assigning_to_a_mask_is_lost_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -387,7 +387,7 @@ def assigning_to_a_mask_is_lost_where_nothing_is_recorded(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("indexing-comparison-of-views-of-one-memory", kind="aliasing")
+@wrong_engine("indexing-comparison-of-views-of-one-memory", kind="aliasing", first_sight="sample: missed")
 @contextmanager
 def views_of_one_memory_are_taken_for_the_same(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -409,7 +409,7 @@ def views_of_one_memory_are_taken_for_the_same(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-by-one-number-drops-the-dimension", kind="size")
+@wrong_engine("indexing-by-one-number-drops-the-dimension", kind="size", first_sight="sample: missed")
 @contextmanager
 def an_index_tensor_of_one_number_counts_as_a_number(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:

@@ -231,7 +231,7 @@ def integers_refuse_to_be_asked_for_no_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-converts-integer-data-inside", kind="mode")
+@wrong_engine("leaf-converts-integer-data-inside", kind="mode", first_sight="sample: missed")
 @contextmanager
 def a_leaf_takes_integers_as_its_data_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     def make(data: Any) -> property:

@@ -569,7 +569,7 @@ def the_body_of_an_async_function_runs_in_the_mode_once_it_waited(hit: Hit) -> I
         yield
 
 
-@wrong_engine("class-decorated-for-one-object", kind="state")
+@wrong_engine("class-decorated-for-one-object", kind="state", first_sight="sample: missed")
 @contextmanager
 def only_the_first_object_of_a_decorated_class_is_constructed_in_the_mode(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:

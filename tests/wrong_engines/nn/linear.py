@@ -418,7 +418,7 @@ def a_bias_beside_a_frozen_weight_gets_zeros(hit: Hit) -> Iterator[None]:
 NO_OUTPUTS = "out_features must be positive"
 
 
-@wrong_engine("linear-refuses-no-outputs", kind="error", refuses=NO_OUTPUTS)
+@wrong_engine("linear-refuses-no-outputs", kind="error", refuses=NO_OUTPUTS, first_sight="sample: missed")
 @contextmanager
 def a_layer_without_outputs_is_refused(hit: Hit) -> Iterator[None]:
     def refuse(layer: torch.nn.Linear) -> None:

@@ -115,7 +115,7 @@ def sends_back_what_the_first_target_asks_for(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-results-paired-in-order", kind="place")
+@wrong_engine("mse-results-paired-in-order", kind="place", first_sight="sample: missed")
 @contextmanager
 def sends_results_back_what_pairs_in_order_ask_for(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -130,7 +130,7 @@ def sends_results_back_what_pairs_in_order_ask_for(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-silent-in-no-grad", kind="mode")
+@wrong_engine("mse-broadcast-silent-in-no-grad", kind="mode", first_sight="sample: missed")
 @contextmanager
 def says_nothing_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:

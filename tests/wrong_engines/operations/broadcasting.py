@@ -264,7 +264,7 @@ def the_operand_of_fewer_dimensions_has_one_more_once_it_is_refused(hit: Hit) ->
         yield
 
 
-@wrong_engine("broadcasting-pairs-a-vector-with-its-own-column", kind="aliasing")
+@wrong_engine("broadcasting-pairs-a-vector-with-its-own-column", kind="aliasing", first_sight="sample: missed")
 @contextmanager
 def a_vector_and_a_column_in_one_memory_are_paired_in_order(hit: Hit) -> Iterator[None]:
     def in_order(x: torch.Tensor, y: torch.Tensor) -> bool:

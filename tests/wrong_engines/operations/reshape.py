@@ -234,7 +234,7 @@ def a_dimension_of_one_element_counts_as_a_gap(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-with-a-missing-last-size-copies", kind="order")
+@wrong_engine("view-with-a-missing-last-size-copies", kind="order", first_sight="sample: missed")
 @contextmanager
 def a_view_whose_last_size_is_missing_copies(hit: Hit) -> Iterator[None]:
     def wrong(view: Operation, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -206,7 +206,7 @@ def takes_no_state_of_a_long_seed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-refusal-moves-the-default", kind="error")
+@wrong_engine("generator-refusal-moves-the-default", kind="error", first_sight="sample: missed")
 @contextmanager
 def a_refused_draw_with_a_generator_moves_the_default(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:

@@ -354,7 +354,7 @@ def seeds_python_too(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-cuda-seeds-the-cpu-inside-no-grad", kind="mode")
+@wrong_engine("seed-cuda-seeds-the-cpu-inside-no-grad", kind="mode", first_sight="sample: missed")
 @contextmanager
 def a_seed_for_cuda_reaches_the_cpu_while_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     def make(seed_cuda: Any) -> Any:
