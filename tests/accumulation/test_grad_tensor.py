@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import numbers, share_memory
 
 NOT_EMPTY = shapes(min_side=1) | shapes(min_dims=4, max_dims=4, min_side=1, max_side=2)
@@ -47,6 +48,7 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
 
 
 @rule("accumulation.grad-tensor.strides")
+@also(AS_RESULTS)
 @given(pair=like(leaves(NOT_EMPTY) | TURNED), operation=elementwise(), route=routes())
 @example(pair=PICTURE, operation=TRIPLE, route=Expression("lambda x: x"))
 def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
@@ -73,6 +75,7 @@ def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second)
 
 
 @rule("accumulation.grad-tensor.same-tensor")
+@also(AS_RESULTS)
 @given(pair=like(leaves(), among=layouts.WRITABLE), operation=elementwise())
 def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, operation):
     function, derivative = operation
@@ -114,6 +117,7 @@ def two_leaves_and_a_gradient(draw):
 
 
 @rule("accumulation.grad-tensor.own-memory")
+@also(AS_RESULTS)
 @given(drawn=two_leaves_and_a_gradient())
 def test_grads_share_memory_with_nothing(device, drawn):
     first, second, gradient = drawn

@@ -19,6 +19,7 @@ from tests.inputs import (
     shapes,
     tensors,
 )
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import numbers, state
 
 # Three terms at most: the sums stay exact in bfloat16.
@@ -81,6 +82,7 @@ def turned(tensor):
 
 
 @rule("accumulation.sum.over-calls")
+@also(AS_RESULTS)
 @given(pair=like(leaves() | leaves(SEVERAL_ORDERS), among=layouts.WRITABLE), operation=elementwise())
 def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, pair, operation):
     function, derivative = operation

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import elementwise, layouts, leaves, like, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import numbers
 
 
@@ -66,6 +67,7 @@ def owners(parameters):
 
 
 @rule("accumulation.zeroing.zero-grad-to-none")
+@also(AS_RESULTS)
 @given(data=st.lists(tensors(), min_size=2, max_size=3), reached=st.integers(1, 3), frozen=st.booleans())
 def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, reached, frozen):
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
@@ -90,6 +92,7 @@ TURNED = tensors(shapes(min_dims=2, min_side=2), among=(layouts.transposed,))
 
 
 @rule("accumulation.zeroing.zero-grad-to-zeros")
+@also(AS_RESULTS)
 @given(
     data=st.lists(tensors() | TURNED, min_size=2, max_size=3),
     reached=st.integers(1, 3),

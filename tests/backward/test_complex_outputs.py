@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, routes, shapes_of_one_element, tensors
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import numbers, state
 
 REAL_OUTPUTS = (
@@ -97,6 +98,7 @@ def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(dev
 
 
 @rule("backward.complex-outputs.complex-gradient")
+@also(AS_RESULTS)
 @given(drawn=with_a_complex_gradient(), operation=pairs(COMPLEX_OUTPUTS), route=routes())
 def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, drawn, operation, route):
     leaf, gradient = drawn
@@ -126,6 +128,7 @@ def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(devi
 
 
 @rule("backward.complex-outputs.same-kind")
+@also(AS_RESULTS)
 @given(drawn=with_the_other_kind(), route=routes())
 def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, drawn, route):
     leaf, gradient = drawn

@@ -21,6 +21,7 @@ from tests.inputs import (
     shapes_of_one_element,
     tensors,
 )
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
@@ -150,6 +151,7 @@ def elsewhere(device):
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
+@also(AS_RESULTS)
 @given(
     drawn=like(leaves()) | with_a_strided_gradient() | with_a_negated_gradient(),
     operation=elementwise(),
@@ -175,6 +177,7 @@ def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device,
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
+@also(AS_RESULTS)
 @given(drawn=matrix_products())
 def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(device, drawn):
     leaf, matrix, gradient = drawn
@@ -188,6 +191,7 @@ def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(devic
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
+@also(AS_RESULTS)
 @given(drawn=batched_products())
 def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, drawn):
     leaf, other, gradient = drawn
@@ -197,6 +201,7 @@ def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, 
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
+@also(*UNRECORDED, AS_RESULTS)
 @given(drawn=like(leaves()) | with_a_negated_gradient())
 def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
     leaf, gradient = drawn
@@ -206,6 +211,7 @@ def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
 
 
 @rule("backward.explicit-gradient.linear")
+@also(AS_RESULTS)
 @given(drawn=with_two_gradients(), a=st.integers(-1, 1), b=st.integers(-2, 2), operation=elementwise())
 def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
     leaf, first, second = drawn
@@ -222,6 +228,7 @@ def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
 
 
 @rule("backward.explicit-gradient.same-shape")
+@also(AS_RESULTS)
 @given(drawn=with_a_misfit(), operation=elementwise(), run=st.sampled_from(RUNS).map(Expression))
 def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation, run):
     leaf, gradient = drawn
@@ -236,6 +243,7 @@ def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, draw
 
 
 @rule("backward.explicit-gradient.other-dtype")
+@also(AS_RESULTS)
 @given(drawn=with_another_dtype() | with_large_integers(), operation=elementwise())
 @example(drawn=BYTES, operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")))
 def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, operation):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, like, routes
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import state
 
 NO_GRAPH = "does not require grad and does not have a grad_fn"
@@ -70,6 +71,7 @@ def test_an_output_of_integers_requires_no_grad_and_is_refused(device, leaf, int
 
 
 @rule("backward.no-graph.among-several")
+@also(AS_RESULTS)
 @given(
     drawn=like(leaves(earlier_grad=True)),
     cut=lambdas(OUT_OF_THE_GRAPH),

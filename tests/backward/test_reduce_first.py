@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tails, tensors
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
@@ -28,6 +29,7 @@ def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(
 
 
 @rule("backward.reduce-first.sum")
+@also(AS_RESULTS)
 @given(drawn=like(leaves()), operation=elementwise(), route=routes())
 def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, operation, route):
     leaf, weight = drawn
@@ -48,6 +50,7 @@ def matrix_products(draw):
 
 
 @rule("backward.reduce-first.sum")
+@also(AS_RESULTS)
 @given(drawn=matrix_products())
 def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
     leaf, matrix = drawn

@@ -20,6 +20,7 @@ from tests.inputs import (
     tails,
     tensors,
 )
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import numbers, state
 
 # Not bfloat16: what three outputs add up to here can be larger than the integers that it holds.
@@ -67,6 +68,7 @@ def with_a_fit_and_a_misfit(draw):
 
 
 @rule("backward.several-outputs.sum")
+@also(AS_RESULTS)
 @given(
     drawn=with_three_gradients(),
     order=st.permutations(range(3)),
@@ -100,6 +102,7 @@ PARTS = (
 
 
 @rule("backward.several-outputs.sum")
+@also(AS_RESULTS)
 @given(
     drawn=like(leaves(shapes(min_dims=1, min_side=1) | tails())),
     operation=elementwise(),
@@ -118,6 +121,7 @@ def test_several_results_of_one_operation_and_the_leaf_itself_add_up(device, dra
 
 
 @rule("backward.several-outputs.none")
+@also(AS_RESULTS)
 @given(drawn=with_one_element_and_any(), operation=elementwise(), route=routes())
 def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element(device, drawn, operation, route):
     leaf, other, gradient = drawn
@@ -159,6 +163,7 @@ def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, 
 
 
 @rule("backward.several-outputs.refused-whole")
+@also(AS_RESULTS)
 @given(drawn=with_a_fit_and_a_misfit(), unfit=st.sampled_from(UNFIT).map(Expression), operation=elementwise())
 def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, operation):
     leaf, good, bad = drawn
@@ -177,6 +182,7 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, 
 
 
 @rule("backward.several-outputs.too-many")
+@also(AS_RESULTS)
 @given(drawn=like(leaves(earlier_grad=True)), extra=tensors(), operation=elementwise())
 def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra, operation):
     leaf, gradient = drawn

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
 from tests.oracles.dual import Dual
@@ -76,6 +77,7 @@ OFTEN = Expression(
 
 
 @rule("derivatives.chain-rule.slopes")
+@also(AS_RESULTS)
 @given(drawn=variables(), program=programs(), earlier=st.sampled_from(EARLIER).map(Expression))
 @example(drawn=AT_TWO, program=POLYNOMIAL, earlier=Expression(EARLIER[0]))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))
@@ -93,6 +95,7 @@ def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn
 
 
 @rule("derivatives.chain-rule.values")
+@also(AS_RESULTS)
 @given(drawn=variables(), program=programs())
 @example(drawn=AT_TWO, program=POLYNOMIAL)
 @example(drawn=AT_TWO, program=Expression("lambda x, y: x * x"))

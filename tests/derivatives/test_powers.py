@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
@@ -37,6 +38,7 @@ def nonzero(value):
 
 
 @rule("derivatives.powers.exponents")
+@also(AS_RESULTS)
 @given(drawn=like(leaves(SHAPES, each=nonzero)), power=powers(), place=places())
 def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, power, place):
     x, gradient = drawn
@@ -77,6 +79,7 @@ def test_a_polynomial_is_differentiated_term_by_term(device, x, coefficients, pl
 
 
 @rule("derivatives.powers.zero-base")
+@also(AS_RESULTS)
 @given(drawn=like(leaves(each=lambda value: value // 2)), power=powers(), place=places())
 def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place):
     x, gradient = drawn

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, updates
+from tests.inputs.circumstances import NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
 COPIES = st.sampled_from(["lambda x: x.clone().detach()", "lambda x: x.detach().clone()"]).map(Expression)
@@ -49,6 +50,7 @@ def test_a_write_to_the_copy_disturbs_neither_the_original_nor_its_backward(devi
 
 
 @rule("detach.copies.nothing-shared")
+@also(NO_GRAD)
 @given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), copying=COPIES, update=updates(idle=True))
 @example(leaf=COMPLEX, copying=Expression("lambda x: x.detach().clone()"), update=ZEROED)
 @example(leaf=COMPLEX, copying=Expression("lambda x: x.clone().detach()"), update=ZEROED)
@@ -67,6 +69,7 @@ def test_a_write_to_the_original_is_not_seen_by_the_copy(device, leaf, copying, 
 
 
 @rule("detach.copies.nothing-shared")
+@also(*UNRECORDED)
 @given(leaf=extremes(), copying=COPIES)
 def test_a_copy_has_every_value_that_a_float_can_have(device, leaf, copying):
     assert str(copying(leaf).cpu().tolist()) == str(leaf.cpu().tolist())

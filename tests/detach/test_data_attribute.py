@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, updates
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers
 
 NAMES = st.sampled_from(
@@ -35,6 +36,7 @@ def test_data_is_another_leaf_that_reads_the_same_memory(device, leaf, route):
 
 
 @rule("detach.data-attribute.same-memory")
+@also(*UNRECORDED)
 @given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), name=NAMES, update=updates())
 def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_leaf(device, leaf, name, update):
     change, value = update

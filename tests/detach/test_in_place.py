@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, also
 from tests.oracles import numbers, state
 
 NOT_A_VIEW = st.sampled_from(
@@ -35,6 +36,7 @@ VIEWS = st.sampled_from(
 
 
 @rule("detach.in-place.becomes-leaf")
+@also(NO_GRAD)
 @given(leaf=st.one_of(leaves(dtypes=dtypes.differentiable()), TRANSPOSED), place=NOT_A_VIEW, block_and_mode=blocks())
 def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(device, leaf, place, block_and_mode):
     block, _ = block_and_mode
@@ -62,6 +64,7 @@ def test_earlier_results_still_lead_to_the_leaves_and_later_ones_do_not(device, 
 
 
 @rule("detach.in-place.views-refused")
+@also(NO_GRAD, AS_RESULTS)
 @given(
     base=st.one_of(leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.differentiable())),
     place=st.sampled_from(["lambda x: x", "lambda x: x.clone()"]).map(Expression),

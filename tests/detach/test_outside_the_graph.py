@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, also
 from tests.oracles import numbers
 
 RECORDED = st.sampled_from(
@@ -22,6 +23,7 @@ RECORDED = st.sampled_from(
 
 
 @rule("detach.outside-the-graph.new-leaf")
+@also(AS_RESULTS)
 @given(
     tensor=st.one_of(
         leaves(earlier_grad=True), leaves(dtypes=dtypes.complex_()), tensors(dtypes=dtypes.differentiable())
@@ -97,6 +99,7 @@ def test_no_gradient_crosses_between_the_original_and_the_detached_tensor(
 
 
 @rule("detach.outside-the-graph.no-tangent")
+@also(NO_GRAD, AS_RESULTS)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @given(primal=tensors(), route=routes())
 def test_the_detached_tensor_has_no_tangent_and_the_original_keeps_its_own(device, primal, route):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tensors, updates
+from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, UNRECORDED, also
 
 KINDS = (leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.floating()), tensors(dtypes=dtypes.integral()))
 PICTURES = leaves(shapes(min_dims=4, max_dims=4, min_side=2), dtypes.differentiable(), among=(layouts.channels_last,))
@@ -86,6 +87,7 @@ def elements(tensor):
 
 
 @rule("detach.shared-memory.same-memory")
+@also(*UNRECORDED, AS_RESULTS)
 @given(tensors=st.tuples(*KINDS, PICTURES), place=PLACES, mode=modes("enable_grad", "no_grad", "inference_mode"))
 @example(
     tensors=(
@@ -110,6 +112,7 @@ def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device
 
 
 @rule("detach.shared-memory.writes-seen")
+@also(*UNRECORDED)
 @given(
     leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE) | STEPPED,
     view=VIEWS,
@@ -146,6 +149,7 @@ def test_a_write_through_the_detached_tensor_is_read_through_the_original_and_it
 
 
 @rule("detach.shared-memory.writes-seen")
+@also(*UNRECORDED)
 @given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), view=VIEWS, name=ATTACHED, update=writes())
 def test_a_write_through_the_original_or_its_base_is_read_through_the_detached_tensor(device, leaf, view, name, update):
     change, value = update
@@ -158,6 +162,7 @@ def test_a_write_through_the_original_or_its_base_is_read_through_the_detached_t
 
 
 @rule("detach.shared-memory.writes-seen")
+@also(*UNRECORDED)
 @given(
     leaf=leaves(shapes(min_dims=1, min_side=1), dtypes.differentiable(), among=(layouts.expanded,)),
     update=updates(),
@@ -170,6 +175,7 @@ def test_a_write_to_one_row_of_a_detached_expanded_tensor_is_read_in_every_row(d
 
 
 @rule("detach.shared-memory.version-shared")
+@also(NO_GRAD)
 @given(
     pair=st.tuples(
         leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
@@ -196,6 +202,7 @@ def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, v
 
 
 @rule("detach.shared-memory.own-shape")
+@also(*UNRECORDED, AS_RESULTS)
 @given(tensor=ANY_TENSOR, view=VIEWS, reshaping=RESHAPINGS)
 def test_a_new_shape_for_the_detached_tensor_is_its_own(device, tensor, view, reshaping):
     original = view(tensor)

@@ -3,6 +3,7 @@
 import torch
 
 from tests.harness.bindings import rule
+from tests.inputs.circumstances import UNRECORDED, also
 
 
 def holds_numbers(place):
@@ -22,6 +23,7 @@ def current_accelerator():
 
 
 @rule("devices.accelerator.is-available")
+@also(*UNRECORDED)
 def test_an_accelerator_is_available_exactly_if_it_holds_numbers():
     is_available = torch.accelerator.is_available()
     assert type(is_available) is bool
@@ -31,6 +33,7 @@ def test_an_accelerator_is_available_exactly_if_it_holds_numbers():
 
 
 @rule("devices.accelerator.device-expression")
+@also(*UNRECORDED)
 def test_the_device_expression_names_a_device_that_holds_numbers():
     place = current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     assert place is not None

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.harness.bindings import rule
+from tests.inputs.circumstances import UNRECORDED, also
 
 
 def holds_numbers(place):
@@ -15,6 +16,7 @@ def holds_numbers(place):
 
 
 @rule("devices.cuda-queries.is-available")
+@also(*UNRECORDED)
 def test_cuda_is_available_exactly_if_a_cuda_device_holds_numbers():
     is_available = torch.cuda.is_available()
     assert type(is_available) is bool
@@ -25,6 +27,7 @@ def test_cuda_is_available_exactly_if_a_cuda_device_holds_numbers():
 
 
 @rule("devices.cuda-queries.device-name")
+@also(*UNRECORDED)
 def test_a_device_has_a_name_and_no_device_has_none():
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

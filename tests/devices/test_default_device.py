@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, routes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import numbers
 
 META = Expression('"meta"')
@@ -85,6 +86,7 @@ def at_a_place(functions):
 
 
 @rule("devices.default-device.factories")
+@also(*UNRECORDED)
 @given(makes=several(FACTORIES), place=places())
 @example(makes=[Expression("lambda **where: torch.tensor(3.0, **where)")], place=META)
 @example(makes=[Expression("lambda **where: torch.randn(3, 4, 5, **where)")], place=META)
@@ -102,6 +104,7 @@ def test_a_factory_makes_its_tensor_on_the_default_device(device, makes, place):
 
 
 @rule("devices.default-device.asarray")
+@also(*UNRECORDED)
 @given(makes=several(FROM_NUMBERS), place=places())
 @example(makes=[Expression(source) for source in FROM_NUMBERS], place=META)
 def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, place):
@@ -118,6 +121,7 @@ def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, p
 
 
 @rule("devices.default-device.data-decides")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(), makes=several(THE_DATAS), place=places())
 def test_what_is_made_from_data_is_where_the_data_is(device, x, makes, place):
     where = x.device
@@ -132,6 +136,7 @@ def test_what_is_made_from_data_is_where_the_data_is(device, x, makes, place):
 
 
 @rule("devices.default-device.data-decides")
+@also(*UNRECORDED)
 @given(drawn=at_a_place(THE_CPUS))
 def test_what_shares_memory_of_the_cpu_is_on_the_cpu(device, drawn):
     make, place = drawn
@@ -166,6 +171,7 @@ def test_an_operation_runs_where_its_operands_are(device, leaf, operation, route
 
 
 @rule("devices.default-device.blocks")
+@also(*UNRECORDED)
 @given(default=places() | st.none(), outer=places(), inner=places(), fails=st.booleans())
 def test_the_innermost_block_counts_and_leaving_it_brings_back_what_was(device, default, outer, inner, fails):
     def made(**where):
@@ -190,6 +196,7 @@ def test_the_innermost_block_counts_and_leaving_it_brings_back_what_was(device, 
 
 
 @rule("devices.default-device.threads")
+@also(*UNRECORDED)
 @given(place=places(), other=places())
 @example(place=META, other=META)
 def test_a_default_device_is_seen_in_its_own_thread_only(device, place, other):

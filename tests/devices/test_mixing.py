@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import numbers, state
 
 OPERATIONS = (
@@ -29,6 +30,7 @@ PRODUCTS = ("lambda x, c: x * c", "lambda x, c: c * x", "lambda x, c: torch.mul(
 
 
 @rule("devices.mixing.refused")
+@also(*UNRECORDED, AS_RESULTS)
 @given(
     x=tensors(shapes(min_dims=1)) | leaves(shapes(min_dims=1)),
     operate=st.sampled_from(OPERATIONS).map(Expression),
@@ -45,6 +47,7 @@ def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, ope
 
 
 @rule("devices.mixing.numbers-mix")
+@also(AS_RESULTS)
 @given(
     x=tensors() | leaves(),
     c=st.integers(-3, 3),

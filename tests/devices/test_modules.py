@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, on_the_cpu, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import numbers
 
 MOVES = (
@@ -49,6 +50,7 @@ def contents_of(module):
 
 
 @rule("devices.modules.in-place")
+@also(*UNRECORDED, AS_RESULTS)
 @given(drawn=contents(), drawn_move=moves(), dtype=DTYPES)
 def test_a_module_moves_itself_with_all_that_is_in_it(device, drawn, drawn_move, dtype):
     move, names_device, names_dtype = drawn_move

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, telling_shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import numbers, state
 
 SIGNED = ("torch.int64", "torch.int32", "torch.int16", "torch.int8")
@@ -33,6 +34,7 @@ def conversions(draw):
 
 
 @rule("devices.to.nothing-to-do")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
 @example(x=Expression("torch.ones(1000, 1000, device=device)"), ask=Expression(WAYS_TO_ASK[0]))
 def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
@@ -60,6 +62,7 @@ IN_FULL = Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device
 
 
 @rule("devices.to.converted")
+@also(*UNRECORDED, AS_RESULTS)
 @given(drawn=conversions(), convert=st.sampled_from(WAYS_TO_CONVERT).map(Expression))
 @example(
     drawn=(WITH_INFINITIES, [named("torch.float16"), named("torch.bfloat16")]), convert=Expression(WAYS_TO_CONVERT[0])
@@ -82,6 +85,7 @@ def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn, 
 
 
 @rule("devices.to.converted")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), dtype=st.sampled_from(dtypes.FLOATING).map(named))
 def test_another_device_makes_a_new_tensor_and_leaves_the_old_one(device, x, dtype):
     here, before = x.device, state(x)
@@ -95,6 +99,7 @@ def test_another_device_makes_a_new_tensor_and_leaves_the_old_one(device, x, dty
 
 
 @rule("devices.to.copy")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(telling_shapes(), REAL), ask=st.sampled_from(WAYS_TO_ASK).map(Expression))
 @example(x=WITH_INFINITIES, ask=Expression(WAYS_TO_ASK[0]))
 @example(x=WITH_INFINITIES, ask=Expression(WAYS_TO_ASK[2]))

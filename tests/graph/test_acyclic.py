@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles.graph import nodes_reached
 
 CHANGES = (
@@ -23,6 +24,7 @@ CHANGES = (
 
 
 @rule("graph.acyclic.no-way-back")
+@also(*UNRECORDED)
 @given(
     leaf=leaves(),
     changes=st.lists(st.sampled_from(CHANGES).map(Expression), min_size=1, max_size=5),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, places, routes, shapes
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles.graph import leaves_reached, nodes_reached
 
 BINARY = (
@@ -62,6 +63,7 @@ def leads_to(edge, tensor):
 
 
 @rule("graph.nodes.functions")
+@also(*UNRECORDED)
 @given(leaf=leaves(), operation=elementwise(), route=routes())
 @example(
     leaf=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
@@ -147,6 +149,7 @@ def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf
 
 
 @rule("graph.nodes.one-for-each-operation")
+@also(*UNRECORDED)
 @given(operands=operands(), steps=PROGRAMS)
 @example(
     operands=(

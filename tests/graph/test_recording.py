@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves, routes, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.oracles import numbers, state
 from tests.oracles.graph import leaves_reached
 
@@ -73,6 +74,7 @@ def computations(count):
 
 
 @rule("graph.recording.when")
+@also(AS_RESULTS)
 @given(
     tensor=tensors(),
     places=st.tuples(*[st.sampled_from(PLACES).map(Expression)] * 3),
@@ -94,6 +96,7 @@ def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(device,
 
 
 @rule("graph.recording.others-get-nothing")
+@also(AS_RESULTS)
 @given(tensor=tensors(), computations=computations(2))
 def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, tensor, computations):
     for compute, flags in itertools.product(computations, itertools.product((False, True), repeat=3)):

@@ -32,8 +32,8 @@ SECONDS = 120
 """How long a program may take to fail by itself: the import of torch on a busy machine, mostly."""
 
 
-def program(body: Callable[..., Any], arguments: dict[str, Any], backends: Iterable[str] = ()) -> str:
-    """The source of a program that does what `body(**arguments)` did."""
+def program(body: Callable[..., Any], arguments: dict[str, Any], backends: Iterable[str] = (), block: str = "") -> str:
+    """The source of a program that does what `body(**arguments)` did; block: source of a context manager around it."""
     carried = _Carried()
     lines = _body_lines(body, carried)
     drawn = [
@@ -47,7 +47,10 @@ def program(body: Callable[..., Any], arguments: dict[str, Any], backends: Itera
             carried.imports.add(_MODULES[name])
     carried.imports.add("import torch")
     carried.imports.update(f"import {module}" for module in backends)
-    parts = ["\n".join(_ordered(carried.imports)), *carried.definitions, "\n".join(drawn), "\n".join(lines)]
+    done = "\n\n".join(part for part in ("\n".join(drawn), "\n".join(lines)) if part)
+    if block:
+        done = f"with {block}:\n" + textwrap.indent(done, " " * 4)
+    parts = ["\n".join(_ordered(carried.imports)), *carried.definitions, done]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

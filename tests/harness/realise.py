@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import hypothesis
 import numpy
 import torch
 
+from tests.inputs.circumstances import AS_IT_IS, Circumstance, circumstances_of
 from tests.inputs.expression import build, expressions_in
 
 from . import isolation, targets
@@ -27,12 +29,20 @@ LACKING = re.compile(
 """How torch and its backends say that an operator, an operator on a dtype, or a generator does not exist."""
 
 
+@dataclass(frozen=True)
+class Failing:
+    """The example on which a test failed, and the circumstance in which it did."""
+
+    arguments: dict[str, Any]
+    circumstance: Circumstance = AS_IT_IS
+
+
 @dataclass
 class Trial:
     """One test on one target while it runs: how often, on what it last failed, and what could not run."""
 
     examples: int = 0
-    failing: dict[str, Any] | None = None
+    failing: Failing | None = None
     lacking: Counter[str] = field(default_factory=Counter)
 
 
@@ -49,8 +59,8 @@ def realising(test: Any) -> Any:
     """The test, with its body called on real tensors and in isolation, example by example."""
     inner = getattr(getattr(test, "hypothesis", None), "inner_test", None)
     if inner is None:
-        return _on_tensors(test)
-    test.hypothesis.inner_test = _on_tensors(inner)  # Hypothesis's own way to wrap a body
+        return _on_tensors(test, test)
+    test.hypothesis.inner_test = _on_tensors(test, inner)  # Hypothesis's own way to wrap a body
     return test
 
 
@@ -75,7 +85,7 @@ def replay(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
     getattr(getattr(test, "hypothesis", None), "inner_test", test)(**arguments)
 
 
-def _on_tensors(body: Callable[..., Any]) -> Callable[..., Any]:
+def _on_tensors(test: Any, body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def run(**arguments: Any) -> None:
         trial = _current[0] if _current else begin()
@@ -85,31 +95,46 @@ def _on_tensors(body: Callable[..., Any]) -> Callable[..., Any]:
                 for dtype in sorted(expression.dtypes):
                     if reason := targets.lacks(str(device), dtype):
                         _pass_over(trial, f"{dtype}: {reason}")
-        try:
-            with isolation.kept(body.__name__):
-                body(**_built(arguments))
-            trial.examples += 1
-        except RuntimeError as error:  # NotImplementedError among them
-            if LACKING.search(str(error)):
-                _pass_over(trial, str(error).strip().splitlines()[0])
-            _remember(trial, arguments)
-            raise
-        except BaseException as error:
-            if not isinstance(error, hypothesis.errors.UnsatisfiedAssumption):
-                _remember(trial, arguments)
-            raise
+        drawn = {name: value for name, value in arguments.items() if name not in ("device", "dtype")}
+        for circumstance in circumstances_of(test, drawn):
+            _run(body, Failing(circumstance.arguments(arguments), circumstance), trial)
+        trial.examples += 1
 
     return run
 
 
-def _remember(trial: Trial, arguments: dict[str, Any]) -> None:
+def _run(body: Callable[..., Any], example: Failing, trial: Trial) -> None:
+    """Call the body in a circumstance; remember the example if it fails."""
+    try:
+        with isolation.kept(body.__name__), _entered(example.circumstance.block):
+            body(**_built(example.arguments))
+    except RuntimeError as error:  # NotImplementedError among them
+        if LACKING.search(str(error)):
+            _pass_over(trial, str(error).strip().splitlines()[0], example.circumstance)
+            return
+        _remember(trial, example)
+        raise
+    except BaseException as error:
+        if not isinstance(error, hypothesis.errors.UnsatisfiedAssumption):
+            _remember(trial, example)
+        raise
+
+
+def _entered(block: str) -> AbstractContextManager[object]:
+    entered: AbstractContextManager[object] = eval(block, {"torch": torch}) if block else nullcontext()
+    return entered
+
+
+def _remember(trial: Trial, example: Failing) -> None:
     trial.examples += 1
-    trial.failing = arguments
+    trial.failing = example
 
 
-def _pass_over(trial: Trial, reason: str) -> None:
+def _pass_over(trial: Trial, reason: str, circumstance: Circumstance = AS_IT_IS) -> None:
+    """Count an example that cannot run; one that has run as it is, and only lacks a circumstance, is an example."""
     trial.lacking[reason] += 1
-    hypothesis.reject()
+    if circumstance is AS_IT_IS:
+        hypothesis.reject()
 
 
 def _built(arguments: dict[str, Any]) -> dict[str, Any]:

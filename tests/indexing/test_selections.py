@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tails, tensors
+from tests.inputs.circumstances import AS_RESULTS, INFERENCE, UNRECORDED, also
 from tests.inputs.indices import basic, distinct_selection, indexed, selection
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
@@ -154,6 +155,7 @@ def for_numpy(index):
 
 
 @rule("indexing.selections.picks")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=indexed(selection, laid_out, dtypes=REAL) | larger(selection, laid_out, dtypes=REAL))
 @example(pair=(SQUARE, TABLE))
 @example(pair=(SQUARE, ROWS))
@@ -174,6 +176,7 @@ def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair
 
 
 @rule("indexing.selections.picks")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(shapes(min_dims=1, min_side=1) | tails(), REAL), start=st.integers(0, 3))
 @example(x=SQUARE, start=0)
 @example(x=TURNED, start=1)
@@ -189,6 +192,7 @@ def test_how_an_index_lies_in_memory_makes_no_difference(device, x, start):
 
 
 @rule("indexing.selections.copies")
+@also(*UNRECORDED)
 @given(
     pair=indexed(selection, laid_out, dtypes=WIDE, among=layouts.WRITABLE)
     | larger(selection, laid_out, dtypes=WIDE, among=layouts.WRITABLE)
@@ -216,6 +220,7 @@ AS_SLICES = {
 
 
 @rule("indexing.selections.copies")
+@also(*UNRECORDED)
 @given(x=tensors(shapes(min_dims=1) | tails(), WIDE, layouts.WRITABLE))
 @example(x=SQUARE)
 def test_a_selection_that_a_slice_could_tell_is_a_copy_too(device, x):
@@ -229,6 +234,7 @@ def test_a_selection_that_a_slice_could_tell_is_a_copy_too(device, x):
 
 
 @rule("indexing.selections.writes")
+@also(INFERENCE)
 @given(
     pair=indexed(basic, distinct_selection, distinct_laid_out, dtypes=WIDE, among=layouts.WRITABLE)
     | larger(basic, distinct_selection, distinct_laid_out, dtypes=WIDE, among=layouts.WRITABLE)
@@ -258,6 +264,7 @@ NOTHING = {
 
 
 @rule("indexing.selections.writes")
+@also(*UNRECORDED)
 @given(x=tensors(shapes(min_dims=1) | tails(), WIDE, layouts.WRITABLE))
 @example(x=SQUARE)
 def test_assigning_where_nothing_is_picked_writes_nothing(device, x):
@@ -269,6 +276,7 @@ def test_assigning_where_nothing_is_picked_writes_nothing(device, x):
 
 
 @rule("indexing.selections.comparisons")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=compared())
 @example(pair=(limits("torch.float32"), limits("torch.float32")))
 @example(pair=(limits("torch.float64"), limits("torch.float64")))
@@ -291,6 +299,7 @@ def test_a_comparison_gives_a_boolean_tensor_of_the_broadcast_shape(device, pair
 
 
 @rule("indexing.selections.comparisons")
+@also(*UNRECORDED, AS_RESULTS)
 @given(case=beside_numbers())
 @example(case=(SQUARE, NUMBERS))
 @example(case=(limits("torch.float32"), NUMBERS))

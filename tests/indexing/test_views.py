@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tails, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.indices import backward, basic, indexed, out_of_range
 from tests.oracles import array, numbers, state
 
@@ -40,6 +41,7 @@ def behind_integers(random, shape):
 
 
 @rule("indexing.views.as-numpy")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=indexed(basic, dtypes=DTYPES, min_dims=0))
 @example(pair=(SQUARE, Expression("np.s_[0]")))
 @example(pair=(SQUARE, Expression("np.s_[:, 1]")))
@@ -66,6 +68,7 @@ def of_every_kind(x):
 
 
 @rule("indexing.views.as-numpy")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(dtypes=DTYPES))
 @example(x=PICTURE)
 def test_an_index_of_every_kind_picks_what_numpy_picks(device, x):
@@ -76,6 +79,7 @@ def test_an_index_of_every_kind_picks_what_numpy_picks(device, x):
 
 
 @rule("indexing.views.as-numpy")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(shapes(min_dims=1) | tails(), DTYPES), step=st.integers(1, 3))
 @example(x=SQUARE, step=1)
 def test_a_slice_past_either_end_goes_as_far_as_the_dimension(device, x, step):
@@ -89,6 +93,7 @@ def test_a_slice_past_either_end_goes_as_far_as_the_dimension(device, x, step):
 
 
 @rule("indexing.views.same-memory")
+@also(*UNRECORDED)
 @given(pair=indexed(basic, dtypes=NUMERIC, among=layouts.WRITABLE, min_dims=0))
 @example(pair=(SQUARE, Expression("np.s_[0]")))
 @example(pair=(SQUARE, Expression("np.s_[1:3, 1:3]")))
@@ -106,6 +111,7 @@ def test_what_is_written_to_either_is_read_from_the_other(device, pair):
 
 
 @rule("indexing.views.same-memory")
+@also(*UNRECORDED)
 @given(x=tensors(dtypes=NUMERIC, among=layouts.WRITABLE))
 @example(x=PICTURE)
 def test_an_index_of_every_kind_gives_a_view(device, x):
@@ -130,6 +136,7 @@ WRITES = {
 
 
 @rule("indexing.views.same-memory")
+@also(*UNRECORDED)
 @given(x=tensors(st.sampled_from([(5,), (9,), (17,)]), DTYPES, layouts.WRITABLE))
 @example(x=FLAGS)
 @example(x=BYTES)
@@ -145,6 +152,7 @@ def test_a_write_to_a_slice_reaches_from_its_first_element_to_its_last(device, x
 
 
 @rule("indexing.views.out-of-range")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=indexed(out_of_range, behind_integers, dtypes=DTYPES, min_dims=0))
 @example(pair=(SQUARE, Expression("np.s_[0, 4]")))
 @example(pair=(SQUARE, Expression("np.s_[3, -5]")))
@@ -162,6 +170,7 @@ def test_an_integer_past_the_end_and_an_index_too_many_are_refused(device, pair)
 
 
 @rule("indexing.views.negative-steps")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=indexed(backward, dtypes=DTYPES))
 @example(pair=(SQUARE, Expression("np.s_[::-1]")))
 def test_a_slice_does_not_run_backward(device, pair):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import state
 
 ASKED = (("", False), (", requires_grad=False", False), (", requires_grad=True", True))
@@ -73,6 +74,7 @@ STRIDED = leaves(shapes(min_dims=2, min_side=2), dtypes.differentiable(), (layou
 
 
 @rule("leaves.flag.as-asked")
+@also(*UNRECORDED)
 @given(maker=made())
 @example(maker=(Expression("lambda: torch.tensor([], requires_grad=True)"), True))
 @example(maker=(Expression("lambda: torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True))
@@ -88,6 +90,7 @@ def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, maker):
 
 
 @rule("leaves.flag.as-asked")
+@also(*UNRECORDED)
 @given(other=leaves(dtypes=dtypes.differentiable()) | STRIDED, maker=makers(), recording=st.booleans())
 def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_asked_to(device, other, maker, recording):
     make, asked = maker
@@ -100,6 +103,7 @@ def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_as
 
 
 @rule("leaves.flag.as-asked")
+@also(*UNRECORDED, AS_RESULTS)
 @given(data=tensors(dtypes=dtypes.differentiable()), recording=st.booleans())
 def test_a_parameter_requires_grad_unless_it_was_asked_not_to(device, data, recording):
     leaf = data.clone().requires_grad_()
@@ -111,6 +115,7 @@ def test_a_parameter_requires_grad_unless_it_was_asked_not_to(device, data, reco
 
 
 @rule("leaves.flag.dtypes")
+@also(*UNRECORDED)
 @given(tensor=tensors(dtypes=dtypes.integral()), ask=st.sampled_from(ASKING).map(Expression))
 @example(tensor=Expression("torch.tensor([1, 2, 3])"), ask=Expression(ASKING[0]))
 @example(tensor=Expression("torch.tensor([1, 2, 3])"), ask=Expression(ASKING[5]))
@@ -124,6 +129,7 @@ def test_an_integer_or_boolean_tensor_cannot_be_asked_to_require_grad(device, te
 
 
 @rule("leaves.flag.dtypes")
+@also(*UNRECORDED)
 @given(tensor=tensors(dtypes=dtypes.integral()), refrain=st.sampled_from(NOT_ASKING).map(Expression))
 def test_an_integer_or_boolean_tensor_can_be_asked_not_to_require_grad(device, tensor, refrain):
     assert refrain(tensor).requires_grad is False

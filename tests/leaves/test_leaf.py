@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes_of_one_element, tensors
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers
 
 
@@ -69,6 +70,7 @@ def test_a_tensor_that_a_leaf_is_written_into_is_no_leaf_until_it_is_detached(de
 
 
 @rule("leaves.leaf.no-grad-fn")
+@also(*UNRECORDED)
 @given(tensor=tensors(dtypes=dtypes.integral()), route=routes())
 def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
     for result in (tensor, route(tensor), tensor == tensor, tensor.long()):

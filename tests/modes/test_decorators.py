@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks
+from tests.inputs.circumstances import NO_GRAD, UNRECORDED, also
 
 MODES = (
     ("torch.no_grad", (False, False)),
@@ -43,6 +44,7 @@ def errors():
 
 
 @rule("modes.decorators.every-call")
+@also(NO_GRAD)
 @given(mode=modes(called=True), defined=blocks(), called=blocks())
 @example(
     mode=(Expression("torch.no_grad()"), (False, False)),
@@ -74,6 +76,7 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defin
 
 
 @rule("modes.decorators.every-call")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks())
 def test_a_decorated_function_runs_in_its_mode_in_whatever_thread(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -95,6 +98,7 @@ def test_a_decorated_function_runs_in_its_mode_in_whatever_thread(device, mode, 
 
 
 @rule("modes.decorators.every-call")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks(), error=errors())
 def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device, mode, called, error):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -117,6 +121,7 @@ def test_a_decorated_function_that_raises_gives_its_caller_the_mode_back(device,
 
 
 @rule("modes.decorators.every-call")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks())
 def test_a_decorated_method_runs_in_its_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -151,6 +156,7 @@ def test_a_decorated_method_runs_in_its_mode(device, mode, called):
 
 
 @rule("modes.decorators.without-parentheses")
+@also(NO_GRAD)
 @given(mode=modes(called=False), called=blocks(), error=errors())
 def test_a_mode_decorates_without_parentheses(device, mode, called, error):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -185,6 +191,7 @@ def test_a_mode_decorates_without_parentheses(device, mode, called, error):
 
 
 @rule("modes.decorators.set-grad-enabled")
+@also(NO_GRAD)
 @given(mode=st.booleans(), defined=blocks(), called=blocks())
 def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -204,6 +211,7 @@ def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, 
 
 
 @rule("modes.decorators.generators")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks(), steps=resumptions())
 def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device, mode, called, steps):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -237,6 +245,7 @@ def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device
 
 
 @rule("modes.decorators.generators")
+@also(*UNRECORDED)
 @given(mode=modes(called=True), called=blocks(), error=errors())
 def test_what_passes_through_a_decorated_generator_is_the_very_thing(device, mode, called, error):
     decorator, _ = mode
@@ -270,6 +279,7 @@ def test_what_passes_through_a_decorated_generator_is_the_very_thing(device, mod
 
 
 @rule("modes.decorators.generators")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks())
 def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -297,6 +307,7 @@ def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
 
 
 @rule("modes.decorators.generators")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks(), error=errors(), first=st.booleans())
 def test_a_decorated_generator_that_raises_gives_its_caller_the_mode_back(device, mode, called, error, first):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -319,6 +330,7 @@ def test_a_decorated_generator_that_raises_gives_its_caller_the_mode_back(device
 
 
 @rule("modes.decorators.generators")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks())
 def test_a_decorated_generator_keeps_its_mode_when_another_thread_resumes_it(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -343,6 +355,7 @@ def test_a_decorated_generator_keeps_its_mode_when_another_thread_resumes_it(dev
 
 
 @rule("modes.decorators.classes")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks())
 def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
@@ -367,6 +380,7 @@ def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mod
 
 
 @rule("modes.decorators.async-functions")
+@also(NO_GRAD)
 @given(mode=modes(called=True), called=blocks(), ran=blocks())
 def test_the_body_of_a_decorated_async_function_runs_in_the_mode_of_whoever_runs_it(device, mode, called, ran):
     leaf = torch.ones(2, device=device, requires_grad=True)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tails, updates
+from tests.inputs.circumstances import NO_GRAD, also
 from tests.oracles import numbers, state
 
 REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
@@ -80,6 +81,7 @@ def test_every_element_of_a_long_leaf_is_updated_inside(device, leaf, update):
 
 
 @rule("modes.in-place-updates.inside")
+@also(NO_GRAD)
 @given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE), update=updates())
 def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, update):
     change, value = update

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves
+from tests.inputs.circumstances import NO_GRAD, UNRECORDED, also
 
 INFERENCE = (Expression("torch.inference_mode"), False)
 FAILURES = (
@@ -122,6 +123,7 @@ def test_each_kind_of_block_brings_back_the_mode_after_each_kind_of_exception(de
 
 
 @rule("modes.nesting.plain-call")
+@also(NO_GRAD)
 @given(leaf=leaves(), around=blocks(), block=blocks(), modes=st.lists(st.booleans(), min_size=1, max_size=3))
 def test_a_plain_call_lasts_until_the_block_around_it_is_left(device, leaf, around, block, modes):
     outer, records = around
@@ -135,6 +137,7 @@ def test_a_plain_call_lasts_until_the_block_around_it_is_left(device, leaf, arou
 
 
 @rule("modes.nesting.plain-call")
+@also(NO_GRAD)
 @given(leaf=leaves(), block=blocks(), mode=st.booleans())
 def test_a_plain_call_outlasts_a_block_that_follows_it(device, leaf, block, mode):
     following, records = block
@@ -153,6 +156,7 @@ def test_a_plain_call_outlasts_a_block_that_follows_it(device, leaf, block, mode
 
 
 @rule("modes.nesting.inference-mode-wins")
+@also(*UNRECORDED)
 @given(leaf=leaves(), block=blocks(recording=True))
 def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, block):
     enable, _ = block
@@ -164,6 +168,7 @@ def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, 
 
 
 @rule("modes.nesting.inference-mode-wins")
+@also(*UNRECORDED)
 @given(leaf=leaves(), block=blocks())
 def test_switching_inference_mode_off_records_even_within_no_grad(device, leaf, block):
     switch, _ = block

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, places, routes, shapes, tensors
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers, state
 
 COMPUTATIONS = (
@@ -114,6 +115,7 @@ def factories(draw):
 
 
 @rule("modes.no-grad.results")
+@also(*UNRECORDED)
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()) | EXPANDED,
     place=places(),
@@ -140,6 +142,7 @@ def test_a_result_has_its_values_and_no_history(device, leaf, place, computation
 
 
 @rule("modes.no-grad.results")
+@also(*UNRECORDED)
 @given(leaf=leaves(dtypes=COMMON), place=places(), products=some(PRODUCTS))
 def test_a_product_of_matrices_has_its_values_and_no_history(device, leaf, place, products):
     tensor = place(leaf)
@@ -153,6 +156,7 @@ def test_a_product_of_matrices_has_its_values_and_no_history(device, leaf, place
 
 
 @rule("modes.no-grad.results")
+@also(*UNRECORDED)
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()),
     other=OTHER_DTYPES,
@@ -198,6 +202,7 @@ def test_backward_from_a_result_alone_is_refused(device, leaf, route, computatio
 
 
 @rule("modes.no-grad.nothing-saved")
+@also(*UNRECORDED)
 @given(leaf=leaves(), route=routes(), functions=some([source for source, _ in COMPUTATIONS]))
 def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
     tensor = route(leaf)
@@ -209,6 +214,7 @@ def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
 
 
 @rule("modes.no-grad.nothing-saved")
+@also(*UNRECORDED)
 @given(leaf=leaves(WHOLE, COMMON), place=places(), functions=some(SAVING), products=some(PRODUCTS))
 def test_nothing_is_saved_by_operations_that_would_keep_much(device, leaf, place, functions, products):
     tensor = place(leaf)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves
+from tests.inputs.circumstances import NO_GRAD, UNRECORDED, also
 
 
 def starters():
@@ -17,6 +18,7 @@ def starters():
 
 
 @rule("modes.threads.starts-on")
+@also(*UNRECORDED)
 @given(leaf=leaves(), block=starters(), last=st.booleans())
 def test_a_new_thread_records_whatever_the_mode_of_the_thread_that_starts_it(device, leaf, block, last):
     found = []
@@ -34,6 +36,7 @@ def test_a_new_thread_records_whatever_the_mode_of_the_thread_that_starts_it(dev
 
 
 @rule("modes.threads.kept-apart")
+@also(NO_GRAD)
 @given(leaf=leaves(), switches=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=4))
 def test_a_switch_in_one_thread_changes_nothing_in_the_other(device, leaf, switches):
     def recording():
@@ -55,6 +58,7 @@ def test_a_switch_in_one_thread_changes_nothing_in_the_other(device, leaf, switc
 
 
 @rule("modes.threads.kept-apart")
+@also(*UNRECORDED)
 @given(leaf=leaves(), block=blocks(), around=blocks())
 def test_a_block_in_one_thread_changes_nothing_in_the_other(device, leaf, block, around):
     outer, _ = around

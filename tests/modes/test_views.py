@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, layouts, leaves, tensors, updates
+from tests.inputs.circumstances import INFERENCE, NO_GRAD, also
 from tests.oracles import numbers, state
 
 LOOKS = (
@@ -52,6 +53,7 @@ def origins():
 
 
 @rule("modes.views.changed-inside")
+@also(NO_GRAD)
 @given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), origin=origins(), look=looks())
 def test_a_view_made_inside_is_written_inside(device, leaf, origin, look):
     base = origin(leaf)
@@ -98,6 +100,7 @@ def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, lo
 
 
 @rule("modes.views.free-base")
+@also(INFERENCE)
 @given(
     base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
     look=looks(),

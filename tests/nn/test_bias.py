@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import dtypes, layouts
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers
 
@@ -37,6 +38,7 @@ def column(device, values):
 
 
 @rule("nn.bias.cost")
+@also(*UNRECORDED)
 @given(x=st.sampled_from(POINTS), a=SLOPES, c=OFFSETS, away=st.sampled_from((0, 0.5, -1)))
 @example(x=(0, 1, 0, 1), a=2, c=1, away=0)
 def test_a_line_through_the_origin_misses_the_offset(device, x, a, c, away):
@@ -83,6 +85,7 @@ def layers_and_points(draw):
 
 
 @rule("nn.bias.kept")
+@also(AS_RESULTS)
 @given(drawn=layers_and_points(), frozen=st.booleans(), listed=st.booleans(), times=st.integers(1, 2))
 def test_a_bias_that_is_left_out_stays_where_it_is(device, drawn, frozen, listed, times):
     weight, bias, x = drawn

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, layouts, places, shapes
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array
 
@@ -107,6 +108,7 @@ ONE_OUTPUT = (
 
 
 @rule("nn.linear.forward")
+@also(*UNRECORDED, AS_RESULTS)
 @given(drawn=parameters_and_inputs())
 @example(drawn=THREE_BATCHES)
 @example(drawn=NO_BIAS_IN_HALF)
@@ -125,6 +127,7 @@ def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device,
 
 
 @rule("nn.linear.weight-shape")
+@also(*UNRECORDED)
 @given(inputs=st.integers(0, 8), outputs=st.integers(0, 8), biased=st.booleans())
 @example(inputs=5, outputs=3, biased=True)
 @example(inputs=1, outputs=1, biased=True)
@@ -139,6 +142,7 @@ def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device
 
 
 @rule("nn.linear.parameters")
+@also(*UNRECORDED)
 @given(inputs=FEATURES, outputs=FEATURES, biased=st.booleans(), block=blocks())
 def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inputs, outputs, biased, block):
     mode, _ = block

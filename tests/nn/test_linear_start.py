@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import array, numbers
 
 SEEDS = st.integers(0, 2**32)
@@ -16,6 +17,7 @@ def named(dtype):
 
 
 @rule("nn.linear-start.bounds")
+@also(*UNRECORDED)
 @given(inputs=st.integers(1, 40), outputs=st.integers(1, 40), of=dtypes.floating().map(named), seed=SEEDS)
 @example(inputs=1, outputs=1, of=named("torch.float32"), seed=0)
 def test_the_start_is_within_one_over_the_root_of_the_inputs(device, inputs, outputs, of, seed):
@@ -31,6 +33,7 @@ def test_the_start_is_within_one_over_the_root_of_the_inputs(device, inputs, out
 
 
 @rule("nn.linear-start.spread")
+@also(*UNRECORDED)
 @given(inputs=st.integers(1, 4), of=st.sampled_from(("torch.float32", "torch.float64")).map(named), seed=SEEDS)
 def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, of, seed):
     """By Hoeffding's inequality the share of n = 2048 numbers in a quarter is more than a tenth off with a probability
@@ -45,6 +48,7 @@ def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, 
 
 
 @rule("nn.linear-start.seeded")
+@also(*UNRECORDED)
 @given(inputs=st.integers(1, 4), outputs=st.integers(8, 12), of=dtypes.floating().map(named), seed=SEEDS)
 def test_the_seed_decides_where_layers_start(device, inputs, outputs, of, seed):
     starts = []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, like, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, numbers
 
@@ -53,6 +54,7 @@ A_COLUMN_AND_A_LIST = (
 
 
 @rule("nn.mse-broadcast.all-pairs")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=stretched(), mean_of_squares=BY_HAND | MSE)
 @example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("lambda input, target: ((input - target) ** 2).mean()"))
 @example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("torch.nn.MSELoss()"))
@@ -82,6 +84,7 @@ def columns_against_lists(draw):
 
 
 @rule("nn.mse-broadcast.order-forgotten")
+@also(AS_RESULTS)
 @given(drawn=columns_against_lists(), mean_of_squares=BY_HAND | MSE, turn=st.integers(0, 7))
 def test_each_prediction_is_drawn_to_the_mean_of_all_targets(device, drawn, mean_of_squares, turn):
     """The gradient is a sum of n terms, each a power that may be off by 16 eps, the loosest of the published limits,
@@ -105,6 +108,7 @@ def same_shapes():
 
 
 @rule("nn.mse-broadcast.warning")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=stretched() | same_shapes(), mse=MSE)
 @example(pair=A_COLUMN_AND_A_LIST, mse=Expression("torch.nn.MSELoss()"))
 def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, mse):
@@ -125,6 +129,7 @@ def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, mse
 
 
 @rule("nn.mse-broadcast.by-hand-no-warning")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=stretched(), mean_of_squares=BY_HAND)
 @example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("lambda input, target: ((input - target) ** 2).mean()"))
 def test_written_by_hand_nothing_is_said(device, pair, mean_of_squares):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, like, places, shapes, tensors
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import array
 
 MEANS = (
@@ -69,6 +70,7 @@ def elements(n):
 
 
 @rule("nn.mse-loss.mean")
+@also(*UNRECORDED)
 @given(pair=pairs(min_side=1), mean_of_squares=one_of(MEANS))
 @example(pair=TWO_BY_THREE, mean_of_squares=Expression("torch.nn.MSELoss()"))
 @example(pair=TRANSPOSED, mean_of_squares=Expression("torch.nn.MSELoss()"))
@@ -85,6 +87,7 @@ def test_the_mean_is_over_all_elements(device, pair, mean_of_squares):
 
 
 @rule("nn.mse-loss.other-reductions")
+@also(*UNRECORDED)
 @given(pair=pairs(), squares_of=one_of(NONES), sum_of_squares=one_of(SUMS))
 @example(pair=TRANSPOSED, squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
 @example(pair=elements(0), squares_of=Expression(NONES[0]), sum_of_squares=Expression(SUMS[0]))
@@ -103,6 +106,7 @@ REDUCTIONS = (*MEANS, *SUMS, "lambda input, target: (input - target).sum()", "la
 
 
 @rule("nn.mse-loss.no-dimension")
+@also(*UNRECORDED)
 @given(pair=like(tensors(shapes() | shapes(max_side=1))), reduction=one_of(REDUCTIONS), recorded=st.booleans())
 @example(pair=OF_ONE, reduction=Expression(MEANS[0]), recorded=False)
 def test_a_loss_is_a_tensor_without_dimensions(device, pair, reduction, recorded):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, layouts, leaves, like
+from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
 FOREACH = st.sampled_from((None, True, False))
@@ -38,6 +39,7 @@ def with_gradients():
 
 
 @rule("nn.sgd.step")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=with_gradients(), rate=DYADIC, step=steps())
 def test_a_step_by_a_power_of_two_is_exact(device, pair, rate, step):
     p, gradient = pair
@@ -58,6 +60,7 @@ IN_DOUBLE = tuple(
 
 
 @rule("nn.sgd.step")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=with_gradients(), rate=RATES, step=steps())
 @example(pair=IN_DOUBLE, rate=0.1, step=Expression("lambda p, rate: torch.optim.SGD([p], lr=rate).step()"))
 def test_a_step_of_any_rate_is_right_up_to_rounding(device, pair, rate, step):
@@ -81,6 +84,7 @@ NUMBERS = tuple(
 
 
 @rule("nn.sgd.step")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=with_gradients(), later=st.sampled_from((2, -1, 0)), rate=DYADIC, foreach=FOREACH)
 @example(pair=NUMBERS, later=2, rate=0.5, foreach=True)
 def test_each_step_takes_the_gradient_that_is_there_then(device, pair, later, rate, foreach):
@@ -94,6 +98,7 @@ def test_each_step_takes_the_gradient_that_is_there_then(device, pair, later, ra
 
 
 @rule("nn.sgd.step")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pairs=st.lists(st.tuples(with_gradients(), DYADIC), min_size=2, max_size=3), foreach=FOREACH)
 def test_each_group_has_its_rate(device, pairs, foreach):
     groups, expected = [], []
@@ -106,6 +111,7 @@ def test_each_group_has_its_rate(device, pairs, foreach):
 
 
 @rule("nn.sgd.step")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pairs=st.lists(with_gradients(), min_size=3, max_size=5), rate=DYADIC, foreach=FOREACH)
 def test_every_parameter_of_a_group_is_updated(device, pairs, rate, foreach):
     expected = []
@@ -117,6 +123,7 @@ def test_every_parameter_of_a_group_is_updated(device, pairs, rate, foreach):
 
 
 @rule("nn.sgd.same-leaf")
+@also(NO_GRAD, AS_RESULTS)
 @given(pair=with_gradients(), rate=DYADIC, foreach=FOREACH, decay=st.sampled_from((0, 2)), block=blocks())
 def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device, pair, rate, foreach, decay, block):
     p, gradient = pair
@@ -145,6 +152,7 @@ SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.
 
 
 @rule("nn.sgd.skipped")
+@also(NO_GRAD, AS_RESULTS)
 @given(
     reached=with_gradients(),
     skipped=leaves(among=layouts.WRITABLE),
@@ -171,6 +179,7 @@ def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped,
 
 
 @rule("nn.sgd.nothing-random")
+@also(*UNRECORDED, AS_RESULTS)
 @given(
     pair=with_gradients(),
     rate=RATES,

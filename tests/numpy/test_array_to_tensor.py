@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, arrays, shapes, telling_shapes
 from tests.inputs.arrays import FLOATING, SIGNED, c_order
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import aliases, disjoint
 
 SHARING = (
@@ -82,6 +83,7 @@ def arrays_and_another_dtype(shapes=None):
 
 
 @rule("numpy.array-to-tensor.same-memory")
+@also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)))
 @example(a=Expression("np.arange(68.).reshape(2, 34)[:, ::2]"))
 def test_the_tensor_is_the_memory_of_the_array(device, a):
@@ -103,6 +105,7 @@ def test_the_tensor_is_the_memory_of_the_array(device, a):
 
 
 @rule("numpy.array-to-tensor.zero-dimensional")
+@also(*UNRECORDED)
 @given(a=arrays(st.just(())))
 def test_from_numpy_and_as_tensor_share_the_memory_of_an_array_of_no_dimensions(device, a):
     for share in SHARING[:3]:
@@ -126,6 +129,7 @@ def test_asarray_converts_an_array_of_no_dimensions(device, pair):
 
 
 @rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
 @given(a=arrays())
 def test_a_copy_is_independent(device, a):
     before = torch.get_default_dtype()
@@ -141,6 +145,7 @@ def test_a_copy_is_independent(device, a):
 
 
 @rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
 @given(pair=arrays_and_another_dtype())
 def test_another_dtype_is_an_independent_copy(device, pair):
     a, to = pair
@@ -152,6 +157,7 @@ def test_another_dtype_is_an_independent_copy(device, pair):
 
 
 @rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
 @given(pair=arrays_and_another_dtype(telling_shapes(min_dims=1)))
 def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(device, pair):
     a, to = pair
@@ -164,6 +170,7 @@ def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(devi
 
 
 @rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
 @given(a=extremes())
 @example(a=Expression(EXTREMES[3]))
 def test_a_copy_has_the_largest_and_the_strangest_numbers(device, a):
@@ -172,6 +179,7 @@ def test_a_copy_has_the_largest_and_the_strangest_numbers(device, a):
 
 
 @rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
 @given(a=st.sampled_from(EXTREMES[:3]).map(Expression), to=floats())
 def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device, a, to):
     for convert in CONVERTING:
@@ -179,6 +187,7 @@ def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device
 
 
 @rule("numpy.array-to-tensor.not-resizable")
+@also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)), more=st.integers(1, 40))
 def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
     before = a.tolist()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, arrays, shapes, telling_shapes
 from tests.inputs.arrays import APART, COMPLEX, FLOATING, SIGNED
+from tests.inputs.circumstances import UNRECORDED, also
 
 WIDE = (*FLOATING, *SIGNED[:3], *COMPLEX)
 CONVERSIONS = (
@@ -76,6 +77,7 @@ def strange_arrays():
 
 
 @rule("numpy.refused-arrays.layouts")
+@also(*UNRECORDED)
 @given(case=reversed_arrays() | packed_arrays() | swapped_arrays())
 def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_not(device, case):
     a, reason = case
@@ -89,6 +91,7 @@ def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_no
 
 
 @rule("numpy.refused-arrays.dtypes")
+@also(*UNRECORDED)
 @given(a=strange_arrays())
 def test_a_dtype_that_torch_lacks_is_refused_by_name(device, a):
     for convert in CONVERSIONS:
@@ -113,6 +116,7 @@ def test_a_refused_array_lives_no_longer_than_its_names(device, a):
 
 
 @rule("numpy.refused-arrays.read-only")
+@also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)))
 def test_a_read_only_array_is_shared_with_a_warning(device, a):
     view = a.view()
@@ -130,6 +134,7 @@ def test_a_read_only_array_is_shared_with_a_warning(device, a):
 
 
 @rule("numpy.refused-arrays.read-only")
+@also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)))
 def test_a_copy_of_a_read_only_array_comes_without_a_warning(device, a):
     a.flags.writeable = False

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, routes, shapes, telling_shapes, tensors, tensors_of_numpy_dtypes
+from tests.inputs.circumstances import AS_RESULTS, INFERENCE, NO_GRAD, UNRECORDED, also
 from tests.inputs.layouts import WRITABLE
 from tests.oracles import aliases, disjoint, state
 
@@ -70,6 +71,7 @@ def unsupported():
 
 
 @rule("numpy.refused-tensors.requires-grad")
+@also(NO_GRAD)
 @given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
 def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_detached(device, leaf, route):
     for outer, inner in RECORDING:
@@ -86,6 +88,7 @@ def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_deta
 
 
 @rule("numpy.refused-tensors.grad-mode-off")
+@also(INFERENCE)
 @given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
 def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device, leaf, route):
     x = route(leaf)
@@ -99,6 +102,7 @@ def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device,
 
 
 @rule("numpy.refused-tensors.conj-and-neg")
+@also(*UNRECORDED)
 @given(z=complex_tensors())
 def test_a_tensor_with_a_bit_that_numpy_does_not_know_is_refused(device, z):
     for look, reason in WITH_A_BIT:
@@ -113,6 +117,7 @@ def test_a_tensor_with_a_bit_that_numpy_does_not_know_is_refused(device, z):
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:ComplexHalf support")
 @rule("numpy.refused-tensors.unsupported")
+@also(*UNRECORDED)
 @given(case=unsupported())
 def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, case):
     x, reason = case
@@ -123,6 +128,7 @@ def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, c
 
 
 @rule("numpy.refused-tensors.force")
+@also(*UNRECORDED, AS_RESULTS)
 @given(tensor=tensors_of_numpy_dtypes() | leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
 def test_force_shares_memory_and_leaves_the_tensor_as_it_was(device, tensor, route):
     x = route(tensor)
@@ -133,6 +139,7 @@ def test_force_shares_memory_and_leaves_the_tensor_as_it_was(device, tensor, rou
 
 
 @rule("numpy.refused-tensors.force")
+@also(*UNRECORDED)
 @given(z=complex_tensors())
 def test_force_copies_what_a_bit_stands_for(device, z):
     for look, _ in WITH_A_BIT:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, tensors_of_numpy_dtypes
 from tests.inputs.arrays import COMPLEX, EVERY_DTYPE
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import aliases, disjoint
 
 SHARING = (
@@ -33,6 +34,7 @@ without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementati
 
 
 @rule("numpy.tensor-to-array.same-memory")
+@also(*UNRECORDED)
 @given(x=tensors_of_numpy_dtypes())
 @example(x=Expression("torch.tensor([1., 2.], dtype=torch.float16)"))
 @example(x=Expression("torch.arange(68.).reshape(2, 34)[:, ::2]"))
@@ -47,6 +49,7 @@ def test_every_array_is_the_memory_of_the_tensor(device, x):
 
 
 @rule("numpy.tensor-to-array.array-protocol")
+@also(*UNRECORDED)
 @given(x=tensors_of_numpy_dtypes())
 def test_asarray_gives_the_memory_of_the_tensor(device, x):
     for convert in SHARING:
@@ -59,6 +62,7 @@ def test_asarray_gives_the_memory_of_the_tensor(device, x):
 
 @without_copy_keyword
 @rule("numpy.tensor-to-array.array-protocol")
+@also(*UNRECORDED)
 @given(x=tensors_of_numpy_dtypes())
 def test_array_gives_an_independent_copy(device, x):
     array = np.array(x)
@@ -68,6 +72,7 @@ def test_array_gives_an_independent_copy(device, x):
 
 @without_copy_keyword
 @rule("numpy.tensor-to-array.array-protocol")
+@also(*UNRECORDED)
 @given(x=tensors_of_numpy_dtypes(REAL), to=st.sampled_from(("complex64", "complex128")))
 def test_another_dtype_gives_an_independent_copy(device, x, to):
     for convert in CONVERTING:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import arrays, leaves, telling_shapes
 from tests.inputs.arrays import APART, COMPLEX, FLOATING, SIGNED
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import disjoint, numbers
 
 IN_PLACE = (
@@ -44,6 +45,7 @@ ORDINARY = (*FLOATING[:2], *SIGNED, *COMPLEX)
 
 
 @rule("numpy.writes.in-place-only")
+@also(*UNRECORDED)
 @given(a=arrays(dtypes=ORDINARY, among=APART))
 def test_an_in_place_operation_changes_the_array_with_the_tensor(device, a):
     for operation, written in IN_PLACE:
@@ -60,6 +62,7 @@ def test_an_in_place_operation_changes_the_array_with_the_tensor(device, a):
 
 
 @rule("numpy.writes.in-place-only")
+@also(*UNRECORDED)
 @given(a=arrays(dtypes=ORDINARY))
 def test_an_operation_that_makes_a_new_tensor_leaves_the_array_alone(device, a):
     for operation in NEW:

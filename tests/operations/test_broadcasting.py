@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers, state
 
@@ -64,6 +65,7 @@ VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1))
 
 
 @rule("operations.broadcasting.aligned")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=two(STRETCHED))
 @example(
     pair=(
@@ -89,6 +91,7 @@ def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(
 
 
 @rule("operations.broadcasting.other-shapes")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=two(UNFIT))
 def test_other_shapes_are_refused(device, pair):
     x, y = pair
@@ -101,6 +104,7 @@ def test_other_shapes_are_refused(device, pair):
 
 
 @rule("operations.broadcasting.every-pair")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=two(VECTOR_AND_COLUMN))
 @example(
     pair=(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, like, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.shapes import PICTURES
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers, state
@@ -85,6 +86,7 @@ PICTURES_IN_TWO_LAYOUTS = (
 
 
 @rule("operations.elementwise.arithmetic")
+@also(*UNRECORDED)
 @given(
     pair=like(
         tensors(
@@ -122,6 +124,7 @@ MANY_BITS = (
 
 
 @rule("operations.elementwise.arithmetic")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=wide_and_small())
 @example(pair=MANY_BITS)
 def test_arithmetic_is_done_in_the_dtype_of_the_tensors(device, pair):
@@ -133,6 +136,7 @@ def test_arithmetic_is_done_in_the_dtype_of_the_tensors(device, pair):
 
 
 @rule("operations.elementwise.functions")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(shapes() | SIZES, dtypes.floating()))
 @example(x=Expression("torch.linspace(-1, 1, 200).to(device)"))
 @example(x=Expression("torch.arange(33.0, dtype=torch.float64).to(device) / 16", dtypes=frozenset({"torch.float64"})))
@@ -157,6 +161,7 @@ def whole(draw):
 
 
 @rule("operations.elementwise.functions")
+@also(*UNRECORDED)
 @given(x=whole())
 @example(x=Expression(f"torch.tensor([3, -2, {2**19 + 1}], device=device)"))
 def test_a_whole_power_of_integers_is_exact(device, x):

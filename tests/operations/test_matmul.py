@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.expression import IT
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, state
@@ -117,6 +118,7 @@ TALL = Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [2.0, 2.0]], device=de
 
 
 @rule("operations.matmul.products")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=factors(), multiply=forms(ANY))
 @example(pair=LONG, multiply=Expression(ANY[0]))
 @example(pair=TRANSPOSED, multiply=Expression(ANY[0]))
@@ -145,6 +147,7 @@ BOTH = ("lambda x: x @ x", "lambda x: x @ x.T", "lambda x: x.T @ x")
 
 
 @rule("operations.matmul.products")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(st.sampled_from([(2, 2), (3, 3), (1, 1), (0, 0)]), DTYPES), product=forms(BOTH))
 @example(x=TRANSPOSED[0], product=Expression(BOTH[0]))
 def test_a_matrix_may_be_both_factors(device, x, product):
@@ -152,6 +155,7 @@ def test_a_matrix_may_be_both_factors(device, x, product):
 
 
 @rule("operations.matmul.matrices-only")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=factors(ranks=("nk,km",)), multiply=forms(MM))
 @example(
     pair=(
@@ -166,6 +170,7 @@ def test_mm_multiplies_two_matrices(device, pair, multiply):
 
 
 @rule("operations.matmul.matrices-only")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=factors(ranks=RANKS[2:]), multiply=forms(MM))
 def test_mm_refuses_all_but_matrices(device, pair, multiply):
     x, y = pair
@@ -177,6 +182,7 @@ def test_mm_refuses_all_but_matrices(device, pair, multiply):
 
 
 @rule("operations.matmul.unmatched")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=factors(ranks=("nk,km",), unequal=True), multiply=forms(ANY + MM))
 @example(
     pair=(Expression("torch.ones(5, 3, device=device)"), Expression("torch.ones(2, 5, device=device)")),
@@ -192,6 +198,7 @@ def test_matrices_whose_inner_sizes_differ_are_refused(device, pair, multiply):
 
 
 @rule("operations.matmul.unmatched")
+@also(*UNRECORDED, AS_RESULTS)
 @given(pair=factors(ranks=RANKS[2:], unequal=True), multiply=forms(ANY))
 @example(pair=(ONE, TALL), multiply=Expression(ANY[0]))
 @example(pair=(TALL, ONE), multiply=Expression(ANY[0]))

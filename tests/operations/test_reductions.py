@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers, state
 
@@ -89,6 +90,7 @@ def rounding(x, terms, largest=4):
 
 
 @rule("operations.reductions.sum")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=wide(shapes() | SIZES | FIVE_DIMS, NUMERIC))
 @example(x=FOUR)
 @example(x=FIFTY)
@@ -105,6 +107,7 @@ def test_sum_adds_up_what_it_reduces(device, x):
 
 
 @rule("operations.reductions.mean")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(shapes(min_side=1) | SIZES, st.sampled_from(dtypes.FLOATING + dtypes.COMPLEX)))
 @example(x=FOUR)
 @example(x=Expression("torch.arange(8.0).to(device).reshape(2, 4)[:, ::2]"))
@@ -120,6 +123,7 @@ def test_mean_is_the_sum_divided_by_the_number_of_elements(device, x):
 
 
 @rule("operations.reductions.integer-mean")
+@also(*UNRECORDED)
 @given(x=tensors(dtypes=dtypes.integral()))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 def test_the_mean_of_integers_is_refused(device, x):
@@ -131,6 +135,7 @@ def test_the_mean_of_integers_is_refused(device, x):
 
 
 @rule("operations.reductions.mean-dtype")
+@also(*UNRECORDED)
 @given(x=wide(shapes(min_side=1) | SIZES, dtypes.integral()))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 @example(x=BYTES)
@@ -160,6 +165,7 @@ def uncertainty(x, terms):
 
 
 @rule("operations.reductions.sample-deviation")
+@also(*UNRECORDED, AS_RESULTS)
 @given(
     x=(far(FEW, FLOATS, ALL_ALIKE) | tensors(shapes(min_dims=1, min_side=1) | SIZES, FLOATS)).filter(
         lambda x: x.facts["shape"] not in [(1,), (1, 1), (1, 1, 1)]
@@ -192,6 +198,7 @@ def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, x, unbi
 
 
 @rule("operations.reductions.sample-deviation")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=far(shapes(min_side=1, max_side=1), FLOATS, ALL_ALIKE))
 def test_one_element_has_no_sample_deviation(device, x):
     with warnings.catch_warnings():
@@ -201,6 +208,7 @@ def test_one_element_has_no_sample_deviation(device, x):
 
 
 @rule("operations.reductions.max")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=far(shapes(min_side=1) | SIZES, REAL))
 @example(x=BYTES)
 @example(x=FOUR)
@@ -234,6 +242,7 @@ def ends(dtype):
 
 
 @rule("operations.reductions.max")
+@also(*UNRECORDED)
 @given(x=tensors(shapes(min_dims=1, min_side=1) | SIZES, REAL, layouts.WRITABLE))
 @example(x=FOUR)
 def test_any_number_may_be_the_largest(device, x):

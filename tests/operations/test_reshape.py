@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.expression import build
 from tests.inputs.shapes import PICTURES
 from tests.oracles import array, state
@@ -89,6 +90,7 @@ def impossible_shapes(draw):
 
 
 @rule("operations.reshape.row-major")
+@also(*UNRECORDED, AS_RESULTS)
 @given(case=reshapings(), reshape=st.sampled_from(RESHAPE).map(Expression))
 @example(case=(Expression("torch.linspace(0, 1, 100).to(device)"), (-1, 1), (100, 1)), reshape=Expression(RESHAPE[0]))
 @example(
@@ -109,6 +111,7 @@ def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_s
 
 
 @rule("operations.reshape.view-shares")
+@also(*UNRECORDED)
 @given(case=viewings(fitting=True), view=st.sampled_from(VIEW).map(Expression))
 @example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (6, 4)), view=Expression(VIEW[0]))
 @example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (24,)), view=Expression(VIEW[0]))
@@ -128,6 +131,7 @@ def test_view_gives_the_same_memory_in_another_shape(device, case, view):
 
 
 @rule("operations.reshape.view-refused")
+@also(*UNRECORDED, AS_RESULTS)
 @given(case=viewings(fitting=False), view=st.sampled_from(VIEW).map(Expression))
 @example(
     case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4).transpose(0, 1)"), (24,)),
@@ -147,6 +151,7 @@ def test_view_refuses_what_strides_cannot_express_and_reshape_copies_it(device, 
 
 
 @rule("operations.reshape.impossible")
+@also(*UNRECORDED, AS_RESULTS)
 @given(case=impossible_shapes(), reshape=st.sampled_from(RESHAPE + VIEW).map(Expression))
 def test_a_shape_for_another_number_of_elements_is_refused(device, case, reshape):
     x, shape = case
@@ -158,6 +163,7 @@ def test_a_shape_for_another_number_of_elements_is_refused(device, case, reshape
 
 
 @rule("operations.reshape.transpose")
+@also(*UNRECORDED)
 @given(x=tensors(shapes(min_dims=2, max_dims=2), WIDE, layouts.WRITABLE))
 @example(x=Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)"))
 def test_transposing_swaps_rows_and_columns_of_the_same_memory(device, x):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import numbers, state
 
 LIKE = ("torch.randn_like", "torch.rand_like")
@@ -104,6 +105,7 @@ def uniform(point):
 
 
 @rule("random.draws.like")
+@also(*UNRECORDED, AS_RESULTS)
 @given(draw=likes(), x=tensors_of_any_history())
 @example(draw=Expression("torch.randn_like"), x=Expression("torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)"))
 def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_else(device, draw, x):
@@ -119,6 +121,7 @@ def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_
 
 
 @rule("random.draws.normal")
+@also(*UNRECORDED)
 @given(
     seed=seeds(),
     shape_and_count=shapes_and_counts(),
@@ -141,6 +144,7 @@ def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
 
 
 @rule("random.draws.uniform")
+@also(*UNRECORDED)
 @given(seed=seeds(), shape_and_count=shapes_and_counts(), dtype=dtypes_of_full_precision())
 @example(seed=42, shape_and_count=((1000,), 1), dtype=Expression("torch.float32"))
 def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
@@ -153,6 +157,7 @@ def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
 
 
 @rule("random.draws.below-one")
+@also(*UNRECORDED)
 @given(seed=seeds(), shape_and_count=shapes_and_counts(), dtype=floating())
 def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_count, dtype):
     shape, count = shape_and_count
@@ -164,6 +169,7 @@ def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_co
 
 
 @rule("random.draws.fresh")
+@also(*UNRECORDED)
 @given(shape=st.sampled_from(SLICED), dtype=dtypes_of_full_precision())
 def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, shape, dtype):
     for draw in FRESH:

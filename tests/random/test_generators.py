@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers
 
 DRAWS = (
@@ -40,6 +41,7 @@ def series():
 
 
 @rule("random.generators.own-stream")
+@also(*UNRECORDED)
 @given(seed=seeds(), default_seed=seeds(), series=series())
 @example(seed=42, default_seed=42, series=[A_FEW_NORMAL])
 def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series):
@@ -58,6 +60,7 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
 
 
 @rule("random.generators.default-untouched")
+@also(*UNRECORDED)
 @given(seed=seeds(), default_seed=seeds(), series=series())
 @example(seed=42, default_seed=42, series=[Expression(DRAWS[1].format(dtype="torch.float32"))])
 def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, seed, default_seed, series):
@@ -79,6 +82,7 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
 
 
 @rule("random.generators.state")
+@also(*UNRECORDED)
 @given(seed=seeds(), before=series(), series=series(), in_another=st.booleans())
 @example(seed=42, before=[A_FEW_NORMAL], series=[A_FEW_NORMAL], in_another=True)
 def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before, series, in_another):
@@ -94,6 +98,7 @@ def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before,
 
 
 @rule("random.generators.out-of-range")
+@also(*UNRECORDED)
 @given(seed=seeds(), bad=st.sampled_from((2**64, -(2**63) - 1, 2**70, -(2**64))), before=series(), series=series())
 def test_a_seed_of_too_many_bits_is_refused_and_changes_nothing(device, seed, bad, before, series):
     generator = torch.Generator(device=device).manual_seed(seed)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers
 
 DRAWS = (
@@ -79,6 +80,7 @@ def seeders():
 
 
 @rule("random.seeding.repeats")
+@also(*UNRECORDED)
 @given(seed=seeds(), series=series("'cpu'"), before=st.lists(draws("'cpu'"), max_size=2))
 @example(seed=42, series=[Expression("lambda: torch.randn(5, device='cpu')")], before=[])
 @example(seed=0, series=[Expression("lambda: torch.rand(5, device='cpu')")], before=[])
@@ -106,6 +108,7 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before(device, 
 
 
 @rule("random.seeding.every-device")
+@also(*UNRECORDED)
 @given(seed=seeds(), series=st.lists(draws("device") | draws("'cpu'"), min_size=1, max_size=4))
 @example(seed=42, series=[Expression("lambda: torch.randn(5, device=device)")])
 def test_one_seed_is_enough_for_all_devices(device, seed, series):
@@ -117,6 +120,7 @@ def test_one_seed_is_enough_for_all_devices(device, seed, series):
 
 
 @rule("random.seeding.handed-on")
+@also(*UNRECORDED)
 @given(seed=st.integers(0, 2**64 - 1))
 @example(seed=42)
 @example(seed=2**64 - 1)
@@ -135,6 +139,7 @@ def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
 
 
 @rule("random.seeding.order")
+@also(*UNRECORDED)
 @given(seed=st.integers(0, 2**32 - 1), first_bit=st.integers(0, 7), draw=sixteen_numbers(), earlier=earlier())
 @example(seed=3 * 2**30, first_bit=0, draw=Expression(SIXTEEN_NUMBERS[0]), earlier=Expression("lambda: None"))
 @example(seed=42, first_bit=0, draw=Expression("lambda: torch.randn(100, 1)"), earlier=Expression("lambda: None"))
@@ -150,6 +155,7 @@ def test_another_seed_gives_other_numbers(device, seed, first_bit, draw, earlier
 
 
 @rule("random.seeding.order")
+@also(*UNRECORDED)
 @given(seed=seeds(), draw=sixteen_numbers(), earlier=st.sampled_from(EARLIER[1:]).map(Expression))
 @example(
     seed=42, draw=Expression("lambda: torch.nn.Linear(4, 4).weight"), earlier=Expression("lambda: torch.randn(100, 1)")
@@ -165,6 +171,7 @@ def test_a_draw_put_in_before_gives_other_numbers(device, seed, draw, earlier):
 
 
 @rule("random.seeding.from-outside")
+@also(*UNRECORDED)
 @given(draw=sixteen_numbers())
 def test_a_seed_from_outside_is_another_one_each_time(device, draw):
     seeds, drawn = [], []
@@ -178,6 +185,7 @@ def test_a_seed_from_outside_is_another_one_each_time(device, draw):
 
 
 @rule("random.seeding.others-alone")
+@also(*UNRECORDED)
 @given(seed=seeds(), others=st.integers(0, 1000), draw=draws("device"))
 @example(seed=42, others=42, draw=Expression("lambda: torch.randn(5)"))
 def test_torch_does_not_move_the_generators_of_numpy_and_python(device, seed, others, draw):
@@ -193,6 +201,7 @@ def test_torch_does_not_move_the_generators_of_numpy_and_python(device, seed, ot
 
 
 @rule("random.seeding.others-alone")
+@also(*UNRECORDED)
 @given(seed=seeds(), others=st.integers(0, 1000), draw=draws("device"))
 def test_numpy_and_python_do_not_move_the_generators_of_torch(device, seed, others, draw):
     with torch.random.fork_rng(devices=[]):
@@ -207,6 +216,7 @@ def test_numpy_and_python_do_not_move_the_generators_of_torch(device, seed, othe
 
 
 @rule("random.seeding.without-cuda")
+@also(*UNRECORDED)
 @given(seed=seeds(), seed_cuda=seeders(), number=st.integers(0, 2**64 - 1))
 @example(seed=42, seed_cuda=Expression("torch.cuda.manual_seed"), number=42)
 def test_seeding_cuda_is_harmless_whether_or_not_cuda_is_there(device, seed, seed_cuda, number):

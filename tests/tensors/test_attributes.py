@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 
 FACTORIES = (
     "lambda: torch.tensor([1.0, 2.0])",
@@ -41,6 +42,7 @@ def default_devices():
 
 
 @rule("tensors.attributes.sizes")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x_and_shape=tensors_and_shapes())
 @example(x_and_shape=(Expression("torch.zeros(3, 4, 5, device=device)"), (3, 4, 5)))
 @example(x_and_shape=(Expression("torch.zeros(0, 3, device=device)"), (0, 3)))
@@ -57,6 +59,7 @@ def test_shape_size_ndim_and_numel_tell_the_same(device, x_and_shape):
 
 
 @rule("tensors.attributes.python-values")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors_or_leaves())
 @example(x=Expression("torch.zeros(3, 4, 5, device=device)"))
 @example(x=Expression("torch.ones(3, device=device, requires_grad=True) * 2"))
@@ -76,6 +79,7 @@ def test_an_attribute_prints_as_the_value_that_it_is(device, x):
 
 
 @rule("tensors.attributes.default-device")
+@also(*UNRECORDED)
 @given(make=factories(), default=default_devices())
 @example(make=Expression("lambda: torch.randn(3, 4, 5)"), default=Expression("'cpu'"))
 def test_a_tensor_that_is_made_without_a_device_is_on_the_default_device(device, make, default):

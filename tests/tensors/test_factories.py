@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, shapes
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers
 
 SIZED = ("torch.zeros", "torch.ones", "torch.rand", "torch.randn")
@@ -63,6 +64,7 @@ def default_dtypes():
 
 
 @rule("tensors.factories.sizes")
+@also(*UNRECORDED)
 @given(make=sized(), size_and_way=sizes_and_ways())
 @example(make=Expression("torch.zeros"), size_and_way=((2, 3), Expression(WAYS[3])))
 @example(make=Expression("torch.zeros"), size_and_way=((8, 8, 3), Expression(WAYS[3])))
@@ -77,6 +79,7 @@ def test_the_shape_is_the_sizes_however_they_are_given(device, make, size_and_wa
 
 
 @rule("tensors.factories.elements")
+@also(*UNRECORDED)
 @given(size_and_way=sizes_and_ways(), dtype=any_dtypes())
 @example(size_and_way=((2, 5), Expression(WAYS[3])), dtype=Expression("torch.float32"))
 @example(size_and_way=((2, 65), Expression(WAYS[1])), dtype=Expression("torch.float32"))
@@ -95,6 +98,7 @@ def test_zeros_holds_zeros_and_ones_holds_ones(device, size_and_way, dtype):
 
 
 @rule("tensors.factories.elements")
+@also(*UNRECORDED)
 @given(rows=st.integers(0, 5), columns=st.none() | st.integers(0, 5), dtype=any_dtypes())
 @example(rows=3, columns=None, dtype=Expression("torch.float32"))
 def test_eye_holds_ones_on_the_diagonal_and_zeros_beside_it(device, rows, columns, dtype):
@@ -109,6 +113,7 @@ def test_eye_holds_ones_on_the_diagonal_and_zeros_beside_it(device, rows, column
 
 
 @rule("tensors.factories.default-dtype")
+@also(*UNRECORDED)
 @given(make=factories(), default=default_dtypes())
 def test_a_factory_that_is_told_no_dtype_uses_the_default_dtype(device, make, default):
     before = torch.get_default_dtype()
@@ -122,6 +127,7 @@ def test_a_factory_that_is_told_no_dtype_uses_the_default_dtype(device, make, de
 
 
 @rule("tensors.factories.default-dtype")
+@also(*UNRECORDED)
 @given(make=factories())
 def test_the_default_dtype_is_single_precision_where_nobody_has_set_another(device, make):
     with torch.random.fork_rng(devices=[]):
@@ -131,6 +137,7 @@ def test_the_default_dtype_is_single_precision_where_nobody_has_set_another(devi
 
 
 @rule("tensors.factories.asked-for")
+@also(*UNRECORDED)
 @given(make=factories(), asked=dtypes_and_flags(), recording=st.booleans())
 @example(make=Expression(FACTORIES[6]), asked=(Expression("torch.float32"), True), recording=True)
 @example(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, shapes, tails
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.inputs.values import integers
 from tests.oracles import numbers
 
@@ -100,6 +101,7 @@ def arguments_behind_the_data():
 
 
 @rule("tensors.from-data.nesting")
+@also(*UNRECORDED)
 @given(nested=nested())
 @example(nested=([[[1, 2], [3, 4]]], (2, 2), [1, 2, 3, 4]))
 @example(nested=([[1.0, 2.0, 3.0]], (3,), [1, 2, 3]))
@@ -123,6 +125,7 @@ def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
 
 
 @rule("tensors.from-data.inferred-dtype")
+@also(*UNRECORDED)
 @given(mixture=mixtures())
 @example(mixture=(Expression("[[1, 2], [3, 4]]"), Expression("torch.float32"), Expression("torch.int64")))
 @example(mixture=(Expression("[1.0, 2.0, 3.0]"), Expression("torch.float32"), Expression("torch.float32")))
@@ -141,6 +144,7 @@ def test_the_dtype_is_that_of_the_widest_kind_of_number(device, mixture):
 
 
 @rule("tensors.from-data.keywords")
+@also(*UNRECORDED)
 @given(converted=converted())
 @example(converted=([[1, 2], [3, 4]], Expression("torch.float32"), (False,), [1, 2, 3, 4]))
 @example(converted=([2**53 + 1, 2**63 - 1], Expression("torch.int64"), (False,), [2**53 + 1, 2**63 - 1]))
@@ -158,6 +162,7 @@ def test_the_tensor_is_what_the_keywords_ask_for(device, converted):
 
 
 @rule("tensors.from-data.keyword-only")
+@also(*UNRECORDED)
 @given(behind=arguments_behind_the_data())
 @example(behind=[True, Expression("torch.float")])
 def test_nothing_but_the_data_is_taken_by_position(device, behind):

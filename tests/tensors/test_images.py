@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression
+from tests.inputs.circumstances import UNRECORDED, also
 
 
 def sides():
@@ -44,6 +45,7 @@ def placements():
 
 
 @rule("tensors.images.channels-first")
+@also(*UNRECORDED)
 @given(
     batch=batches(), channels=channels(), filters=channels(), sides=sides(), kernel=kernels(), placement=placements()
 )
@@ -57,6 +59,7 @@ def test_a_convolution_takes_images_with_the_channels_first(device, batch, chann
 
 
 @rule("tensors.images.channels-first")
+@also(*UNRECORDED)
 @given(batch=batches(), channels=channels(), filters=channels(), sides=tall())
 @example(batch=(), channels=3, filters=4, sides=(8, 8))
 @example(batch=(2,), channels=3, filters=4, sides=(8, 8))

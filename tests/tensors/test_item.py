@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, shapes_of_other_sizes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import state
 
 PLACES = (
@@ -89,6 +90,7 @@ def single_elements(draw):
 
 
 @rule("tensors.item.exact")
+@also(*UNRECORDED)
 @given(x_and_text=single_elements())
 @example(x_and_text=(Expression("torch.tensor(0.9962908625602722, device=device)"), "0.9962908625602722"))
 @example(x_and_text=(Expression("torch.tensor(0.1, device=device)"), "0.10000000149011612"))
@@ -138,6 +140,7 @@ def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
 
 
 @rule("tensors.item.other-sizes")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors(shapes_of_other_sizes(), dtypes.floating() | dtypes.integral()))
 @example(x=Expression("torch.ones(3, device=device)"))
 def test_any_other_number_of_elements_is_refused(device, x):

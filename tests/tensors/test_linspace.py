@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes
+from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import numbers
 
 STEPS = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100)
@@ -35,6 +36,7 @@ def rounding(start, end, eps):
 
 
 @rule("tensors.linspace.evenly-spaced")
+@also(*UNRECORDED)
 @given(start=quarters(), end=quarters(), steps=st.sampled_from(STEPS), dtype=floating())
 @example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"))
 @example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"))
@@ -49,6 +51,7 @@ def test_the_points_are_evenly_spaced_from_the_start_to_the_end(device, start, e
 
 
 @rule("tensors.linspace.ends")
+@also(*UNRECORDED)
 @given(start=quarters(), end=quarters(), steps=st.sampled_from((0, 1, *STEPS)), dtype=floating())
 @example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"))
 @example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.oracles import numbers, state
 
 SHORT_NAMES = (
@@ -34,6 +35,7 @@ def short_names():
 
 
 @rule("tensors.names.tensor-class")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors_or_leaves())
 @example(x=Expression("torch.ones(3, device=device, requires_grad=True) * 2"))
 def test_every_tensor_is_a_torch_tensor_and_torch_autograd_has_no_such_class(device, x):
@@ -43,6 +45,7 @@ def test_every_tensor_is_a_torch_tensor_and_torch_autograd_has_no_such_class(dev
 
 
 @rule("tensors.names.short-dtypes")
+@also(*UNRECORDED)
 @given(names=short_names())
 @example(names=("float", Expression("torch.float32"), 4))
 def test_a_short_name_is_the_dtype_itself(device, names):
@@ -66,6 +69,7 @@ def test_backward_and_grad_of_torch_autograd_find_the_derivatives(device, leaf, 
 
 
 @rule("tensors.names.version")
+@also(*UNRECORDED)
 @given(major=st.integers(0, 12), minor=st.integers(0, 120))
 def test_the_version_is_a_text_that_compares_by_its_numbers(device, major, minor):
     assert isinstance(torch.__version__, str)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, places, shapes, tensors
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.layouts import contiguous
 from tests.oracles import numbers, state
 
@@ -78,6 +79,7 @@ def rows(cells, shape, indent):
 
 
 @rule("tensors.printing.elements")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=plain_tensors())
 @example(x=Expression("torch.tensor([2.0, 2.0, 2.0], device=device)"))
 @example(x=Expression("torch.tensor([7.0], device=device)"))
@@ -95,6 +97,7 @@ def test_the_elements_are_printed_in_aligned_rows(device, x):
 
 
 @rule("tensors.printing.suffixes")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=with_or_without_history(), default=default_dtypes(), recording=st.booleans())
 @example(
     x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"),
@@ -129,6 +132,7 @@ def test_the_text_says_what_is_not_the_default(device, x, default, recording):
 
 
 @rule("tensors.printing.f-strings")
+@also(*UNRECORDED)
 @given(x_and_value=numbers_without_dimensions(), spec=specs())
 @example(x_and_value=(Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).sum()"), 10.0), spec="{}")
 def test_a_tensor_of_no_dimensions_is_formatted_as_its_number(device, x_and_value, spec):
@@ -137,6 +141,7 @@ def test_a_tensor_of_no_dimensions_is_formatted_as_its_number(device, x_and_valu
 
 
 @rule("tensors.printing.f-strings")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=tensors_with_dimensions_and_parameters(), spec=st.sampled_from(SPECS[:-1]))
 @example(x=Expression("torch.tensor([7.0], device=device)"), spec="{:.3f}")
 @example(x=Expression("torch.nn.Parameter(torch.tensor(2.0, device=device))"), spec="{:.3f}")

@@ -1,0 +1,84 @@
+"""Circumstances: what a rule does not speak of and what therefore must not matter, around a test that knows nothing of
+it.
+
+Most rules about numbers, memory and errors hold whether or not operations are recorded, and whether or not a tensor
+stands in a graph. `@also` has each example run once more in one such circumstance.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from .expression import IT, Expression
+
+Test = TypeVar("Test", bound=Callable[..., object])
+
+ALSO = "conformance_also"
+
+
+@dataclass(frozen=True)
+class Circumstance:
+    """What is put around an example.
+
+    block: the source of a context manager that is entered before anything is drawn into a tensor; empty for none.
+    then: statements after each tensor of numbers that can require grad, and did not.
+    """
+
+    block: str = ""
+    then: tuple[str, ...] = ()
+
+    def arguments(self, drawn: dict[str, Any]) -> dict[str, Any]:
+        """What was drawn, with every such tensor among it put into this circumstance."""
+        return {name: self._around(value) for name, value in drawn.items()} if self.then else drawn
+
+    def _around(self, value: Any) -> Any:
+        if isinstance(value, Expression):
+            return replace(value, then=(*value.then, *self.then)) if _can_require_grad(value) else value
+        if isinstance(value, tuple | list):
+            return type(value)(self._around(member) for member in value)
+        return value
+
+
+def _can_require_grad(drawn: Expression) -> bool:
+    dtype = drawn.facts.get("dtype", "")
+    return dtype.startswith(("torch.float", "torch.bfloat", "torch.complex")) and "requires_grad" not in repr(drawn)
+
+
+AS_IT_IS = Circumstance()
+
+NO_GRAD = Circumstance("torch.no_grad()", (f"{IT}.requires_grad_()",))
+"""Grad mode is off, and what was drawn are leaves that require grad."""
+
+INFERENCE = Circumstance("torch.inference_mode()")
+"""All happens in inference mode."""
+
+UNRECORDED = (NO_GRAD, INFERENCE)
+"""Those in which nothing is recorded."""
+
+AS_RESULTS = Circumstance(then=(f"{IT}.requires_grad_()", f"{IT} = {IT}.view_as({IT})"))
+"""What was drawn are results that require grad: views of leaves, laid out as they are."""
+
+
+def also(*circumstances: Circumstance) -> Callable[[Test], Test]:
+    """Run each example of a test once more, in one of these circumstances. Stands between `@rule` and `@given`."""
+
+    def mark(test: Test) -> Test:
+        setattr(test, ALSO, circumstances)
+        return test
+
+    return mark
+
+
+def circumstances_of(test: Callable[..., object], drawn: dict[str, Any]) -> tuple[Circumstance, ...]:
+    """Those in which a test runs this example: as it is, and another that only depends on what was drawn.
+
+    So Hypothesis sees an example fail again whenever it runs it again, and the examples take turns.
+    """
+    others: tuple[Circumstance, ...] = getattr(test, ALSO, ())
+    if not others:
+        return (AS_IT_IS,)
+    turn = zlib.crc32(repr(sorted((name, repr(value)) for name, value in drawn.items())).encode())
+    return AS_IT_IS, others[turn % len(others)]
