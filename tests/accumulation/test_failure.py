@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves
+from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 RAISED = (RuntimeError, ZeroDivisionError)
@@ -24,6 +25,7 @@ def spoilers():
 
 
 @rule("accumulation.failure.behind-the-failure")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), spoil=spoilers(), used_elsewhere=st.booleans())
 def test_a_leaf_behind_the_operation_that_raises_keeps_its_grad(device, leaf, operation, spoil, used_elsewhere):
     function, _ = operation
@@ -39,6 +41,7 @@ def test_a_leaf_behind_the_operation_that_raises_keeps_its_grad(device, leaf, op
 
 
 @rule("accumulation.failure.whole-or-nothing")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(
     leaf=leaves(),
     other=leaves(earlier_grad=True),
@@ -63,6 +66,7 @@ def test_another_leaf_has_the_whole_gradient_or_nothing_of_it(device, leaf, othe
 
 
 @rule("accumulation.failure.works-after")
+@also(*BACKWARD)
 @given(
     leaf=leaves(earlier_grad=True),
     other=leaves(),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves
+from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers, state
 
 SECOND_TIME = "Trying to backward through the graph a second time"
@@ -33,6 +34,7 @@ def saving_nothing():
 
 
 @rule("accumulation.freeing.retained")
+@also(*BACKWARD)
 @given(
     leaf=leaves(),
     operation=elementwise(),
@@ -56,6 +58,7 @@ def test_a_retained_graph_adds_the_same_gradient_each_time(device, leaf, operati
 
 
 @rule("accumulation.freeing.freed")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=saving())
 def test_a_second_backward_is_refused_and_takes_nothing_from_another_graph(device, leaf, operation):
     function, derivative = operation
@@ -72,6 +75,7 @@ def test_a_second_backward_is_refused_and_takes_nothing_from_another_graph(devic
 
 
 @rule("accumulation.freeing.freed")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), operation=saving(), later=elementwise())
 def test_a_second_backward_through_what_two_outputs_share_is_refused(device, leaf, operation, later):
     function, further = operation[0], later[0]
@@ -85,6 +89,7 @@ def test_a_second_backward_through_what_two_outputs_share_is_refused(device, lea
 
 
 @rule("accumulation.freeing.nothing-saved")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=saving_nothing(), times=st.integers(2, 3))
 def test_a_graph_that_saved_nothing_can_be_run_again(device, leaf, operation, times):
     function, derivative = operation

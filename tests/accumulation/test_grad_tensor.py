@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers, share_memory
 
 NOT_EMPTY = shapes(min_side=1) | shapes(min_dims=4, max_dims=4, min_side=1, max_side=2)
@@ -35,6 +35,7 @@ def leaf_and_place(draw):
 
 
 @rule("accumulation.grad-tensor.like-the-leaf")
+@also(*BACKWARD)
 @given(drawn=leaf_and_place())
 def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
     leaf, place = drawn
@@ -48,7 +49,7 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
 
 
 @rule("accumulation.grad-tensor.strides")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(pair=like(leaves(NOT_EMPTY) | TURNED), operation=elementwise(), route=routes())
 @example(pair=PICTURE, operation=TRIPLE, route=Expression("lambda x: x"))
 def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
@@ -62,6 +63,7 @@ def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pa
 
 
 @rule("accumulation.grad-tensor.same-tensor")
+@also(*BACKWARD)
 @given(leaf=leaves(), first=elementwise(), second=elementwise())
 def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
@@ -75,7 +77,7 @@ def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second)
 
 
 @rule("accumulation.grad-tensor.same-tensor")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(pair=like(leaves(), among=layouts.WRITABLE), operation=elementwise())
 def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, operation):
     function, derivative = operation
@@ -91,6 +93,7 @@ def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, opera
 
 
 @rule("accumulation.grad-tensor.create-graph-replaces")
+@also(*BACKWARD)
 @given(leaf=leaves(), first=elementwise(), second=elementwise())
 def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first, second):
     (function, _), (later, later_derivative) = first, second
@@ -117,7 +120,7 @@ def two_leaves_and_a_gradient(draw):
 
 
 @rule("accumulation.grad-tensor.own-memory")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=two_leaves_and_a_gradient())
 def test_grads_share_memory_with_nothing(device, drawn):
     first, second, gradient = drawn

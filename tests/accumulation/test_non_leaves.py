@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, routes, shapes
+from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 WRITES = (
@@ -29,6 +30,7 @@ def writes():
 
 
 @rule("accumulation.non-leaves.not-kept")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=elementwise(), route=routes())
 def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation, route):
     function, _ = operation
@@ -43,6 +45,7 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
 
 
 @rule("accumulation.non-leaves.retained")
+@also(*BACKWARD)
 @given(
     leaf=leaves(),
     first=elementwise(),
@@ -73,6 +76,7 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
 
 
 @rule("accumulation.non-leaves.retained")
+@also(*BACKWARD)
 @given(leaf=leaves(shapes(min_dims=1, min_side=1)), operation=elementwise())
 def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, operation):
     function, derivative = operation
@@ -91,6 +95,7 @@ def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, o
 
 
 @rule("accumulation.non-leaves.retained-after-writes")
+@also(*BACKWARD)
 @given(leaf=leaves(dtypes=WIDE), operation=elementwise(linear=True), write=writes(), later=elementwise())
 def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, write, later):
     (function, derivative), (change, factor), (further, slope) = operation, write, later
@@ -103,6 +108,7 @@ def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, 
 
 
 @rule("accumulation.non-leaves.named")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(leaf=leaves(dtypes=WIDE, earlier_grad=True), operation=elementwise(), write=writes(), later=elementwise())
 def test_a_non_leaf_that_inputs_names_gets_its_gradient_and_the_leaf_nothing(device, leaf, operation, write, later):
     (function, _), (change, _), (further, slope) = operation, write, later

@@ -19,7 +19,7 @@ from tests.inputs import (
     shapes,
     tensors,
 )
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 # Three terms at most: the sums stay exact in bfloat16.
@@ -82,7 +82,7 @@ def turned(tensor):
 
 
 @rule("accumulation.sum.over-calls")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(pair=like(leaves() | leaves(SEVERAL_ORDERS), among=layouts.WRITABLE), operation=elementwise())
 def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, pair, operation):
     function, derivative = operation
@@ -96,6 +96,7 @@ def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, p
 
 
 @rule("accumulation.sum.over-calls")
+@also(*BACKWARD)
 @given(leaf=leaves(), first=elementwise(), second=elementwise())
 def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
@@ -107,6 +108,7 @@ def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
 
 
 @rule("accumulation.sum.over-uses")
+@also(*BACKWARD)
 @given(leaf=leaves(), uses=st.lists(st.tuples(elementwise(), routes(), st.booleans()), **UP_TO_THREE))
 def test_one_backward_adds_up_views_and_intermediate_results(device, leaf, uses):
     output = 0
@@ -138,6 +140,7 @@ def combinations():
 
 
 @rule("accumulation.sum.over-uses")
+@also(*BACKWARD)
 @given(pair=broadcast(), combination=combinations(), both=st.booleans())
 def test_a_broadcast_leaf_collects_from_all_its_copies(device, pair, combination, both):
     (leaf, other), (combine, slope) = pair, combination
@@ -152,6 +155,7 @@ def test_a_broadcast_leaf_collects_from_all_its_copies(device, pair, combination
 
 
 @rule("accumulation.sum.over-uses")
+@also(*BACKWARD)
 @given(leaf=leaves(), copies=st.integers(1, 3), operation=elementwise())
 def test_a_row_of_an_expanded_leaf_counts_once(device, leaf, copies, operation):
     function, derivative = operation
@@ -165,6 +169,7 @@ def other_dtypes():
 
 
 @rule("accumulation.sum.over-uses")
+@also(*BACKWARD)
 @given(leaf=leaves(), others=st.lists(other_dtypes(), **UP_TO_THREE))
 def test_uses_in_other_dtypes_are_added_up(device, leaf, others):
     output = leaf.sum()
@@ -175,6 +180,7 @@ def test_uses_in_other_dtypes_are_added_up(device, leaf, others):
 
 
 @rule("accumulation.sum.over-outputs")
+@also(*BACKWARD)
 @given(
     leaf=leaves(earlier_grad=True),
     operations=st.lists(elementwise(), **UP_TO_THREE),
@@ -208,6 +214,7 @@ def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
 
 
 @rule("accumulation.sum.untouched")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(leaf=leaves(earlier_grad=True), reached=leaves(), operation=elementwise())
 def test_a_backward_that_does_not_reach_or_name_a_leaf_leaves_its_grad_alone(device, leaf, reached, operation):
     function, derivative = operation

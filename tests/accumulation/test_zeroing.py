@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import elementwise, layouts, leaves, like, shapes, tensors
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers
 
 
 @rule("accumulation.zeroing.none-starts-afresh")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), first=elementwise(), second=elementwise(), between=st.booleans())
 def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, second, between):
     (function, _), (later, derivative) = first, second
@@ -30,6 +31,7 @@ def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, se
 
 
 @rule("accumulation.zeroing.zero-keeps-the-tensor")
+@also(*BACKWARD)
 @given(
     pair=like(leaves(), among=layouts.WRITABLE),
     factor=st.sampled_from((1.0, math.inf)),
@@ -67,7 +69,7 @@ def owners(parameters):
 
 
 @rule("accumulation.zeroing.zero-grad-to-none")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(data=st.lists(tensors(), min_size=2, max_size=3), reached=st.integers(1, 3), frozen=st.booleans())
 def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, reached, frozen):
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
@@ -92,7 +94,7 @@ TURNED = tensors(shapes(min_dims=2, min_side=2), among=(layouts.transposed,))
 
 
 @rule("accumulation.zeroing.zero-grad-to-zeros")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(
     data=st.lists(tensors() | TURNED, min_size=2, max_size=3),
     reached=st.integers(1, 3),

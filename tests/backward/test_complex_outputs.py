@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, routes, shapes_of_one_element, tensors
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 REAL_OUTPUTS = (
@@ -86,6 +86,7 @@ def pairs(functions):
 
 
 @rule("backward.complex-outputs.real-output")
+@also(*BACKWARD)
 @given(leaf=complex_leaves(), operation=pairs(REAL_OUTPUTS), route=routes())
 @example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[3])), route=Expression("lambda x: x"))
 @example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[-1])), route=Expression("lambda x: x"))
@@ -98,7 +99,7 @@ def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(dev
 
 
 @rule("backward.complex-outputs.complex-gradient")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=with_a_complex_gradient(), operation=pairs(COMPLEX_OUTPUTS), route=routes())
 def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, drawn, operation, route):
     leaf, gradient = drawn
@@ -128,7 +129,7 @@ def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(devi
 
 
 @rule("backward.complex-outputs.same-kind")
-@also(AS_RESULTS)
+@also(AS_RESULTS, UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(drawn=with_the_other_kind(), route=routes())
 def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, drawn, route):
     leaf, gradient = drawn

@@ -21,7 +21,7 @@ from tests.inputs import (
     shapes_of_one_element,
     tensors,
 )
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED, UNRECORDED_BACKWARD, also
 from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
@@ -151,7 +151,7 @@ def elsewhere(device):
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(
     drawn=like(leaves()) | with_a_strided_gradient() | with_a_negated_gradient(),
     operation=elementwise(),
@@ -177,7 +177,7 @@ def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device,
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=matrix_products())
 def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(device, drawn):
     leaf, matrix, gradient = drawn
@@ -191,7 +191,7 @@ def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(devic
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=batched_products())
 def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, drawn):
     leaf, other, gradient = drawn
@@ -201,7 +201,7 @@ def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, 
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
-@also(*UNRECORDED, AS_RESULTS)
+@also(*UNRECORDED, AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves()) | with_a_negated_gradient())
 def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
     leaf, gradient = drawn
@@ -211,7 +211,7 @@ def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
 
 
 @rule("backward.explicit-gradient.linear")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=with_two_gradients(), a=st.integers(-1, 1), b=st.integers(-2, 2), operation=elementwise())
 def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
     leaf, first, second = drawn
@@ -243,7 +243,7 @@ def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, draw
 
 
 @rule("backward.explicit-gradient.other-dtype")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=with_another_dtype() | with_large_integers(), operation=elementwise())
 @example(drawn=BYTES, operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")))
 def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, operation):
@@ -256,6 +256,7 @@ def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, 
 
 
 @rule("backward.explicit-gradient.other-device")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(leaf=leaves(shapes(min_dims=1), earlier_grad=True), operation=elementwise())
 def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, leaf, operation):
     function, _ = operation
@@ -268,6 +269,7 @@ def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, lea
 
 
 @rule("backward.explicit-gradient.not-a-tensor")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), gradient=st.sampled_from(NOT_TENSORS))
 def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, leaf, operation, gradient):
     function, _ = operation
@@ -281,6 +283,7 @@ def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, lea
 
 
 @rule("backward.explicit-gradient.read-only")
+@also(*BACKWARD)
 @given(drawn=with_a_gradient_that_requires_grad(), operation=elementwise(), route=routes())
 def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, operation, route):
     leaf, gradient = drawn

@@ -6,12 +6,14 @@ from hypothesis import given
 
 from tests.harness.bindings import rule
 from tests.inputs import elementwise, leaves, routes, shapes_of_one_element, shapes_of_other_sizes
+from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 NEEDS_A_SCALAR = "grad can be implicitly created only for scalar outputs"
 
 
 @rule("backward.implicit-gradient.one-element")
+@also(*BACKWARD)
 @given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), route=routes())
 def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, route):
     function, derivative = operation
@@ -29,6 +31,7 @@ def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, rou
 
 
 @rule("backward.implicit-gradient.other-sizes")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(leaf=leaves(shapes_of_other_sizes(), earlier_grad=True), operation=elementwise(), route=routes())
 def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, leaf, operation, route):
     function, _ = operation
@@ -44,6 +47,7 @@ def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, lea
 
 
 @rule("backward.implicit-gradient.graph-survives-refusal")
+@also(*BACKWARD)
 @given(leaf=leaves(shapes_of_other_sizes()), operation=elementwise(), route=routes())
 def test_after_a_refusal_the_same_output_can_still_be_run_backward(device, leaf, operation, route):
     function, derivative = operation

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, like, routes
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import state
 
 NO_GRAPH = "does not require grad and does not have a grad_fn"
@@ -48,6 +48,7 @@ def lambdas(sources):
 
 
 @rule("backward.no-graph.refused")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), cut=lambdas(OUT_OF_THE_GRAPH), gradients=lambdas(GRADIENTS), route=routes())
 def test_an_output_that_requires_no_grad_is_refused_and_nothing_changes(device, leaf, cut, gradients, route):
     output = route(cut(leaf))
@@ -59,6 +60,7 @@ def test_an_output_that_requires_no_grad_is_refused_and_nothing_changes(device, 
 
 
 @rule("backward.no-graph.integer-outputs")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), integers=lambdas(TO_INTEGERS), gradients=lambdas(GRADIENTS), route=routes())
 def test_an_output_of_integers_requires_no_grad_and_is_refused(device, leaf, integers, gradients, route):
     output = integers(route(leaf))
@@ -71,7 +73,7 @@ def test_an_output_of_integers_requires_no_grad_and_is_refused(device, leaf, int
 
 
 @rule("backward.no-graph.among-several")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(
     drawn=like(leaves(earlier_grad=True)),
     cut=lambdas(OUT_OF_THE_GRAPH),

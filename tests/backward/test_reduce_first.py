@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tails, tensors
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
@@ -16,6 +16,7 @@ ROUNDINGS = 4
 
 
 @rule("backward.reduce-first.sum")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=elementwise(), copies=st.integers(0, 3))
 def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(device, leaf, operation, copies):
     function, derivative = operation
@@ -29,7 +30,7 @@ def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(
 
 
 @rule("backward.reduce-first.sum")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves()), operation=elementwise(), route=routes())
 def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, operation, route):
     leaf, weight = drawn
@@ -50,7 +51,7 @@ def matrix_products(draw):
 
 
 @rule("backward.reduce-first.sum")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=matrix_products())
 def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
     leaf, matrix = drawn
@@ -61,6 +62,7 @@ def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
 
 
 @rule("backward.reduce-first.mean")
+@also(*BACKWARD)
 @given(leaf=leaves(shapes(min_side=1) | tails()), operation=elementwise(linear=True), route=routes())
 @example(
     leaf=Expression(

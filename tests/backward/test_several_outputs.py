@@ -20,7 +20,7 @@ from tests.inputs import (
     tails,
     tensors,
 )
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 # Not bfloat16: what three outputs add up to here can be larger than the integers that it holds.
@@ -121,7 +121,7 @@ def test_several_results_of_one_operation_and_the_leaf_itself_add_up(device, dra
 
 
 @rule("backward.several-outputs.none")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=with_one_element_and_any(), operation=elementwise(), route=routes())
 def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element(device, drawn, operation, route):
     leaf, other, gradient = drawn
@@ -136,6 +136,7 @@ def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element
 
 
 @rule("backward.several-outputs.none")
+@also(*BACKWARD)
 @given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), none=st.sampled_from([None, [None], (None,)]))
 def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, operation, none):
     function, derivative = operation
@@ -146,6 +147,7 @@ def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, ope
 
 
 @rule("backward.several-outputs.none")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(
     leaf=leaves(shapes_of_other_sizes(), earlier_grad=True),
     operation=elementwise(),
@@ -163,7 +165,7 @@ def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, 
 
 
 @rule("backward.several-outputs.refused-whole")
-@also(AS_RESULTS)
+@also(AS_RESULTS, UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(drawn=with_a_fit_and_a_misfit(), unfit=st.sampled_from(UNFIT).map(Expression), operation=elementwise())
 def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, operation):
     leaf, good, bad = drawn
@@ -182,7 +184,7 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, 
 
 
 @rule("backward.several-outputs.too-many")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(earlier_grad=True)), extra=tensors(), operation=elementwise())
 def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra, operation):
     leaf, gradient = drawn

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.inputs.tensors import leaf_of
 from tests.oracles import numbers
@@ -109,7 +109,7 @@ AS_IT_IS = Expression("lambda x: x")
 
 
 @rule("derivatives.arithmetic.sums")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=two_leaves(), needed=functions(NEEDED), place=places())
 @example(
     drawn=(
@@ -143,7 +143,7 @@ def test_each_term_gets_the_gradient_with_its_sign(device, drawn, needed, place)
 
 
 @rule("derivatives.arithmetic.sums")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves()), place=places())
 @example(
     drawn=(
@@ -162,7 +162,7 @@ def test_a_number_or_the_same_tensor_in_a_sum_changes_nothing_but_the_factor(dev
 
 
 @rule("derivatives.arithmetic.products")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=two_leaves(), needed=functions(NEEDED), place=places())
 @example(
     drawn=(
@@ -188,7 +188,7 @@ def test_each_factor_gets_the_gradient_times_the_other(device, drawn, needed, pl
 
 
 @rule("derivatives.arithmetic.products")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves()), place=places())
 @example(
     drawn=(
@@ -207,7 +207,7 @@ def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, dra
 
 
 @rule("derivatives.arithmetic.products")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(SHAPES)), place=places())
 def test_a_tensor_times_itself_gets_a_share_for_each_factor_that_needs_it(device, drawn, place):
     x, gradient = drawn
@@ -219,7 +219,7 @@ def test_a_tensor_times_itself_gets_a_share_for_each_factor_that_needs_it(device
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED), place=places())
 def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quotient, needed, place):
     *leaves, gradient = drawn
@@ -236,7 +236,7 @@ def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quot
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED))
 def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, needed):
     """What it takes to scale both tensors by a power of two is not rounded, and the quotient stays as it is."""
@@ -257,7 +257,7 @@ def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, n
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(each=nonzero)), operation=with_facts(QUOTIENTS_WITH_A_NUMBER), place=places())
 def test_a_quotient_with_a_number_is_differentiated_by_its_tensor(device, drawn, operation, place):
     a, gradient = drawn

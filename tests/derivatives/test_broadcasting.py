@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places, shapes
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -79,7 +79,7 @@ BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 
 
 @rule("derivatives.broadcasting.summed")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=stretched(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
 @example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
@@ -114,6 +114,7 @@ def of_two_dtypes(draw):
 
 
 @rule("derivatives.broadcasting.own-dtype")
+@also(*BACKWARD)
 @given(drawn=of_two_dtypes(), needed=st.sampled_from(NEEDED).map(Expression))
 @example(
     drawn=(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
 from tests.oracles.dual import Dual
@@ -77,7 +77,7 @@ OFTEN = Expression(
 
 
 @rule("derivatives.chain-rule.slopes")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=variables(), program=programs(), earlier=st.sampled_from(EARLIER).map(Expression))
 @example(drawn=AT_TWO, program=POLYNOMIAL, earlier=Expression(EARLIER[0]))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
@@ -75,7 +75,7 @@ def zero_or_above(value):
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(SHAPES)), place=ORDERS)
 @example(
     drawn=(
@@ -100,7 +100,7 @@ def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, 
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(SHAPES, each=above_zero)), place=ORDERS)
 @example(
     drawn=(
@@ -122,7 +122,7 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
 
 
 @rule("derivatives.exp-sin-sqrt.sqrt-at-zero")
-@also(AS_RESULTS)
+@also(AS_RESULTS, UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(drawn=like(leaves(each=zero_or_above)), place=ORDERS)
 @example(
     drawn=(

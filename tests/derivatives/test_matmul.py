@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.dtypes import floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -156,7 +156,7 @@ AS_IT_IS = Expression("lambda x: x")
 
 
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=products(), place=places())
 @example(drawn=OF_SQUARES, place=AS_IT_IS)
 @example(drawn=OF_FIVE_COLUMNS, place=AS_IT_IS)
@@ -179,7 +179,7 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
 
 
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=products(st.sampled_from(((False, True), (True, False), (True, True)))), place=places())
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
 def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
@@ -208,7 +208,7 @@ def layers(draw):
 
 
 @rule("derivatives.matmul.linear-layer")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=layers(), place=places())
 def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
     layer, *operands, gradient = drawn

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, places, shapes
+from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.tensors import leaf_of
 from tests.oracles import array
 
@@ -44,6 +45,7 @@ def prediction_and_target(draw):
 
 
 @rule("derivatives.mean-squared-error.loss")
+@also(*BACKWARD)
 @given(
     drawn=prediction_and_target(),
     needed=functions(NEEDED),

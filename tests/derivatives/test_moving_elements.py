@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places, shapes, tails, telling_shapes
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.shapes import PICTURES
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
@@ -126,7 +126,7 @@ CHANNELS_LAST = (
 
 
 @rule("derivatives.moving-elements.moves")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(telling_shapes() | st.sampled_from(PICTURES))), place=ORDERS)
 @example(drawn=CHANNELS_LAST, place=Expression("lambda x: x"))
 def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device, drawn, place):
@@ -149,7 +149,7 @@ INSIDE = (
 
 
 @rule("derivatives.moving-elements.copies")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=moved(shapes(min_dims=1), lambda shape: st.sampled_from(COPIES)), place=ORDERS)
 @example(drawn=INSIDE, place=Expression("lambda x: x"))
 def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(device, drawn, place):
@@ -165,7 +165,7 @@ def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(
 
 
 @rule("derivatives.moving-elements.choices")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=moved(shapes(min_dims=1, max_dims=2, min_side=3, max_side=5), basic_indices), place=ORDERS)
 def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
     x, choose, gradient = drawn
@@ -180,7 +180,7 @@ def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
 
 
 @rule("derivatives.moving-elements.choices")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(shapes(min_dims=1) | telling_shapes(1) | tails())), place=ORDERS)
 @example(drawn=TRANSPOSED, place=Expression("lambda x: x"))
 def test_elements_that_are_masked_out_get_zero(device, drawn, place):
@@ -199,7 +199,7 @@ def test_elements_that_are_masked_out_get_zero(device, drawn, place):
 
 
 @rule("derivatives.moving-elements.repeats")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=moved(shapes(min_dims=1, min_side=1), repeating_indices), place=ORDERS)
 def test_an_element_that_was_chosen_twice_gets_both_gradients(device, drawn, place):
     x, choose, gradient = drawn

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
@@ -38,7 +38,7 @@ def nonzero(value):
 
 
 @rule("derivatives.powers.exponents")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(SHAPES, each=nonzero)), power=powers(), place=places())
 def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, power, place):
     x, gradient = drawn
@@ -53,6 +53,7 @@ def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, powe
 
 
 @rule("derivatives.powers.exponents")
+@also(*BACKWARD)
 @given(
     x=leaves(dtypes=st.sampled_from(("torch.float32", "torch.float64"))),
     coefficients=st.tuples(*[st.integers(-3, 3)] * 4),
@@ -79,7 +80,7 @@ def test_a_polynomial_is_differentiated_term_by_term(device, x, coefficients, pl
 
 
 @rule("derivatives.powers.zero-base")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(each=lambda value: value // 2)), power=powers(), place=places())
 def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place):
     x, gradient = drawn

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, leaves, places, shapes, telling_shapes
+from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
@@ -50,6 +51,7 @@ def handed_on(gradient, shape, dims):
 
 
 @rule("derivatives.reductions.sum")
+@also(*BACKWARD)
 @given(x=leaves(SHAPES), place=places())
 @example(x=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"), place=TWICE)
 @example(x=OF_SEVENTEEN, place=AS_IT_IS)
@@ -66,6 +68,7 @@ def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, x, 
 
 
 @rule("derivatives.reductions.mean")
+@also(*BACKWARD)
 @given(x=leaves(SHAPES), place=places())
 @example(x=OF_COLUMNS, place=AS_IT_IS)
 def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, x, place):
@@ -105,6 +108,7 @@ def samples_along(dim, values):
 
 
 @rule("derivatives.reductions.std")
+@also(*BACKWARD)
 @given(
     x=leaves(shapes(min_dims=1, min_side=2), FULL_FLOATS, layouts.WRITABLE),
     weight=st.sampled_from((1, 2, -3)),
@@ -133,6 +137,7 @@ ZEROS = Expression("torch.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -0.0]], device=
 
 
 @rule("derivatives.reductions.max-of-a-dim")
+@also(*BACKWARD)
 @given(
     x=leaves(shapes(min_dims=1, min_side=1)) | leaves(shapes(min_dims=1, min_side=1), each=zero_or_below),
     kept=st.booleans(),
@@ -154,6 +159,7 @@ def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(dev
 
 
 @rule("derivatives.reductions.max-of-all")
+@also(*BACKWARD)
 @given(
     x=leaves(shapes(min_side=1)) | leaves(shapes(min_side=1), each=zero_or_below),
     weight=st.sampled_from((1, 2, -3)),

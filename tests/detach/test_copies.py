@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, updates
-from tests.inputs.circumstances import NO_GRAD, UNRECORDED, also
+from tests.inputs.circumstances import BACKWARD, NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
 COPIES = st.sampled_from(["lambda x: x.clone().detach()", "lambda x: x.detach().clone()"]).map(Expression)
@@ -27,6 +27,7 @@ def extremes():
 
 
 @rule("detach.copies.nothing-shared")
+@also(*BACKWARD)
 @given(leaf=leaves(dtypes=dtypes.differentiable()), copying=COPIES, update=updates(idle=True))
 @example(leaf=COMPLEX, copying=Expression("lambda x: x.detach().clone()"), update=ZEROED)
 @example(leaf=COMPLEX, copying=Expression("lambda x: x.clone().detach()"), update=ZEROED)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, updates
-from tests.inputs.circumstances import UNRECORDED, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
 from tests.oracles import numbers
 
 NAMES = st.sampled_from(
@@ -51,6 +51,7 @@ def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_l
 
 
 @rule("detach.data-attribute.unseen-write")
+@also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), square=SQUARES, name=NAMES, update=updates(), block_and_mode=blocks())
 def test_backward_computes_in_silence_with_what_was_written_through_data(
     device, leaf, square, name, update, block_and_mode
@@ -68,6 +69,7 @@ def test_backward_computes_in_silence_with_what_was_written_through_data(
 
 
 @rule("detach.data-attribute.grad-is-plain")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
 def test_the_grad_of_a_plain_backward_does_not_require_grad(device, leaf, operation, route):
     function, _ = operation
@@ -78,6 +80,7 @@ def test_the_grad_of_a_plain_backward_does_not_require_grad(device, leaf, operat
 
 
 @rule("detach.data-attribute.grad-is-plain")
+@also(*BACKWARD)
 @pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True")
 @pytest.mark.filterwarnings("ignore:grad and param do not obey the gradient layout contract")
 @given(leaf=leaves(earlier_grad=True), function=CURVED, route=routes())
@@ -88,6 +91,7 @@ def test_the_grad_of_a_backward_that_creates_a_graph_requires_grad(device, leaf,
 
 
 @rule("detach.data-attribute.grad-is-plain")
+@also(*BACKWARD)
 @pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True")
 @pytest.mark.filterwarnings("ignore:grad and param do not obey the gradient layout contract")
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(linear=True), route=routes())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, shapes, tensors
-from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, NO_GRAD, also
 from tests.oracles import numbers, state
 
 NOT_A_VIEW = st.sampled_from(
@@ -51,6 +51,7 @@ def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(device
 
 
 @rule("detach.in-place.earlier-results-keep-graph")
+@also(*BACKWARD)
 @given(leaf=leaves(), first=elementwise(), second=elementwise(linear=True))
 def test_earlier_results_still_lead_to_the_leaves_and_later_ones_do_not(device, leaf, first, second):
     function, derivative = first

@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, elementwise, leaves, routes, tensors
-from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, NO_GRAD, also
 from tests.oracles import numbers
 
 RECORDED = st.sampled_from(
@@ -51,6 +51,7 @@ def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation,
 
 
 @rule("detach.outside-the-graph.original-untouched")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
 def test_detaching_changes_nothing_about_the_original(device, leaf, operation, route):
     function, derivative = operation
@@ -68,6 +69,7 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
 
 
 @rule("detach.outside-the-graph.original-untouched")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), update=RECORDED)
 def test_a_result_that_was_detached_can_be_changed_and_passes_its_gradient_on(device, leaf, update):
     change, factor = update
@@ -80,6 +82,7 @@ def test_a_result_that_was_detached_can_be_changed_and_passes_its_gradient_on(de
 
 
 @rule("detach.outside-the-graph.no-gradient-crosses")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=elementwise(linear=True), route=routes(), requires_grad=st.booleans())
 def test_no_gradient_crosses_between_the_original_and_the_detached_tensor(
     device, leaf, operation, route, requires_grad

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, routes, tensors, updates
+from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers, state
 
 NOTICED = "modified by an inplace operation"
@@ -66,6 +67,7 @@ def leaves_with_memory_of_their_own():
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")
+@also(*BACKWARD)
 @given(
     leaf=st.one_of(
         leaves(among=layouts.WRITABLE, earlier_grad=True), leaves(dtypes=dtypes.complex_(), among=layouts.WRITABLE)
@@ -89,6 +91,7 @@ def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, rou
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")
+@also(*BACKWARD)
 @given(
     pair=square_matrices(),
     products=st.permutations(PRODUCTS).map(lambda drawn: [Expression(product) for product in drawn[:2]]),
@@ -110,6 +113,7 @@ def test_backward_notices_a_write_to_a_factor_of_a_product(device, pair, product
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")
+@also(*BACKWARD)
 @given(
     leaf=leaves(among=layouts.WRITABLE, earlier_grad=True),
     operation=SAVING_THE_RESULT,
@@ -129,6 +133,7 @@ def test_backward_notices_a_write_to_a_result_that_was_saved(device, leaf, opera
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")
+@also(*BACKWARD)
 @given(
     leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
     route=routes(),
@@ -152,6 +157,7 @@ def test_backward_notices_a_write_through_the_original_when_the_detached_tensor_
 
 
 @rule("detach.writes-and-the-graph.other-writes-harmless")
+@also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(linear=True), name=NAMES, update=updates())
 def test_a_write_to_an_operand_that_was_not_saved_leaves_the_gradient_alone(device, leaf, operation, name, update):
     function, derivative = operation
@@ -191,6 +197,7 @@ def test_a_write_leaves_the_gradient_of_what_moves_and_adds_elements_alone(devic
 
 
 @rule("detach.writes-and-the-graph.other-writes-harmless")
+@also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(), name=NAMES, update=updates())
 def test_a_write_to_a_result_that_was_not_saved_leaves_the_gradient_alone(device, leaf, operation, name, update):
     function, derivative = operation
@@ -204,6 +211,7 @@ def test_a_write_to_a_result_that_was_not_saved_leaves_the_gradient_alone(device
 
 
 @rule("detach.writes-and-the-graph.other-writes-harmless")
+@also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), operation=elementwise(), update=updates())
 def test_after_a_write_the_gradient_is_that_of_the_new_values(device, leaf, operation, update):
     function, derivative = operation
@@ -220,6 +228,7 @@ def views():
 
 
 @rule("detach.writes-and-the-graph.earlier-views")
+@also(*BACKWARD)
 @given(leaf=leaves_with_memory_of_their_own(), view=views(), update=updates(idle=True))
 def test_a_view_taken_before_a_write_still_leads_to_its_leaf(device, leaf, view, update):
     change, _ = update
@@ -246,6 +255,7 @@ def test_a_view_taken_before_a_write_still_leads_to_a_leaf_that_is_a_view_of_a_p
 
 
 @rule("detach.writes-and-the-graph.graph-unaware")
+@also(*BACKWARD)
 @given(
     leaf=leaves_with_memory_of_their_own(),
     view=st.sampled_from(["lambda x: x", "lambda x: x.view_as(x)", "lambda x: x.unsqueeze(0)"]).map(Expression),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, routes, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.oracles import numbers
 
 META = Expression('"meta"')
@@ -149,6 +149,7 @@ def test_what_shares_memory_of_the_cpu_is_on_the_cpu(device, drawn):
 
 
 @rule("devices.default-device.operands-decide")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=elementwise(), route=routes(), place=places())
 def test_an_operation_runs_where_its_operands_are(device, leaf, operation, route, place):
     function, derivative = operation

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, shapes, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.oracles import numbers, state
 
 OPERATIONS = (
@@ -47,7 +47,7 @@ def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, ope
 
 
 @rule("devices.mixing.numbers-mix")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(
     x=tensors() | leaves(),
     c=st.integers(-3, 3),

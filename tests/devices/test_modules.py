@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, on_the_cpu, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.oracles import numbers
 
 MOVES = (
@@ -68,6 +68,7 @@ def test_a_module_moves_itself_with_all_that_is_in_it(device, drawn, drawn_move,
 
 
 @rule("devices.modules.still-leaves")
+@also(*BACKWARD)
 @given(drawn=contents(), drawn_move=moves(), dtype=DTYPES)
 def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(device, drawn, drawn_move, dtype):
     move, _, _ = drawn_move

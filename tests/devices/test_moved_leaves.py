@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, on_the_cpu, routes, shapes, telling_shapes
+from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers
 
 
@@ -34,6 +35,7 @@ def journeys(draw):
 
 
 @rule("devices.moved-leaves.gradient-returns")
+@also(*BACKWARD)
 @given(journey=journeys(), route=routes())
 @example(
     journey=(
@@ -72,6 +74,7 @@ def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey,
 
 
 @rule("devices.moved-leaves.gradient-returns")
+@also(*BACKWARD)
 @pytest.mark.filterwarnings("ignore:Casting complex values to real discards the imaginary part")
 @given(
     leaf=leaves(earlier_grad=True),
@@ -91,6 +94,7 @@ def test_a_leaf_that_was_made_complex_gets_the_real_part_of_the_gradient(device,
 
 
 @rule("devices.moved-leaves.integers-end-the-graph")
+@also(*BACKWARD)
 @given(
     leaf=leaves(telling_shapes()),
     operation=elementwise(),

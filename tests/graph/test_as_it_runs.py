@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, like, shapes
+from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers
 
 LINEAR = (
@@ -74,6 +75,7 @@ def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device,
 
 
 @rule("graph.as-it-runs.what-ran")
+@also(*BACKWARD)
 @given(
     pair=like(leaves(shapes(min_side=1))),
     branches=branches(),

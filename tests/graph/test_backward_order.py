@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves
+from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers
 
 BINARY = (
@@ -56,6 +57,7 @@ DIAMOND = (
 
 
 @rule("graph.backward-order.once")
+@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
 @given(leaf=leaves(), steps=PROGRAMS, block_and_mode=blocks())
 @example(
     leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"),
@@ -81,6 +83,7 @@ def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_n
 
 
 @rule("graph.backward-order.users-first")
+@also(*BACKWARD)
 @given(leaf=leaves(), steps=PROGRAMS)
 def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
     results = run(leaf, steps)

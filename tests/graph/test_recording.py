@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves, routes, shapes, tensors
-from tests.inputs.circumstances import AS_RESULTS, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers, state
 from tests.oracles.graph import leaves_reached
 
@@ -96,7 +96,7 @@ def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(device,
 
 
 @rule("graph.recording.others-get-nothing")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(tensor=tensors(), computations=computations(2))
 def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(device, tensor, computations):
     for compute, flags in itertools.product(computations, itertools.product((False, True), repeat=3)):
@@ -111,6 +111,7 @@ def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(devic
 
 
 @rule("graph.recording.discrete")
+@also(*BACKWARD)
 @given(leaf=leaves(), place=st.sampled_from(PLACES).map(Expression), discrete=st.sampled_from(DISCRETE).map(Expression))
 def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_it(device, leaf, place, discrete):
     mask = discrete(place(leaf))
@@ -125,6 +126,7 @@ def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_
 
 
 @rule("graph.recording.discrete")
+@also(*BACKWARD)
 @given(
     leaf=leaves(shapes(min_dims=1, max_dims=1, min_side=1)), index=st.sampled_from(PLACE_OF_SOMETHING).map(Expression)
 )
@@ -139,6 +141,7 @@ def test_the_place_of_an_element_is_not_recorded_and_what_it_picks_is(device, le
 
 
 @rule("graph.recording.underived")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), route=routes(), divide=st.sampled_from(UNDERIVED).map(Expression))
 def test_floor_division_is_recorded_and_refuses_to_be_run_backward(device, leaf, route, divide):
     tensor = route(leaf)

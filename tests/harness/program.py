@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.inputs import circumstances
 from tests.inputs.expression import statements
 
 from .problems import ROOT
@@ -36,6 +37,8 @@ def program(body: Callable[..., Any], arguments: dict[str, Any], backends: Itera
     """The source of a program that does what `body(**arguments)` did; block: source of a context manager around it."""
     carried = _Carried()
     lines = _body_lines(body, carried)
+    if block:
+        _carry(_taken(ast.parse(block)), circumstances, carried)
     drawn = [
         line
         for name, value in arguments.items()

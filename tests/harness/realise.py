@@ -8,7 +8,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +105,7 @@ def _on_tensors(test: Any, body: Callable[..., Any]) -> Callable[..., Any]:
 def _run(body: Callable[..., Any], example: Failing, trial: Trial) -> None:
     """Call the body in a circumstance; remember the example if it fails."""
     try:
-        with isolation.kept(body.__name__), _entered(example.circumstance.block):
+        with isolation.kept(body.__name__), example.circumstance.entered():
             body(**_built(example.arguments))
     except RuntimeError as error:  # NotImplementedError among them
         if LACKING.search(str(error)):
@@ -118,11 +117,6 @@ def _run(body: Callable[..., Any], example: Failing, trial: Trial) -> None:
         if not isinstance(error, hypothesis.errors.UnsatisfiedAssumption):
             _remember(trial, example)
         raise
-
-
-def _entered(block: str) -> AbstractContextManager[object]:
-    entered: AbstractContextManager[object] = eval(block, {"torch": torch}) if block else nullcontext()
-    return entered
 
 
 def _remember(trial: Trial, example: Failing) -> None:

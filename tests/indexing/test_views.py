@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tails, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.indices import backward, basic, indexed, out_of_range
 from tests.oracles import array, numbers, state
 
@@ -170,7 +170,7 @@ def test_an_integer_past_the_end_and_an_index_too_many_are_refused(device, pair)
 
 
 @rule("indexing.views.negative-steps")
-@also(*UNRECORDED, AS_RESULTS)
+@also(*UNRECORDED, AS_RESULTS, *BACKWARD)
 @given(pair=indexed(backward, dtypes=DTYPES))
 @example(pair=(SQUARE, Expression("np.s_[::-1]")))
 def test_a_slice_does_not_run_backward(device, pair):

@@ -2,15 +2,21 @@
 it.
 
 Most rules about numbers, memory and errors hold whether or not operations are recorded, and whether or not a tensor
-stands in a graph. `@also` has each example run once more in one such circumstance.
+stands in a graph; most about gradients hold wherever and however often backward was called. `@also` has each example
+run once more in one such circumstance.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from unittest import mock
+
+import torch
 
 from .expression import IT, Expression
 
@@ -23,12 +29,18 @@ ALSO = "conformance_also"
 class Circumstance:
     """What is put around an example.
 
-    block: the source of a context manager that is entered before anything is drawn into a tensor; empty for none.
+    block: the source of a context manager that is entered before anything is drawn into a tensor, which may name what
+        this module has; empty for none.
     then: statements after each tensor of numbers that can require grad, and did not.
     """
 
     block: str = ""
     then: tuple[str, ...] = ()
+
+    def entered(self) -> AbstractContextManager[object]:
+        """The block, to be entered."""
+        block: AbstractContextManager[object] = eval(self.block) if self.block else nullcontext()
+        return block
 
     def arguments(self, drawn: dict[str, Any]) -> dict[str, Any]:
         """What was drawn, with every such tensor among it put into this circumstance."""
@@ -60,6 +72,45 @@ UNRECORDED = (NO_GRAD, INFERENCE)
 
 AS_RESULTS = Circumstance(then=(f"{IT}.requires_grad_()", f"{IT} = {IT}.view_as({IT})"))
 """What was drawn are results that require grad: views of leaves, laid out as they are."""
+
+
+def backward_called(how: Callable[[Callable[..., None]], Callable[..., None]]) -> AbstractContextManager[object]:
+    """A block in which every `backward()` is called in this way."""
+    return mock.patch.object(torch.autograd, "backward", how(torch.autograd.backward))
+
+
+def in_a_thread(call: Callable[..., None]) -> Callable[..., None]:
+    """The same function, called in a thread of its own."""
+
+    def called(*args: Any, **options: Any) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(call, *args, **options).result()
+
+    return called
+
+
+def after_one_of_zeros(backward: Callable[..., None]) -> Callable[..., None]:
+    """A backward that has been through the graph before, with a gradient of zeros."""
+
+    def called(tensors: Any, *args: Any, **options: Any) -> None:
+        outputs = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+        backward(outputs, [torch.zeros_like(output) for output in outputs], retain_graph=True)
+        backward(tensors, *args, **options)
+
+    return called
+
+
+UNRECORDED_BACKWARD = Circumstance("backward_called(torch.no_grad())")
+"""Every backward is called where grad mode is off."""
+
+BACKWARD_IN_A_THREAD = Circumstance("backward_called(in_a_thread)")
+"""Every backward is called in a thread that has just begun."""
+
+SECOND_BACKWARD = Circumstance("backward_called(after_one_of_zeros)")
+"""Every backward is the second through its graph, after one that added nothing."""
+
+
+BACKWARD = (UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD, SECOND_BACKWARD)
 
 
 def also(*circumstances: Circumstance) -> Callable[[Test], Test]:

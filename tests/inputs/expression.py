@@ -87,14 +87,16 @@ def build(namespace: dict[str, Any], name: str, value: object) -> Any:
     """Run the lines that bind `name` in `namespace` and return what it is bound to."""
     if not any(True for _ in expressions_in(value)):
         return value
-    exec(_compiled("\n".join(statements(name, value))), namespace)
+    for statement in statements(name, value):  # one by one, because many examples share some of theirs
+        exec(_compiled(statement), namespace)
     return namespace[name]
 
 
 def prepare(name: str, value: object) -> None:
     """Compile what `build` will run, so that processes forked from this one need not."""
     if any(True for _ in expressions_in(value)):
-        _compiled("\n".join(statements(name, value)))
+        for statement in statements(name, value):
+            _compiled(statement)
 
 
 @lru_cache(maxsize=2**14)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes_of_one_element, tensors
-from tests.inputs.circumstances import UNRECORDED, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
 from tests.oracles import numbers
 
 
@@ -79,6 +79,7 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 
 @rule("leaves.leaf.copies")
+@also(*BACKWARD)
 @given(leaf=leaves() | leaves(shapes_of_one_element()))
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
@@ -96,6 +97,7 @@ def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(d
 
 
 @rule("leaves.leaf.copies")
+@also(*BACKWARD)
 @given(leaf=leaves(), other=dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name}))))
 def test_a_leaf_that_is_copied_into_any_dtype_gets_its_gradient(device, leaf, other):
     before = numbers(leaf)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, tensors
+from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers, state
 
 SWITCHES = (
@@ -66,6 +67,7 @@ def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, oper
 
 
 @rule("leaves.switching.off-before-backward")
+@also(*BACKWARD)
 @given(pair=like(leaves(earlier_grad=True)), operation=elementwise(), switch=switches())
 def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair, operation, switch):
     (leaf, other), (function, derivative) = pair, operation
@@ -81,6 +83,7 @@ def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair,
 
 
 @rule("leaves.switching.afterwards")
+@also(*BACKWARD)
 @given(leaf=leaves(), operation=elementwise(), switch_off=switches(), switch_on=switches())
 def test_a_result_of_a_leaf_that_was_off_in_between_still_leads_to_it(device, leaf, operation, switch_off, switch_on):
     function, derivative = operation

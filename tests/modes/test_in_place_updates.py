@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tails, updates
-from tests.inputs.circumstances import NO_GRAD, also
+from tests.inputs.circumstances import BACKWARD, NO_GRAD, also
 from tests.oracles import numbers, state
 
 REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
@@ -100,6 +100,7 @@ def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, update):
 
 
 @rule("modes.in-place-updates.inside")
+@also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE))
 def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
     (leaf * leaf).sum().backward()
@@ -159,6 +160,7 @@ def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, 
 
 
 @rule("modes.in-place-updates.old-values")
+@also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE, earlier_grad=True), route=routes(), update=updates())
 def test_a_backward_pass_that_needs_the_old_values_is_refused(device, leaf, route, update):
     change, _ = update

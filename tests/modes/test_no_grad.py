@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, places, routes, shapes, tensors
-from tests.inputs.circumstances import UNRECORDED, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
 from tests.oracles import numbers, state
 
 COMPUTATIONS = (
@@ -176,6 +176,7 @@ def test_a_result_of_two_dtypes_has_the_dtype_that_it_has_outside(device, leaf, 
 
 
 @rule("modes.no-grad.constants")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), route=routes(), functions=some([source for source, _ in COMPUTATIONS]))
 def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
     for function in functions:
@@ -189,6 +190,7 @@ def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
 
 
 @rule("modes.no-grad.constants")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), route=routes(), computation=computations())
 def test_backward_from_a_result_alone_is_refused(device, leaf, route, computation):
     function, _ = computation
@@ -226,6 +228,7 @@ def test_nothing_is_saved_by_operations_that_would_keep_much(device, leaf, place
 
 
 @rule("modes.no-grad.earlier-graph")
+@also(*BACKWARD)
 @given(leaf=leaves(), route=routes(), operation=elementwise())
 def test_an_earlier_graph_runs_backward_inside(device, leaf, route, operation):
     function, derivative = operation
@@ -242,6 +245,7 @@ def test_an_earlier_graph_runs_backward_inside(device, leaf, route, operation):
 
 
 @rule("modes.no-grad.asked-for")
+@also(*BACKWARD)
 @given(make=factories())
 def test_a_tensor_made_inside_requires_grad_if_asked_to(device, make):
     with torch.no_grad():
@@ -255,6 +259,7 @@ def test_a_tensor_made_inside_requires_grad_if_asked_to(device, make):
 
 
 @rule("modes.no-grad.asked-for")
+@also(*BACKWARD)
 @given(tensor=tensors(dtypes=dtypes.differentiable()), switch=st.sampled_from(SWITCHES).map(Expression))
 def test_a_flag_set_inside_counts(device, tensor, switch):
     with torch.no_grad():

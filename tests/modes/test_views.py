@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, layouts, leaves, tensors, updates
-from tests.inputs.circumstances import INFERENCE, NO_GRAD, also
+from tests.inputs.circumstances import BACKWARD, INFERENCE, NO_GRAD, also
 from tests.oracles import numbers, state
 
 LOOKS = (
@@ -121,6 +121,7 @@ def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look
 
 
 @rule("modes.views.flag")
+@also(*BACKWARD)
 @given(leaf=leaves(), origin=origins(), look=looks())
 def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, leaf, origin, look):
     tensor = origin(leaf)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import dtypes, layouts
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers
 
@@ -53,6 +53,7 @@ def test_a_line_through_the_origin_misses_the_offset(device, x, a, c, away):
 
 
 @rule("nn.bias.way-down")
+@also(*BACKWARD)
 @given(x=st.sampled_from(POINTS), a=SLOPES, c=OFFSETS)
 @example(x=(0, 1, 0, 1), a=2, c=1)
 def test_at_the_best_slope_only_the_bias_can_lower_the_loss(device, x, a, c):
@@ -85,7 +86,7 @@ def layers_and_points(draw):
 
 
 @rule("nn.bias.kept")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=layers_and_points(), frozen=st.booleans(), listed=st.booleans(), times=st.integers(1, 2))
 def test_a_bias_that_is_left_out_stays_where_it_is(device, drawn, frozen, listed, times):
     weight, bias, x = drawn

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, dtypes, layouts, places, shapes
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.tensors import tensor_of
 from tests.oracles import array
 
@@ -178,6 +178,7 @@ def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, dra
 
 
 @rule("nn.linear.gradients")
+@also(*BACKWARD)
 @given(
     drawn=parameters_and_inputs(gradient=True),
     learning=LEARNING,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, like, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, numbers
 
@@ -84,7 +84,7 @@ def columns_against_lists(draw):
 
 
 @rule("nn.mse-broadcast.order-forgotten")
-@also(AS_RESULTS)
+@also(AS_RESULTS, *BACKWARD)
 @given(drawn=columns_against_lists(), mean_of_squares=BY_HAND | MSE, turn=st.integers(0, 7))
 def test_each_prediction_is_drawn_to_the_mean_of_all_targets(device, drawn, mean_of_squares, turn):
     """The gradient is a sum of n terms, each a power that may be off by 16 eps, the loosest of the published limits,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, like, places, shapes, tensors
-from tests.inputs.circumstances import UNRECORDED, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
 from tests.oracles import array
 
 MEANS = (
@@ -129,6 +129,7 @@ def losses():
 
 
 @rule("nn.mse-loss.only-what-requires")
+@also(*BACKWARD)
 @given(pair=like(tensors(), among=layouts.WRITABLE), loss=losses(), flags=FLAGS, place=places())
 @example(
     pair=TWO_BY_THREE,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import arrays, leaves, telling_shapes
 from tests.inputs.arrays import APART, COMPLEX, FLOATING, SIGNED
-from tests.inputs.circumstances import UNRECORDED, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
 from tests.oracles import disjoint, numbers
 
 IN_PLACE = (
@@ -75,6 +75,7 @@ def test_an_operation_that_makes_a_new_tensor_leaves_the_array_alone(device, a):
 
 
 @rule("numpy.writes.unseen-by-autograd")
+@also(*BACKWARD)
 @given(leaf=leaves(telling_shapes(), st.sampled_from(("torch.float32", "torch.float64"))))
 def test_backward_computes_with_what_numpy_wrote(device, leaf):
     for function, derivative in SAVING:

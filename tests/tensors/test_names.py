@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.oracles import numbers, state
 
 SHORT_NAMES = (
@@ -55,6 +55,7 @@ def test_a_short_name_is_the_dtype_itself(device, names):
 
 
 @rule("tensors.names.autograd-functions")
+@also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
 def test_backward_and_grad_of_torch_autograd_find_the_derivatives(device, leaf, operation, route):
     function, derivative = operation

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, places, shapes, tensors
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.layouts import contiguous
 from tests.oracles import numbers, state
 
@@ -153,6 +153,7 @@ def test_any_other_tensor_is_formatted_as_it_prints_and_takes_no_format(device, 
 
 
 @rule("tensors.printing.harmless")
+@also(*BACKWARD)
 @given(leaf=leaves(full_shapes(), among=(contiguous,), earlier_grad=True), place=places(), show=shows())
 @example(
     leaf=Expression("torch.ones(3, 1, device=device, requires_grad=True)"),
