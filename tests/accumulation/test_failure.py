@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves
-from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 RAISED = (RuntimeError, ZeroDivisionError)
@@ -41,7 +41,7 @@ def test_a_leaf_behind_the_operation_that_raises_keeps_its_grad(device, leaf, op
 
 
 @rule("accumulation.failure.whole-or-nothing")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(
     leaf=leaves(),
     other=leaves(earlier_grad=True),

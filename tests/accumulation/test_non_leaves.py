@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, elementwise, leaves, routes, shapes
-from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 WRITES = (
@@ -108,7 +108,7 @@ def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, 
 
 
 @rule("accumulation.non-leaves.named")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(dtypes=WIDE, earlier_grad=True), operation=elementwise(), write=writes(), later=elementwise())
 def test_a_non_leaf_that_inputs_names_gets_its_gradient_and_the_leaf_nothing(device, leaf, operation, write, later):
     (function, _), (change, _), (further, slope) = operation, write, later

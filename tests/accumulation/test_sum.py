@@ -19,7 +19,7 @@ from tests.inputs import (
     shapes,
     tensors,
 )
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 # Three terms at most: the sums stay exact in bfloat16.
@@ -214,7 +214,7 @@ def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
 
 
 @rule("accumulation.sum.untouched")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(earlier_grad=True), reached=leaves(), operation=elementwise())
 def test_a_backward_that_does_not_reach_or_name_a_leaf_leaves_its_grad_alone(device, leaf, reached, operation):
     function, derivative = operation

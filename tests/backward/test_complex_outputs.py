@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, routes, shapes_of_one_element, tensors
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 REAL_OUTPUTS = (
@@ -129,7 +129,7 @@ def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(devi
 
 
 @rule("backward.complex-outputs.same-kind")
-@also(AS_RESULTS, UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=with_the_other_kind(), route=routes())
 def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, drawn, route):
     leaf, gradient = drawn

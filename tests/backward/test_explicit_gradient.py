@@ -21,7 +21,7 @@ from tests.inputs import (
     shapes_of_one_element,
     tensors,
 )
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, UNRECORDED_BACKWARD, also
 from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
@@ -256,7 +256,7 @@ def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, 
 
 
 @rule("backward.explicit-gradient.other-device")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(shapes(min_dims=1), earlier_grad=True), operation=elementwise())
 def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, leaf, operation):
     function, _ = operation
@@ -269,7 +269,7 @@ def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, lea
 
 
 @rule("backward.explicit-gradient.not-a-tensor")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), gradient=st.sampled_from(NOT_TENSORS))
 def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, leaf, operation, gradient):
     function, _ = operation

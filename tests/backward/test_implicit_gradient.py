@@ -6,7 +6,7 @@ from hypothesis import given
 
 from tests.harness.bindings import rule
 from tests.inputs import elementwise, leaves, routes, shapes_of_one_element, shapes_of_other_sizes
-from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 NEEDS_A_SCALAR = "grad can be implicitly created only for scalar outputs"
@@ -31,7 +31,7 @@ def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, rou
 
 
 @rule("backward.implicit-gradient.other-sizes")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(shapes_of_other_sizes(), earlier_grad=True), operation=elementwise(), route=routes())
 def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, leaf, operation, route):
     function, _ = operation

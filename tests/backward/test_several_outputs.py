@@ -20,7 +20,7 @@ from tests.inputs import (
     tails,
     tensors,
 )
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
 # Not bfloat16: what three outputs add up to here can be larger than the integers that it holds.
@@ -147,7 +147,7 @@ def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, ope
 
 
 @rule("backward.several-outputs.none")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(
     leaf=leaves(shapes_of_other_sizes(), earlier_grad=True),
     operation=elementwise(),
@@ -165,7 +165,7 @@ def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, 
 
 
 @rule("backward.several-outputs.refused-whole")
-@also(AS_RESULTS, UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=with_a_fit_and_a_misfit(), unfit=st.sampled_from(UNFIT).map(Expression), operation=elementwise())
 def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, unfit, operation):
     leaf, good, bad = drawn

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
@@ -122,7 +122,7 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
 
 
 @rule("derivatives.exp-sin-sqrt.sqrt-at-zero")
-@also(AS_RESULTS, UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=like(leaves(each=zero_or_above)), place=ORDERS)
 @example(
     drawn=(

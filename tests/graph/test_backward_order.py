@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves
-from tests.inputs.circumstances import BACKWARD, BACKWARD_IN_A_THREAD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers
 
 BINARY = (
@@ -57,7 +57,7 @@ DIAMOND = (
 
 
 @rule("graph.backward-order.once")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(), steps=PROGRAMS, block_and_mode=blocks())
 @example(
     leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"),

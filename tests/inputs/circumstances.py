@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -79,16 +78,6 @@ def backward_called(how: Callable[[Callable[..., None]], Callable[..., None]]) -
     return mock.patch.object(torch.autograd, "backward", how(torch.autograd.backward))
 
 
-def in_a_thread(call: Callable[..., None]) -> Callable[..., None]:
-    """The same function, called in a thread of its own."""
-
-    def called(*args: Any, **options: Any) -> None:
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(call, *args, **options).result()
-
-    return called
-
-
 def after_one_of_zeros(backward: Callable[..., None]) -> Callable[..., None]:
     """A backward that has been through the graph before, with a gradient of zeros."""
 
@@ -103,14 +92,11 @@ def after_one_of_zeros(backward: Callable[..., None]) -> Callable[..., None]:
 UNRECORDED_BACKWARD = Circumstance("backward_called(torch.no_grad())")
 """Every backward is called where grad mode is off."""
 
-BACKWARD_IN_A_THREAD = Circumstance("backward_called(in_a_thread)")
-"""Every backward is called in a thread that has just begun."""
-
 SECOND_BACKWARD = Circumstance("backward_called(after_one_of_zeros)")
 """Every backward is the second through its graph, after one that added nothing."""
 
 
-BACKWARD = (UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD, SECOND_BACKWARD)
+BACKWARD = (UNRECORDED_BACKWARD, SECOND_BACKWARD)
 
 
 def also(*circumstances: Circumstance) -> Callable[[Test], Test]:

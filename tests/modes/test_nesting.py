@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, blocks, leaves
-from tests.inputs.circumstances import BACKWARD_IN_A_THREAD, NO_GRAD, UNRECORDED, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import NO_GRAD, UNRECORDED, UNRECORDED_BACKWARD, also
 
 INFERENCE = (Expression("torch.inference_mode"), False)
 FAILURES = (
@@ -52,7 +52,7 @@ def test_the_innermost_block_decides_and_leaving_it_brings_back_the_one_around(d
 
 
 @rule("modes.nesting.innermost")
-@also(UNRECORDED_BACKWARD, BACKWARD_IN_A_THREAD)
+@also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(), around=blocks(), block=blocks())
 def test_gradients_that_are_asked_for_in_a_block_leave_its_mode_alone(device, leaf, around, block):
     outer, outside = around
