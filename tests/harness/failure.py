@@ -28,9 +28,8 @@ def describe(
     if trial.failing is None:
         # It failed before its body ran; pytest's own account of that is the best there is.
         return message, "", f"{head}\n{where}\n{excinfo.getrepr(style='short')}"
-    program = programs.program(
-        realise.body_of(item.obj), trial.failing.arguments, backends, trial.failing.circumstance.block
-    )  # type: ignore[attr-defined]
+    failing, body = trial.failing, realise.body_of(item.obj)  # type: ignore[attr-defined]
+    program = programs.program(body, failing.arguments, backends, failing.circumstance.block)
     echo = programs.run(program)
     shown_program = textwrap.indent(program, "    ")
     text = f"{head}\nThis program shows that it does not hold:\n\n{shown_program}\n{message}\n\n{echo}\n{where}"

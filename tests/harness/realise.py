@@ -54,6 +54,11 @@ def begin() -> Trial:
     return _current[0]
 
 
+def last_failing() -> Failing | None:
+    """The example on which the test that ran last has failed, if it has."""
+    return _current[0].failing if _current else None
+
+
 def realising(test: Any) -> Any:
     """The test, with its body called on real tensors and in isolation, example by example."""
     inner = getattr(getattr(test, "hypothesis", None), "inner_test", None)

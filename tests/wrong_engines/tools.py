@@ -14,6 +14,27 @@ from tests.oracles.graph import nodes_reached
 
 _MISSING = object()
 
+OPERATORS = "aten"
+"""Stands for the dispatcher where a place is an owner and a name."""
+
+Note = Callable[[Any, str], None]
+_notes: list[Note] = []
+
+
+@contextmanager
+def noting(note: Note) -> Iterator[None]:
+    """Tell `note(owner, name)` of each place at which a defect is put in while the block lasts."""
+    _notes.append(note)
+    try:
+        yield
+    finally:
+        _notes.remove(note)
+
+
+def _noted(owner: Any, name: str) -> None:
+    for note in _notes:
+        note(owner, name)
+
 
 @contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -> Iterator[None]:
@@ -21,6 +42,7 @@ def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -
 
     An attribute that a class inherits is shadowed and the shadow removed again.
     """
+    _noted(owner, name)
     own = vars(owner).get(name, _MISSING)
     setattr(owner, name, make(getattr(owner, name)))
     try:
@@ -70,6 +92,7 @@ def kernel(
     `torch.autograd.Function`.
     """
     namesake, _, overload = operator.partition(".")
+    _noted(OPERATORS, namesake)
     packet = getattr(torch.ops.aten, namesake)
     called = getattr(packet, overload or "default")
 

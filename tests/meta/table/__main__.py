@@ -16,16 +16,16 @@ from .store import Table
 def main() -> int:
     """0: the table is whole and no engine is amiss. 1: an engine is, or `--check` has found a difference. 2: usage."""
     arguments = _arguments()
-    if arguments.of:
-        return _show(arguments.of)
-    fresh, engines = store.current()
     try:
-        before = None if arguments.anew and not arguments.check else store.load()
+        before: Table | None = store.load()
     except Problem as problem:
-        if arguments.check:
+        if arguments.check or arguments.of:
             print(problem, file=sys.stderr)
             return 2
         before = None
+    if before and arguments.of:
+        return _show(before, arguments.of)
+    fresh, engines = store.current()
     table, wrong = _filled(None if arguments.anew else before, engines, fresh)
     for line in (*page.findings(table), *wrong):
         print(line)
@@ -47,12 +47,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _show(name: str) -> int:
-    try:
-        table = store.load()
-    except Problem as problem:
-        print(problem, file=sys.stderr)
-        return 2
+def _show(table: Table, name: str) -> int:
     if name in table.rows:
         cells: Iterable[tuple[str, str]] = zip(table.rules, table.rows[name].cells, strict=True)
     elif name in table.rules:

@@ -69,6 +69,7 @@ class DrawnTest:
     def replay(self, arguments: Arguments) -> BaseException | None:
         """Run the body on one example; what it raised, if it failed."""
         body = getattr(getattr(self.function, "hypothesis", None), "inner_test", self.function)
+        realise.begin()
         try:
             body(**arguments)
         except hypothesis.errors.UnsatisfiedAssumption:
@@ -107,10 +108,11 @@ def _drawing(function: Callable[..., Any], profile: str, tell: Callable[[Argumen
         test._hypothesis_internal_use_settings = before  # type: ignore[attr-defined]
 
 
-def shown(arguments: Arguments) -> str:
+def shown(failing: realise.Failing) -> str:
     """An example as the lines of Python that build it, without what every test has."""
-    lines = [line for name, value in arguments.items() if name != "device" for line in statements(name, value)]
-    return "; ".join(lines)
+    drawn = ((name, value) for name, value in failing.arguments.items() if name != "device")
+    lines = "; ".join(line for name, value in drawn for line in statements(name, value))
+    return f"with {failing.circumstance.block}: {lines}" if failing.circumstance.block else lines
 
 
 def load_tests(rules: frozenset[str] | None = None) -> Tests:

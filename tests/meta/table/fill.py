@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.pool import Pool
 
 import torch
@@ -18,10 +18,11 @@ from tests.harness.spec import read_spec
 from tests.inputs.expression import prepare
 from tests.wrong_engines.engine import load_all
 
-from . import draws, runs, store
+from . import draws, reach, runs, store
 from .draws import Arguments, Tests
+from .reach import Place
 from .runs import Cell
-from .store import BY_SMOKE, BY_STANDARD, Row, Table
+from .store import BY_SMOKE, BY_STANDARD, CAUGHT, Row, Table
 
 ONLY_AGAINST_ITS_OWN = (
     "fits.broadcast-line.long-run",
@@ -33,7 +34,6 @@ ONLY_AGAINST_ITS_OWN = (
 )
 """Long loops: against every engine these few would take longer than all other rules together."""
 
-CAUGHT = {BY_SMOKE, BY_STANDARD}
 LETTER_OF = {
     runs.UNREACHED: ".",
     runs.SURVIVED: "s",
@@ -44,13 +44,28 @@ LETTER_OF = {
 }
 
 
+WORTH_WATCHING = 100
+"""So many engines and more are told apart by the places that rules pass: watching all rules takes as long as a few."""
+
+
 @dataclass
 class _Work:
-    """What the processes of a pool share, from the fork on."""
+    """What the processes of a pool share, from the fork on.
+
+    places: where each engine puts its defect in. passed: which of these places each rule passes. Both are empty where
+    there are too few engines to be worth it.
+    """
 
     order: tuple[str, ...]
     tests: Tests
     named: dict[str, tuple[str, ...]]
+    places: dict[str, frozenset[Place]] = field(default_factory=dict)
+    passed: dict[str, frozenset[Place]] = field(default_factory=dict)
+
+    def may_reach(self, engine: str, rule: str) -> bool:
+        """Whether the engine can show itself to the rule."""
+        places = self.places.get(engine)
+        return not places or not places.isdisjoint(self.passed[rule])
 
 
 _work: list[_Work] = []
@@ -103,7 +118,7 @@ def measured(todo: list[Todo], order: tuple[str, ...]) -> Iterator[tuple[Row, li
     tests, elsewhere = draws.load_tests(), draws.about_accelerators()
     on_the_cpu = {rule: cases for rule, cases in tests.items() if rule not in elsewhere}
     load_all()
-    with _meeting(order, on_the_cpu) as pool:
+    with _meeting(order, on_the_cpu, len(todo) >= WORTH_WATCHING) as pool:
         rows = dict(_on_the_made_up_device(todo, order, {rule: tests[rule] for rule in elsewhere & tests.keys()}))
         waiting = [replace(each, before=rows[each.engine][0] if rows else each.before) for each in todo]
         for row, wrong in pool.imap_unordered(_row, waiting):
@@ -121,11 +136,13 @@ def _on_the_made_up_device(
                 yield row.engine, (row, wrong)
 
 
-def _meeting(order: tuple[str, ...], tests: Tests) -> Pool:
-    """Processes for `_row` that have recorded what these tests draw."""
+def _meeting(order: tuple[str, ...], tests: Tests, watch: bool = False) -> Pool:
+    """Processes for `_row` that have recorded what these tests draw, and where they pass if that is to be watched."""
     items = read_spec(ROOT / "spec").items
     _work[:] = [_Work(order, tests, {engine.name: engine.caught_by for item in items for engine in item.engines})]
     _record_in_children(tests)
+    if watch:
+        _watch_in_children(_work[0])
     return _pool()
 
 
@@ -150,6 +167,23 @@ def _recorded(asked: tuple[str, int, str]) -> tuple[tuple[str, int, str], list[A
     return asked, _work[0].tests[rule][at].examples(profile)
 
 
+def _watch_in_children(work: _Work) -> None:
+    with _pool() as pool:
+        work.places = pool.apply(_places)
+    with _pool() as pool:  # forks anew, so that it knows the places
+        work.passed = dict(pool.imap_unordered(_passed, work.tests))
+
+
+def _places() -> dict[str, frozenset[Place]]:
+    return reach.places_of(load_all().values())
+
+
+def _passed(rule: str) -> tuple[str, frozenset[Place]]:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())  # torch's profiler has something to say, too
+    work = _work[0]
+    return rule, reach.passed(work.tests[rule], frozenset().union(*work.places.values()))
+
+
 def _row(todo: Todo) -> tuple[Row, list[str]]:
     """The row of an engine with its stale cells measured, and what is wrong with the engine."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # warnings of torch about what is drawn on purpose
@@ -158,6 +192,9 @@ def _row(todo: Todo) -> tuple[Row, list[str]]:
     asked = [rule for rule in todo.rules if rule in work.tests]
     own = [rule for rule in asked if rule in work.named[todo.engine]]
     others = [rule for rule in asked if rule not in own and rule not in ONLY_AGAINST_ITS_OWN]
+    apart = [rule for rule in others if not work.may_reach(todo.engine, rule)]
+    letters.update(dict.fromkeys(apart, LETTER_OF[runs.UNREACHED]))
+    others = [rule for rule in others if rule not in apart]
     meeting = _Meeting(todo.engine, letters)
     meeting.run(own + others, "smoke", BY_SMOKE)
     cells = meeting.run(own, "standard", BY_STANDARD, every_draw=True)

@@ -187,7 +187,11 @@ def _cell(
             cell.catching += 1
             if first is None:
                 first = test, arguments
-                cell.verdict, cell.account, cell.draw = CAUGHT, _account(error), draws.shown(arguments)
+                cell.verdict, cell.account, cell.draw = (
+                    CAUGHT,
+                    _account(error),
+                    draws.shown(realise.last_failing() or realise.Failing(arguments)),
+                )
             if not every_draw:
                 break
         elif cell.verdict == SURVIVED:
