@@ -241,3 +241,20 @@ def a_backward_that_raises_another_error_leaves_zeros(hit: Hit) -> Iterator[None
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("failure-copies-what-was-there", kind="state")
+@contextmanager
+def a_failed_backward_puts_copies_in_the_place_of_earlier_gradients(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except Exception:
+            for leaf in leaves_below(outputs):
+                if leaf.grad is not None:
+                    hit()
+                    leaf.grad = leaf.grad.clone()
+            raise
+
+    with around_backward(wrong):
+        yield

@@ -301,3 +301,47 @@ def reading_grad_of_a_non_leaf_warns_once_for_each_tensor(hit: Hit) -> Iterator[
 
     with replaced(torch.Tensor, "grad", make):
         yield
+
+
+@wrong_engine("retained-adds-what-it-was", kind="place")
+@contextmanager
+def a_written_tensor_retains_the_gradient_of_its_old_value_too(hit: Hit) -> Iterator[None]:
+    retained: list[tuple[Any, Any, int]] = []
+
+    def make(retain_grad: Any) -> Any:
+        def remembering(tensor: torch.Tensor) -> None:
+            if not tensor.is_leaf and not tensor.retains_grad:
+                retained.append((weakref.ref(tensor), tensor.grad_fn, tensor.output_nr))
+            retain_grad(tensor)
+
+        return remembering
+
+    def keeping(kept: list[torch.Tensor], number: int) -> Callable[[tuple[Any, ...]], None]:
+        def keep(gradients: tuple[Any, ...]) -> None:
+            if gradients[number] is not None:
+                kept.append(gradients[number].detach().clone())
+
+        return keep
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = nodes_below(outputs)
+        handles, found = [], []
+        for reference, node, number in retained:
+            tensor = reference()
+            if tensor is not None and tensor.grad_fn is not node and node in nodes:
+                kept: list[torch.Tensor] = []
+                handles.append(node.register_prehook(keeping(kept, number)))
+                found.append((tensor, kept))
+        try:
+            honest()
+        finally:
+            for handle in handles:
+                handle.remove()
+        for tensor, kept in found:
+            for earlier in kept:
+                if bool(earlier.any()):
+                    hit()
+                tensor.grad = earlier if tensor.grad is None else tensor.grad + earlier
+
+    with replaced(torch.Tensor, "retain_grad", make), around_backward(wrong):
+        yield

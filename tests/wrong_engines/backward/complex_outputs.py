@@ -211,3 +211,19 @@ def takes_a_complex_gradient_without_imaginary_part_for_a_real_output(hit: Hit) 
 
     with _with_gradient(change):
         yield
+
+
+@wrong_engine("transposed-gradient-is-the-adjoint", kind="layout")
+@contextmanager
+def conjugates_a_transposed_gradient(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not isinstance(gradient, torch.Tensor) or not gradient.is_complex() or gradient.ndim < 2:
+            return gradient
+        if gradient.is_contiguous() or not gradient.mT.is_contiguous():
+            return gradient
+        if bool(gradient.imag.any()):
+            hit()
+        return gradient.conj()
+
+    with _with_gradient(change):
+        yield

@@ -540,3 +540,17 @@ def makes_a_gradient_of_numbers_where_nothing_is_recorded(hit: Hit) -> Iterator[
 
     with _with_gradient(change):
         yield
+
+
+@wrong_engine("gradient-averaged", kind="plain")
+@contextmanager
+def divides_the_gradient_by_the_number_of_elements(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient) or gradient.numel() < 2:
+            return gradient
+        if bool(gradient.any()):
+            hit()
+        return gradient / gradient.numel()
+
+    with _with_gradient(change):
+        yield

@@ -229,3 +229,20 @@ def runs_an_output_with_the_gradient_of_the_last_time(hit: Hit) -> Iterator[None
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("refusal-clears-earlier-grad", kind="state")
+@contextmanager
+def clears_the_gradients_that_were_there_when_it_refuses(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError as refusal:
+            for leaf in leaves_below(outputs) if REFUSAL in str(refusal) else ():
+                if leaf.grad is not None:
+                    hit()
+                    leaf.grad = None
+            raise
+
+    with around_backward(wrong):
+        yield

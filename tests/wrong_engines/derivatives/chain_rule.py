@@ -214,3 +214,25 @@ def a_recorded_difference_of_other_ranks_is_refused(hit: Hit) -> Iterator[None]:
                 spellings.enter_context(replaced(owner, name, make))
         spellings.enter_context(replaced(Tensor, "__sub__", make))
         yield
+
+
+@wrong_engine("derivative-recorded-difference-reversed", kind="plain")
+@contextmanager
+def a_recorded_difference_is_taken_the_other_way_round(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(a: Any, b: Any, **kwargs: Any) -> Tensor:
+            difference: Tensor = subtract(a, b, **kwargs)
+            if difference.requires_grad:
+                if bool(difference.any()):
+                    hit()
+                difference.data.neg_()
+            return difference
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for owner in (torch, Tensor):
+            for name in ("sub", "subtract"):
+                spellings.enter_context(replaced(owner, name, make))
+        spellings.enter_context(replaced(Tensor, "__sub__", make))
+        yield

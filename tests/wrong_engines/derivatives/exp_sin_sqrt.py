@@ -159,3 +159,19 @@ def the_gradient_of_sqrt_is_infinite_in_one_backward_only(hit: Hit) -> Iterator[
 
     with differentiated("sqrt", pullback):
         yield
+
+
+@wrong_engine("derivative-sin-reads-the-gaps", kind="layout")
+@contextmanager
+def the_slope_of_sin_reads_what_lies_in_the_gaps(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        reach = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+        if not x.numel() or reach < x.numel():
+            return (gradient * x.cos(),)
+        read = x.detach().as_strided(x.shape, torch.empty(x.shape, device="meta").stride())
+        if not torch.equal(read, x):
+            hit()
+        return (gradient * read.cos(),)
+
+    with differentiated("sin", pullback):
+        yield

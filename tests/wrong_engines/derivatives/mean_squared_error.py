@@ -108,3 +108,19 @@ def a_prediction_that_is_not_contiguous_gets_the_gradient_of_the_bare_loss(hit: 
 
     with differentiated("mse_loss", pullback):
         yield
+
+
+@wrong_engine("derivative-mse-target-from-the-start-of-its-storage", kind="layout")
+@contextmanager
+def the_slope_reads_the_target_without_its_offset(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:
+        if target.storage_offset():
+            read = target.detach().as_strided(target.shape, target.stride(), 0)
+            if not torch.equal(read, target):
+                hit()
+            target = read
+        found = _squares(gradient, prediction, target, *reduction)
+        return found, -found
+
+    with differentiated("mse_loss", pullback):
+        yield

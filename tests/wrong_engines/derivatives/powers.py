@@ -98,3 +98,19 @@ def the_exponent_is_that_of_the_first_power_of_a_shape(hit: Hit) -> Iterator[Non
 
     with differentiated("pow.Tensor_Scalar", pullback):
         yield
+
+
+DIVISION_BY_ZERO = "the derivative of a power divides by zero"
+
+
+@wrong_engine("derivative-power-of-zero-refused", kind="error", refuses=DIVISION_BY_ZERO)
+@contextmanager
+def a_power_of_zero_is_refused(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        if n > 1 and bool((x == 0).any()):
+            hit()
+            raise RuntimeError(DIVISION_BY_ZERO)
+        return (_power(gradient, x, n),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield

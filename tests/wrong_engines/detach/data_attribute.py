@@ -193,3 +193,16 @@ def every_grad_made_under_create_graph_requires_grad(hit: Hit) -> Iterator[None]
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("data-begins-with-the-storage", kind="layout")
+@contextmanager
+def data_of_a_part_begins_where_the_storage_does(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if not tensor.storage_offset():
+            return honest
+        hit()
+        return honest.as_strided(honest.shape, honest.stride(), 0)
+
+    with _data(get):
+        yield

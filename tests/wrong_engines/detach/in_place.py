@@ -192,3 +192,19 @@ def does_nothing_to_a_view_that_is_all_of_its_base(hit: Hit) -> Iterator[None]:
 
     with _detach_in_place(wrong):
         yield
+
+
+@wrong_engine("detach-in-place-detaches-the-base", kind="plain")
+@contextmanager
+def detaches_the_base_of_a_view_that_it_refuses(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        try:
+            return honest(tensor)
+        except RuntimeError:
+            if tensor._base is not None and tensor._base.requires_grad:
+                hit()
+                honest(tensor._base)
+            raise
+
+    with _detach_in_place(wrong):
+        yield

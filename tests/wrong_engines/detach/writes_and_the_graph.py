@@ -432,3 +432,21 @@ def multiplies_matrices_without_a_check(hit: Hit) -> Iterator[None]:
 
     with kernel("mm", make):
         yield
+
+
+@wrong_engine("copying-the-same-uncounted", kind="value")
+@contextmanager
+def copying_what_is_there_counts_for_nothing(hit: Hit) -> Iterator[None]:
+    def make(copy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+            recorded = torch.is_grad_enabled() and (tensor.requires_grad or source.requires_grad)
+            fits = tensor.dtype == source.dtype and tensor.device == source.device and tensor.shape == source.shape
+            if recorded or not fits or not torch.equal(tensor, source):
+                return copy(tensor, source, non_blocking)
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "copy_", make):
+        yield

@@ -369,3 +369,30 @@ def refuses_to_set_a_default_in_another_thread(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "set_default_device", make):
         yield
+
+
+@wrong_engine("device-default-cleared-in-all-threads", kind="value")
+@contextmanager
+def none_clears_the_default_of_every_thread(hit: Hit) -> Iterator[None]:
+    cleared = 0
+
+    def make(set_default_device: Callable[[Any], None]) -> Callable[[Any], None]:
+        def wrong(device: Any) -> None:
+            nonlocal cleared
+            set_default_device(device)
+            if device is None:
+                cleared += 1
+            else:
+                torch._GLOBAL_DEVICE_CONTEXT.device_context._set_after = cleared
+
+        return wrong
+
+    def wrong_call(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        gone = vars(context).get("_set_after", cleared) < cleared and context.device.type != "cpu"
+        if not gone or function not in _device_constructors() or kwargs.get("device") is not None:
+            return honest()
+        hit()
+        return function(*args, **{**kwargs, "device": "cpu"})
+
+    with replaced(torch, "set_default_device", make), _in_context(wrong_call):
+        yield

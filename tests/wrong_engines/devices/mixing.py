@@ -226,3 +226,23 @@ def a_double_without_dimensions_makes_the_result_double(hit: Hit) -> Iterator[No
         for name in ("__add__", "__radd__", "__sub__", "__mul__", "__rmul__", "__truediv__"):
             spellings.enter_context(replaced(torch.Tensor, name, make))
         yield
+
+
+@wrong_engine("device-mixing-moves-to-the-second", kind="order")
+@contextmanager
+def brings_the_first_tensor_to_the_second(hit: Hit) -> Iterator[None]:
+    def make(operation: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(one: Any, other: Any, **options: Any) -> torch.Tensor:
+            if _apart(one, other) and one.ndim and other.ndim and not one.is_meta:
+                hit()
+                one = one.to(other.device)
+            return operation(one, other, **options)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for name in ("mul", "div"):
+            stack.enter_context(replaced(torch, name, make))
+        for name in ("mul", "__mul__", "div", "__truediv__"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        yield

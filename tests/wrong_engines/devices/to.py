@@ -335,3 +335,23 @@ def the_copy_of_an_infinity_is_the_largest_number(hit: Hit) -> Iterator[None]:
 
     with asked_to(wrong):
         yield
+
+
+@wrong_engine("device-copy-of-transposed-in-memory-order", kind="layout")
+@contextmanager
+def copies_a_transposed_matrix_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        moved = to(tensor, *args, **kwargs)
+        changed = moved.dtype != tensor.dtype or moved.device != tensor.device
+        if moved is tensor or changed or tensor.is_meta or tensor.ndim != 2 or tensor.is_contiguous():
+            return moved
+        if not tensor.t().is_contiguous():
+            return moved
+        read = tensor.detach().as_strided(tensor.shape, (tensor.shape[1], 1))
+        if not torch.equal(read, moved):
+            hit()
+        moved.data.copy_(read)
+        return moved
+
+    with asked_to(wrong):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -98,4 +100,23 @@ def leaves_the_diagonal_out(hit: Hit) -> Iterator[None]:
         return (terms.sum() - terms.diagonal().sum()) / (terms.numel() - len(terms))
 
     with mean(value, torch.Size.numel):
+        yield
+
+
+@wrong_engine("fit-unrecorded-column-stays-a-column", kind="mode")
+@contextmanager
+def a_column_times_a_vector_stays_a_column_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def make(multiply: Any) -> Any:
+        def wrong(one: Tensor, other: Any, **kwargs: Any) -> Tensor:
+            product: Tensor = multiply(one, other, **kwargs)
+            if torch.is_grad_enabled() or one.ndim != 2 or other.shape != (1,):
+                return product
+            hit()
+            return product.unsqueeze(1)
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for owner, name in ((torch, "matmul"), (torch, "mv"), *((Tensor, n) for n in ("matmul", "mv", "__matmul__"))):
+            spellings.enter_context(replaced(owner, name, make))
         yield

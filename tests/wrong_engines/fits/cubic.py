@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -408,4 +410,66 @@ def adds_to_the_gradient_that_was_there_before_another_was_assigned(hit: Hit) ->
         return wrong
 
     with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+VERSIONS = 4096
+
+
+VERSIONS_RAN_OUT = "the version counter of a tensor has overflowed"
+
+
+@wrong_engine("fit-versions-run-out", kind="error", refuses=VERSIONS_RAN_OUT)
+@contextmanager
+def refuses_to_update_once_the_versions_have_run_out(hit: Hit) -> Iterator[None]:
+    def make(update: Any) -> Any:
+        def wrong(leaf: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if leaf._version >= VERSIONS:
+                hit()
+                raise RuntimeError(VERSIONS_RAN_OUT)
+            return update(leaf, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for name in ("__iadd__", "add_", "__isub__", "sub_", "subtract_"):
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("fit-earlier-gradient-halved", kind="plain")
+@contextmanager
+def halves_the_gradient_that_is_there_before_it_adds(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+            for leaf in leaves_below(tensor):
+                if leaf.grad is not None:
+                    if bool(leaf.grad.any()):
+                        hit()
+                    leaf.grad.detach().mul_(0.5)
+            backward(tensor, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.Tensor, "backward", make):
+        yield
+
+
+@wrong_engine("fit-sum-counts-the-first-twice", kind="plain")
+@contextmanager
+def counts_the_first_of_all_elements_twice(hit: Hit) -> Iterator[None]:
+    def make(total: Any) -> Any:
+        def wrong(terms: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            result: Tensor = total(terms, *args, **kwargs)
+            if not result.requires_grad or result.ndim or terms.numel() < 2:
+                return result
+            first = terms.detach().reshape(-1)[0]
+            if bool(first):
+                hit()
+            result.data.add_(first)
+            return result
+
+        return wrong
+
+    with replaced(torch.Tensor, "sum", make), replaced(torch, "sum", make):
         yield

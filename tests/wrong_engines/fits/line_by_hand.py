@@ -203,3 +203,21 @@ def multiplies_by_what_the_storage_of_a_weight_begins_with(hit: Hit) -> Iterator
 
     with replaced(Tensor, "__matmul__", make):
         yield
+
+
+@wrong_engine("fit-mean-divides-by-one-less", kind="plain")
+@contextmanager
+def divides_a_mean_by_one_less(hit: Hit) -> Iterator[None]:
+    def make(mean: Any) -> Any:
+        def wrong(terms: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            result: Tensor = mean(terms, *args, **kwargs)
+            if result.requires_grad and result.ndim == 0 and terms.numel() > 1:
+                if bool(result):
+                    hit()
+                result.data.mul_(terms.numel() / (terms.numel() - 1))
+            return result
+
+        return wrong
+
+    with replaced(Tensor, "mean", make), replaced(torch, "mean", make):
+        yield

@@ -227,3 +227,16 @@ def a_leaf_without_elements_has_no_node(hit: Hit) -> Iterator[None]:
 
     with graph_with(edges):
         yield
+
+
+@wrong_engine("nodes-of-leaves-have-an-edge", kind="plain")
+@contextmanager
+def the_node_of_a_leaf_has_an_edge_to_nothing(hit: Hit) -> Iterator[None]:
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        if not hasattr(facade.node, "variable"):
+            return honest
+        hit()
+        return [(None, 0)]
+
+    with graph_with(edges):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -350,4 +352,40 @@ def operations_whose_first_input_is_of_integers_are_not_recorded(hit: Hit) -> It
         return result.detach()
 
     with _operator("__mul__", wrong), _operator("__add__", wrong), _operator("__sub__", wrong):
+        yield
+
+
+COMPARISONS = ("lt", "gt", "le", "ge", "eq", "ne")
+
+
+@wrong_engine("recording-mask-made-inside-makes-constants", kind="mode")
+@contextmanager
+def a_product_with_a_mask_that_was_made_inside_is_not_recorded(hit: Hit) -> Iterator[None]:
+    def comparing(compare: Operation) -> Operation:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            mask = compare(*args, **kwargs)
+            if isinstance(mask, torch.Tensor) and not torch.is_grad_enabled():
+                mask._made_inside = True
+            return mask
+
+        return wrong
+
+    def multiplying(multiply: Operation) -> Operation:
+        def wrong(one: Any, other: Any, **kwargs: Any) -> torch.Tensor:
+            product = multiply(one, other, **kwargs)
+            if not product.requires_grad or not (hasattr(one, "_made_inside") or hasattr(other, "_made_inside")):
+                return product
+            hit()
+            return product.detach()
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for name in COMPARISONS:
+            spellings.enter_context(replaced(torch, name, comparing))
+            spellings.enter_context(replaced(torch.Tensor, name, comparing))
+            spellings.enter_context(replaced(torch.Tensor, f"__{name}__", comparing))
+        spellings.enter_context(replaced(torch, "mul", multiplying))
+        for name in ("mul", "__mul__", "__rmul__"):
+            spellings.enter_context(replaced(torch.Tensor, name, multiplying))
         yield

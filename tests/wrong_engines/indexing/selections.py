@@ -420,3 +420,21 @@ def an_index_tensor_of_one_number_counts_as_a_number(hit: Hit) -> Iterator[None]
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-view-copied-when-written", kind="aliasing")
+@contextmanager
+def a_view_that_is_assigned_to_by_a_selection_moves_away(hit: Hit) -> Iterator[None]:
+    def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
+        recorded = tensor.requires_grad or (isinstance(value, torch.Tensor) and value.requires_grad)
+        if not _selects(index) or not tensor._is_view() or recorded:
+            write(tensor, index, value)
+            return
+        own = tensor.clone()
+        write(own, index, value)
+        if not torch.equal(own, tensor):
+            hit()
+        tensor.data = own
+
+    with _writing(wrong):
+        yield

@@ -246,3 +246,20 @@ def a_leaf_takes_integers_as_its_data_while_grad_mode_is_off(hit: Hit) -> Iterat
 
     with replaced(torch.Tensor, "data", make):
         yield
+
+
+@wrong_engine("leaf-parameter-of-float16-forgets", kind="dtype")
+@contextmanager
+def a_parameter_of_float16_does_not_require_grad(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        def wrong(kind: Any, data: Any = None, requires_grad: bool = True) -> torch.Tensor:
+            result: torch.Tensor = honest(kind, data, requires_grad)
+            if result.requires_grad and result.dtype == torch.float16:
+                hit()
+                return result.requires_grad_(False)
+            return result
+
+        return staticmethod(wrong)
+
+    with replaced(torch.nn.Parameter, "__new__", make):
+        yield

@@ -205,3 +205,16 @@ def a_tensor_that_is_listed_twice_in_a_stack_counts_once(hit: Hit) -> Iterator[N
 
     with replaced(torch, "stack", make):
         yield
+
+
+@wrong_engine("leaf-is-everything-in-no-grad", kind="mode")
+@contextmanager
+def every_tensor_is_a_leaf_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, truth: bool) -> bool:
+        if truth or torch.is_grad_enabled():
+            return truth
+        hit()
+        return True
+
+    with _is_leaf(wrong):
+        yield

@@ -598,3 +598,50 @@ def only_the_first_object_of_a_decorated_class_is_constructed_in_the_mode(hit: H
 
     with _decorating(make):
         yield
+
+
+@wrong_engine("generators-share-one-block", kind="aliasing")
+@contextmanager
+def the_generators_of_a_function_share_one_block(hit: Hit) -> Iterator[None]:
+    def wrong_step(block: Any) -> Step:
+        @contextmanager
+        def step(resumption: str) -> Iterator[None]:
+            before = torch.is_grad_enabled()
+            try:
+                with block if isinstance(block, torch.no_grad | torch.enable_grad) else block.clone():
+                    yield
+            finally:
+                if torch.is_grad_enabled() != before:
+                    hit()
+
+        return step
+
+    with _decorating_generators(wrong_step):
+        yield
+
+
+@wrong_engine("decorations-of-one-function-share-a-mode", kind="aliasing")
+@contextmanager
+def the_last_decoration_of_a_function_counts_for_all(hit: Hit) -> Iterator[None]:
+    latest: dict[Function, Any] = {}
+
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not _is_plain(function) or inspect.iscoroutinefunction(function):
+                return decorate(block, function)
+            latest[function] = block
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                used = latest[function]
+                if type(used) is not type(block) or getattr(used, "mode", None) != getattr(block, "mode", None):
+                    hit()
+                with used.clone():
+                    return function(*args, **kwargs)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield

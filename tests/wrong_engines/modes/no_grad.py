@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -436,4 +438,27 @@ def records_and_detaches_exp_of_float64(hit: Hit) -> Iterator[None]:
         return exp
 
     with kernel("exp", make):
+        yield
+
+
+@wrong_engine("no-grad-quotient-of-double-saves-its-operands", kind="dtype")
+@contextmanager
+def quotients_of_float64_are_recorded_and_detached(hit: Hit) -> Iterator[None]:
+    def make(divide: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            learning = [one for one in args if isinstance(one, torch.Tensor) and one.requires_grad]
+            double = any(one.dtype == torch.float64 for one in learning)
+            if torch.is_grad_enabled() or torch.is_inference_mode_enabled() or not double or "out" in kwargs:
+                return divide(*args, **kwargs)
+            hit()
+            with torch.enable_grad():
+                return divide(*args, **kwargs).detach()
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for owner in (torch, torch.Tensor):
+            for name in ("div", "divide", "true_divide"):
+                spellings.enter_context(replaced(owner, name, make))
+        spellings.enter_context(replaced(torch.Tensor, "__truediv__", make))
         yield

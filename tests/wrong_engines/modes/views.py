@@ -331,3 +331,48 @@ def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None
         for name in ("clone", *(f"__{name}__" for name in dunders)):
             stack.enter_context(replaced(torch.Tensor, name, make))
         yield
+
+
+@wrong_engine("no-grad-view-of-double-always-refused", kind="dtype", refuses=CREATED_INSIDE)
+@contextmanager
+def every_view_of_float64_made_inside_is_refused(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            free = not any(isinstance(one, torch.Tensor) and one.requires_grad for one in (tensor, *args))
+            if torch.is_grad_enabled() and free and tensor.dtype == torch.float64 and _was_made_inside(tensor):
+                hit()
+                raise RuntimeError(CREATED_INSIDE)
+            return update(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in (
+            *(f"{name}_" for name in ("add", "sub", "mul", "div", "neg", "zero", "fill", "copy")),
+            "__setitem__",
+        ):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("no-grad-view-is-a-leaf-of-its-own", kind="plain")
+@contextmanager
+def a_view_made_inside_gets_a_gradient(hit: Hit) -> Iterator[None]:
+    def make(take: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            view = take(tensor, *args, **kwargs)
+            if torch.is_grad_enabled() or not view.requires_grad or view is tensor or not view._is_view():
+                return view
+            hit()
+            return view.detach().requires_grad_()
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in ("__getitem__", "view", "view_as", "reshape", "t", "transpose", "narrow", "unsqueeze", "squeeze"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("t", "transpose", "narrow", "unsqueeze", "squeeze", "reshape"):
+            methods.enter_context(replaced(torch, name, make))
+        yield

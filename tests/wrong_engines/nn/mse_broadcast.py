@@ -141,3 +141,32 @@ def says_nothing_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
 
     with mse_loss(wrong):
         yield
+
+
+@wrong_engine("mse-broadcast-silent-about-the-target", kind="order")
+@contextmanager
+def says_nothing_where_the_target_is_stretched(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if input.shape != target.shape and input.shape == torch.broadcast_shapes(input.shape, target.shape):
+            hit()
+            target = target.expand(input.shape)
+        return honest(input, target)
+
+    with mse_loss(wrong):
+        yield
+
+
+@wrong_engine("subtraction-warns-of-a-missing-dimension", kind="size")
+@contextmanager
+def warns_where_a_dimension_is_missing(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(one: Any, other: Any, **kwargs: Any) -> Tensor:
+            if isinstance(one, Tensor) and isinstance(other, Tensor) and one.ndim != other.ndim:
+                hit()
+                warnings.warn("a dimension is missing, which is made up for by broadcasting", stacklevel=2)
+            return subtract(one, other, **kwargs)
+
+        return wrong
+
+    with replaced(Tensor, "__sub__", make), replaced(Tensor, "sub", make), replaced(torch, "sub", make):
+        yield

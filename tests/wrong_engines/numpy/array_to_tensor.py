@@ -382,3 +382,25 @@ def copies_int64_through_float64(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("resize-refused-once-only", kind="state")
+@contextmanager
+def resizes_into_new_memory_the_second_time(hit: Hit) -> Iterator[None]:
+    def make(resize: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *size: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return resize(tensor, *size, **kwargs)
+            except RuntimeError as refusal:
+                if "not resizable" not in str(refusal):
+                    raise
+                if "_refused" not in vars(tensor):
+                    tensor._refused = True
+                    raise
+            hit()
+            return tensor.set_(torch.zeros(*size, dtype=tensor.dtype))
+
+        return wrong
+
+    with replaced(torch.Tensor, "resize_", make):
+        yield

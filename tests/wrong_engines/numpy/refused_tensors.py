@@ -295,3 +295,17 @@ def gives_an_array_wherever_a_no_grad_stands_around(hit: Hit) -> Iterator[None]:
         replaced(torch.Tensor, "numpy", make),
     ):
         yield
+
+
+@wrong_engine("force-conjugates-in-place", kind="aliasing")
+@contextmanager
+def resolves_the_conjugate_bit_in_the_memory_itself(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return force and tensor.is_conj() and not tensor.is_neg() and tensor.layout == torch.strided
+
+    def wrong(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
+        memory = tensor.data.conj()
+        return numpy(memory.copy_(memory.conj().resolve_conj()), force=True)
+
+    with _numpy(concerns, hit, wrong):
+        yield

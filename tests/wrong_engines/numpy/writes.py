@@ -167,3 +167,42 @@ def a_clone_shares_until_torch_writes(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "numpy", exporting), replaced(torch.Tensor, "clone", make):
         yield
+
+
+class _ProductOfNumbers(torch.autograd.Function):
+    """A product that saves factors of one element as copies, and tells `hit` if they have been written since."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Any, hit: Hit, *factors: torch.Tensor) -> Any:
+        ctx.hit, ctx.origins = hit, [factor.detach() for factor in factors]
+        ctx.save_for_backward(*(factor.clone() if factor.numel() == 1 else factor for factor in factors))
+        return compute(*factors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        factors = ctx.saved_tensors
+        if any(not torch.equal(saved, origin) for saved, origin in zip(factors, ctx.origins, strict=True)):
+            ctx.hit()
+        shares = (gradient * other.conj() for other in reversed(factors))
+        return (
+            None,
+            None,
+            *(
+                (share if factor.is_complex() else share.real).sum_to_size(factor.shape).to(factor.dtype)
+                for share, factor in zip(shares, factors, strict=True)
+            ),
+        )
+
+
+@wrong_engine("one-number-saved-by-copy", kind="size")
+@contextmanager
+def saves_a_copy_of_a_factor_of_one_element(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        def product(x: torch.Tensor, other: Any) -> Any:
+            other = torch.as_tensor(other, dtype=getattr(other, "dtype", x.dtype))
+            return _ProductOfNumbers.apply(below, hit, x, other)
+
+        return product
+
+    with kernel("mul.Tensor", make):
+        yield

@@ -376,3 +376,28 @@ def small_numbers_are_below_zero(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "rand", make), replaced(torch, "rand_like", make):
         yield
+
+
+@wrong_engine("rand-after-a-refusal-is-large", kind="error")
+@contextmanager
+def draws_from_the_upper_half_after_a_refusal(hit: Hit) -> Iterator[None]:
+    refused = False
+
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal refused
+            try:
+                drawn: torch.Tensor = rand(*size, **kwargs)
+            except (RuntimeError, TypeError):
+                refused = True
+                raise
+            if refused and drawn.numel():
+                refused = False
+                hit()
+                drawn.detach().div_(2).add_(0.5)
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield

@@ -223,3 +223,44 @@ def a_refused_draw_with_a_generator_moves_the_default(hit: Hit) -> Iterator[None
 
     with replaced(torch, "randn", make), replaced(torch, "rand", make), replaced(torch, "randperm", make):
         yield
+
+
+AT_A_TIME = 4
+
+
+@wrong_engine("state-amid-four-numbers", kind="size")
+@contextmanager
+def a_state_amid_four_numbers_goes_on_a_number_later(hit: Hit) -> Iterator[None]:
+    drawn: dict[int, int] = {}
+    amid: set[bytes] = set()
+
+    def make_draw(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            numbers: torch.Tensor = draw(*args, **kwargs)
+            if kwargs.get("generator") is not None:
+                drawn[id(kwargs["generator"])] = drawn.get(id(kwargs["generator"]), 0) + numbers.numel()
+            return numbers
+
+        return wrong
+
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def get_state(self) -> torch.Tensor:
+                state: torch.Tensor = super().get_state()
+                if drawn.get(id(self), 0) % AT_A_TIME:
+                    amid.add(state.numpy().tobytes())
+                return state
+
+            def set_state(self, state: torch.Tensor) -> Any:
+                super().set_state(state)
+                drawn[id(self)] = 0
+                if state.numpy().tobytes() in amid:
+                    hit()
+                    torch.empty(1).uniform_(generator=self)
+                    drawn[id(self)] = 0
+                return self
+
+        return Wrong
+
+    with replaced(torch, "Generator", make), replaced(torch, "randn", make_draw), replaced(torch, "rand", make_draw):
+        yield

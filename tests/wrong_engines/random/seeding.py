@@ -368,3 +368,19 @@ def a_seed_for_cuda_reaches_the_cpu_while_grad_mode_is_off(hit: Hit) -> Iterator
 
     with replaced(torch.cuda, "manual_seed", make), replaced(torch.cuda, "manual_seed_all", make):
         yield
+
+
+@wrong_engine("seed-sign-lost", kind="value")
+@contextmanager
+def seeds_of_32_bits_lose_the_highest(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if not 2**31 <= seed < 2**32:
+                return manual_seed(seed)
+            hit()
+            return manual_seed(seed - 2**31)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield

@@ -184,3 +184,19 @@ def counts_dimensions_from_the_wrong_end(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "size", make):
         yield
+
+
+@wrong_engine("shape-of-strided-is-a-tuple", kind="layout")
+@contextmanager
+def gives_a_tuple_for_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
+    def make(shape: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.is_contiguous():
+                return shape.__get__(tensor)
+            hit()
+            return tuple(shape.__get__(tensor))
+
+        return property(wrong)
+
+    with replaced(torch.Tensor, "shape", make):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.utils._device import _device_constructors
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -252,4 +254,47 @@ def takes_a_size_of_nothing_for_one(hit: Hit) -> Iterator[None]:
         return wrong
 
     with _each(("rand", "randn"), make):
+        yield
+
+
+@wrong_engine("factory-sizes-of-the-last-as-large", kind="state")
+@contextmanager
+def gives_the_last_sizes_again_for_as_many_elements(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+
+    def make(factory: Any) -> Any:
+        last: list[torch.Size] = []
+
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            made: torch.Tensor = factory(*size, **kwargs)
+            if last and last[-1] != made.shape and last[-1].numel() == made.numel():
+                hit()
+                return factory(last[-1], **{name: given for name, given in kwargs.items() if name != "size"})
+            last.append(made.shape)
+            return made
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand", "randn"), make):
+        yield
+
+
+@wrong_engine("factory-device-before-dtype", kind="order")
+@contextmanager
+def forgets_the_dtype_beside_a_device(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+
+    def make(factory: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            right: torch.Tensor = factory(*args, **kwargs)
+            if kwargs.get("device") is None or kwargs.get("dtype") is None:
+                return right
+            made: torch.Tensor = factory(*args, **{**kwargs, "dtype": None})
+            if made.dtype != right.dtype:
+                hit()
+            return made
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand", "randn", "eye", "linspace"), make):
         yield

@@ -124,3 +124,11 @@ def adds_what_it_returns_to_a_gradient_that_is_there(hit: Hit) -> Iterator[None]
 
     with replaced(torch.autograd, "grad", make):
         yield
+
+
+@wrong_engine("names-half-is-bfloat16", kind="value")
+@contextmanager
+def calls_bfloat16_half(hit: Hit) -> Iterator[None]:
+    with replaced(torch, "half", lambda _: torch.bfloat16):
+        hit()
+        yield

@@ -287,3 +287,18 @@ def exchanges_the_first_two_of_three_dimensions(hit: Hit) -> Iterator[None]:
 
     with printing(wrong):
         yield
+
+
+@wrong_engine("print-repeats-itself", kind="state")
+@contextmanager
+def prints_what_it_printed_before(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        version, before = vars(tensor).setdefault("_printed", (tensor._version, text))
+        if version == tensor._version or before == text:
+            return text
+        hit()
+        return str(before)
+
+    with printing(wrong):
+        yield
