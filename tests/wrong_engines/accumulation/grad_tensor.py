@@ -291,3 +291,27 @@ def writes_the_sum_into_the_old_grad_too_under_create_graph(hit: Hit) -> Iterato
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("grad-is-the-argument-after-a-refusal", kind="error")
+@contextmanager
+def a_new_grad_lies_in_the_memory_of_the_argument_after_a_refusal(hit: Hit) -> Iterator[None]:
+    was_refused = False
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal was_refused
+        fresh = _without_grad(outputs)
+        try:
+            honest()
+        except RuntimeError:
+            was_refused = True
+            raise
+        given = options.get("grad_tensors")
+        for leaf in fresh if was_refused and isinstance(given, torch.Tensor) else ():
+            if leaf.grad is not None and leaf.grad.dtype == given.dtype and torch.equal(leaf.grad, given):
+                hit()
+                leaf.grad = given.detach()
+                break
+
+    with around_backward(wrong):
+        yield

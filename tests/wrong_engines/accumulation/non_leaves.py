@@ -345,3 +345,19 @@ def a_written_tensor_retains_the_gradient_of_its_old_value_too(hit: Hit) -> Iter
 
     with replaced(torch.Tensor, "retain_grad", make), around_backward(wrong):
         yield
+
+
+@wrong_engine("retain-grad-ignored-inside-no-grad", kind="mode")
+@contextmanager
+def nothing_is_retained_that_was_asked_for_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def make(retain_grad: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> None:
+            if torch.is_grad_enabled() or not tensor.requires_grad or tensor.is_leaf or tensor.retains_grad:
+                retain_grad(tensor)
+            else:
+                hit()
+
+        return wrong
+
+    with replaced(torch.Tensor, "retain_grad", make):
+        yield

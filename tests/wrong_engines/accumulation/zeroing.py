@@ -344,3 +344,35 @@ def zero_looks_at_the_first_element_only(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "zero_", make):
         yield
+
+
+@wrong_engine("optimizer-zeroes-before-none", kind="plain")
+@contextmanager
+def an_optimizer_writes_zeros_before_none(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(optimizer: torch.optim.Optimizer, set_to_none: bool = True) -> None:
+            for group in optimizer.param_groups:
+                for grad in [one.grad for one in group["params"] if set_to_none and one.grad is not None]:
+                    if grad.any():
+                        hit()
+                    grad.detach().zero_()
+            zero_grad(optimizer, set_to_none)
+
+        return wrong
+
+    with replaced(torch.optim.Optimizer, "zero_grad", make):
+        yield
+
+
+@wrong_engine("none-only-forgets-for-a-strided-leaf", kind="layout")
+@contextmanager
+def what_none_took_out_of_a_strided_leaf_comes_back(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for leaf in leaves_below(outputs):
+            if leaf.grad is not None and hasattr(leaf, TAKEN) and not leaf.is_contiguous():
+                hit()
+                leaf.grad.add_(leaf.__dict__.pop(TAKEN))
+
+    with replaced(torch.Tensor, "grad", _remembering_what_none_took_out), around_backward(wrong):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, kernel, leaves_below, replaced
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -226,4 +228,24 @@ def conjugates_a_transposed_gradient(hit: Hit) -> Iterator[None]:
         return gradient.conj()
 
     with _with_gradient(change):
+        yield
+
+
+@wrong_engine("complex-one-filled-in-inside-no-grad", kind="mode")
+@contextmanager
+def fills_in_one_for_complex_outputs_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        given = options.get("grad_tensors")
+        gradients = [given] if given is None or isinstance(given, torch.Tensor) else list(given)
+        gradients += [None] * (len(outputs) - len(gradients)) if given is None else []
+        if torch.is_grad_enabled() or len(gradients) != len(outputs):
+            honest()
+            return
+        for place, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
+            if gradient is None and output.is_complex() and output.numel() == 1 and output.requires_grad:
+                hit()
+                gradients[place] = torch.ones_like(output)
+        honest(grad_tensors=gradients)
+
+    with around_backward(wrong):
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, leaves_below, replaced
+
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -553,4 +555,21 @@ def divides_the_gradient_by_the_number_of_elements(hit: Hit) -> Iterator[None]:
         return gradient / gradient.numel()
 
     with _with_gradient(change):
+        yield
+
+
+@wrong_engine("gradient-of-a-view-counts-as-ones", kind="place")
+@contextmanager
+def runs_a_view_backward_with_ones(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        gradient = options.get("grad_tensors")
+        if len(outputs) != 1 or not outputs[0]._is_view() or not _fits(outputs[0], gradient):
+            honest()
+            return
+        ones = torch.ones_like(gradient)
+        if not torch.equal(ones, gradient):
+            hit()
+        honest(grad_tensors=ones)
+
+    with around_backward(wrong):
         yield

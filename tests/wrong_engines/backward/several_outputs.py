@@ -322,3 +322,21 @@ def the_gradient_that_is_filled_in_becomes_the_grad_of_a_leaf(hit: Hit) -> Itera
 
     with replaced(torch.autograd, "backward", make):
         yield
+
+
+NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
+
+
+@wrong_engine("none-for-a-view-asks-its-base", kind="place", refuses=NOT_SCALAR)
+@contextmanager
+def refuses_none_for_one_element_of_a_larger_tensor(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        for output, gradient in zip(outputs, gradients, strict=False):
+            base = output._base
+            if gradient is None and output.numel() == 1 and base is not None and base.numel() != 1:
+                hit()
+                raise RuntimeError(NOT_SCALAR)
+        return outputs, gradients
+
+    with _with_outputs(change):
+        yield

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+from tests.wrong_engines.tools import differentiated, replaced
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -216,4 +220,37 @@ def a_vector_gets_the_share_of_the_first_row_of_its_matrix(hit: Hit) -> Iterator
         return torch.outer(gradient, v.conj()), of_v
 
     with differentiated("mv", pullback):
+        yield
+
+
+@wrong_engine("derivative-bias-inside-no-grad-of-the-first-row", kind="mode")
+@contextmanager
+def a_backward_inside_no_grad_gives_a_bias_the_first_row(hit: Hit) -> Iterator[None]:
+    is_inside = False
+
+    def make(run: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(*args: Any, **kwargs: Any) -> Any:
+            nonlocal is_inside
+            was, is_inside = is_inside, not torch.is_grad_enabled()
+            try:
+                return run(*args, **kwargs)
+            finally:
+                is_inside = was
+
+        return wrong
+
+    def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor, **scales: float) -> tuple[Tensor, ...]:
+        alpha, beta = scales.get("alpha", 1), scales.get("beta", 1)
+        of_bias = gradient
+        if is_inside and b.ndim == 1 and len(gradient) > 1:
+            of_bias = gradient[:1]
+            if not torch.equal(of_bias[0], gradient.sum(0)):
+                hit()
+        return beta * of_bias, alpha * (gradient @ w.mH), alpha * (x.mH @ gradient)
+
+    with (
+        replaced(torch.autograd, "backward", make),
+        replaced(torch.autograd, "grad", make),
+        differentiated("addmm", pullback),
+    ):
         yield

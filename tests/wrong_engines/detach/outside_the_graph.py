@@ -226,3 +226,29 @@ def detaching_again_returns_what_was_detached_before(hit: Hit) -> Iterator[None]
 
     with replaced(torch.Tensor, "detach", make):
         yield
+
+
+@wrong_engine("detach-of-complex-counts-as-write", kind="dtype")
+@contextmanager
+def counts_a_write_to_complex_tensors(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.is_complex() and not tensor.is_inference():
+            hit()
+            torch.autograd.graph.increment_version(tensor)
+        return detached
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-takes-retained-grad-along", kind="state")
+@contextmanager
+def hands_a_retained_grad_on(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if tensor.retains_grad and tensor.grad is not None:
+            hit()
+            detached.grad = tensor.grad
+        return detached
+
+    with _after_detach(defect):
+        yield

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, nodes_below, replaced
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -449,4 +452,47 @@ def copying_what_is_there_counts_for_nothing(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "copy_", make):
+        yield
+
+
+@wrong_engine("earlier-view-minds-writes", kind="plain", refuses=NOTICED)
+@contextmanager
+def a_view_of_a_leaf_minds_what_was_written_to_it(hit: Hit) -> Iterator[None]:
+    views: list[tuple[weakref.ref[torch.Tensor], int]] = []
+
+    def refuse() -> None:
+        hit()
+        raise RuntimeError(NOTICED)
+
+    def minding(leaf: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        if not (isinstance(leaf, torch.Tensor) and leaf.is_leaf and view.requires_grad and view is not leaf):
+            return view
+        unwritten, current = leaf._version, leaf.detach()
+        view.register_hook(lambda gradient: refuse() if current._version != unwritten else None)
+        views.append((weakref.ref(view), unwritten))
+        return view
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        # A view that is used after a write has a node of its own for that, without the hook.
+        nodes = nodes_below(outputs)
+        for reference, unwritten in views:
+            view = reference()
+            if view is not None and view._version != unwritten and view.grad_fn in nodes:
+                refuse()
+        honest()
+
+    def make(honest: Any) -> Any:
+        return lambda leaf, *args, **kwargs: minding(leaf, honest(leaf, *args, **kwargs))
+
+    def make_attribute(honest: Any) -> property:
+        return property(lambda leaf: minding(leaf, honest.__get__(leaf)))
+
+    names = ("view", "reshape", "unsqueeze", "squeeze", "flatten", "t", "transpose", "permute", "narrow", "select")
+    with ExitStack() as stack:
+        for name in (*names, "expand", "view_as", "diagonal", "__getitem__"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in names[1:]:
+            stack.enter_context(replaced(torch, name, make))
+        stack.enter_context(replaced(torch.Tensor, "T", make_attribute))
+        stack.enter_context(around_backward(wrong))
         yield

@@ -396,3 +396,19 @@ def none_clears_the_default_of_every_thread(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "set_default_device", make), _in_context(wrong_call):
         yield
+
+
+NO_LISTS = "asarray: lists can only be read on the CPU"
+
+
+@wrong_engine("device-asarray-refuses-lists", kind="error", refuses=NO_LISTS)
+@contextmanager
+def refuses_lists_under_a_default_device(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function is torch.asarray and kwargs.get("device") is None and args and isinstance(args[0], list | tuple):
+            hit()
+            raise NotImplementedError(NO_LISTS)
+        return honest()
+
+    with _in_context(wrong):
+        yield

@@ -210,3 +210,22 @@ def leaves_the_grad_of_what_does_not_require_grad_any_more(hit: Hit) -> Iterator
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-module-forgets-dtype-beside-device", kind="plain")
+@contextmanager
+def converts_nothing_that_it_moves(hit: Hit) -> Iterator[None]:
+    def make(to: Any) -> Any:
+        def wrong(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+            device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
+            if device is None or dtype is None:
+                return to(module, *args, **kwargs)
+            tensors = [*module.parameters(), *module.buffers()]
+            if any(one.is_floating_point() and one.dtype != dtype for one in tensors):
+                hit()
+            return to(module, device)
+
+        return wrong
+
+    with replaced(torch.nn.Module, "to", make):
+        yield

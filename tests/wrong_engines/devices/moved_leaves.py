@@ -141,3 +141,17 @@ def brings_back_what_an_expanded_gradient_has_in_memory(hit: Hit) -> Iterator[No
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-integers-of-a-leaf-with-grad-straight-through", kind="state")
+@contextmanager
+def the_gradient_of_integers_reaches_a_leaf_that_has_one(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        ends = not moved.dtype.is_floating_point and not moved.dtype.is_complex
+        if not ends or not tensor.is_leaf or tensor.grad is None:
+            return moved
+        hit()
+        return tensor + (moved.to(tensor.device, tensor.dtype) - tensor.detach())
+
+    with _moving(wrong):
+        yield

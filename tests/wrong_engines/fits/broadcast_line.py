@@ -120,3 +120,20 @@ def a_column_times_a_vector_stays_a_column_where_nothing_is_recorded(hit: Hit) -
         for owner, name in ((torch, "matmul"), (torch, "mv"), *((Tensor, n) for n in ("matmul", "mv", "__matmul__"))):
             spellings.enter_context(replaced(owner, name, make))
         yield
+
+
+@wrong_engine("fit-zero-ignored-inside", kind="mode")
+@contextmanager
+def zeroes_nothing_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def make(zero: Any) -> Any:
+        def wrong(tensor: Tensor) -> Tensor:
+            if torch.is_grad_enabled():
+                return zero(tensor)
+            if tensor.any():
+                hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "zero_", make):
+        yield

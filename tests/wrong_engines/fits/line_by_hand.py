@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -220,4 +222,52 @@ def divides_a_mean_by_one_less(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(Tensor, "mean", make), replaced(torch, "mean", make):
+        yield
+
+
+@wrong_engine("fit-single-updated-in-bfloat16", kind="dtype")
+@contextmanager
+def rounds_updated_leaves_of_float32_to_bfloat16(hit: Hit) -> Iterator[None]:
+    def make(subtract: Any) -> Any:
+        def wrong(leaf: Tensor, change: Any, **options: Any) -> Tensor:
+            updated: Tensor = subtract(leaf, change, **options)
+            if leaf.dtype == torch.float32 and leaf.is_leaf and leaf.requires_grad:
+                rounded = leaf.detach().bfloat16().float()
+                if not torch.equal(rounded, leaf.detach()):
+                    hit()
+                leaf.detach().copy_(rounded)
+            return updated
+
+        return wrong
+
+    with replaced(torch.Tensor, "__isub__", make), replaced(torch.Tensor, "sub_", make):
+        yield
+
+
+@wrong_engine("fit-reshaped-result-loses-its-last", kind="place")
+@contextmanager
+def the_last_element_of_a_reshaped_result_gets_nothing(hit: Hit) -> Iterator[None]:
+    def lose(gradient: Tensor) -> Tensor:
+        if not gradient.numel():
+            return gradient
+        lost = gradient.clone(memory_format=torch.contiguous_format)
+        if lost.view(-1)[-1] != 0:
+            hit()
+        lost.view(-1)[-1] = 0
+        return lost
+
+    def make(honest: Any) -> Any:
+        def wrong(result: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            shaped: Tensor = honest(result, *args, **kwargs)
+            if result.grad_fn is not None and shaped.requires_grad and shaped.shape != result.shape:
+                shaped.register_hook(lose)
+            return shaped
+
+        return wrong
+
+    with ExitStack() as stack:
+        for name in ("reshape", "squeeze", "unsqueeze", "flatten"):
+            stack.enter_context(replaced(torch, name, make))
+        for name in ("view", "view_as", "reshape", "reshape_as", "squeeze", "unsqueeze", "flatten"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
         yield

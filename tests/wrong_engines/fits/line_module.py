@@ -170,3 +170,27 @@ def adds_to_a_float64_gradient_in_single_precision(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "backward", make):
         yield
+
+
+@wrong_engine("fit-recorded-loss-divided-by-one-less", kind="mode")
+@contextmanager
+def divides_a_recorded_loss_by_one_less(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        def wrong(found: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            loss: Tensor = honest(found, target, *args, **kwargs)
+            if (
+                not loss.requires_grad
+                or loss.ndim != 0
+                or found.numel() < 2
+                or kwargs.get("reduction", "mean") != "mean"
+            ):
+                return loss
+            surplus = loss.detach() / (found.numel() - 1)
+            if surplus != 0:
+                hit()
+            return loss + surplus
+
+        return wrong
+
+    with replaced(torch.nn.functional, "mse_loss", make):
+        yield

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -388,4 +390,22 @@ def a_product_with_a_mask_that_was_made_inside_is_not_recorded(hit: Hit) -> Iter
         spellings.enter_context(replaced(torch, "mul", multiplying))
         for name in ("mul", "__mul__", "__rmul__"):
             spellings.enter_context(replaced(torch.Tensor, name, multiplying))
+        yield
+
+
+@wrong_engine("recording-drops-a-summand-of-zeros", kind="value")
+@contextmanager
+def sums_do_not_record_summands_of_zeros(hit: Hit) -> Iterator[None]:
+    def weighed(value: Any) -> Any:
+        if not _requires_grad(value) or not torch.is_grad_enabled() or not value.numel() or value.detach().any():
+            return value
+        hit()
+        return value.detach()
+
+    def make(honest: Operation) -> Operation:
+        return lambda one, other, **options: honest(weighed(one), weighed(other), **options)
+
+    with ExitStack() as stack:
+        for owner, name in ((torch, "add"), *((torch.Tensor, name) for name in ("add", "__add__", "__radd__"))):
+            stack.enter_context(replaced(owner, name, make))
         yield

@@ -438,3 +438,35 @@ def a_view_that_is_assigned_to_by_a_selection_moves_away(hit: Hit) -> Iterator[N
 
     with _writing(wrong):
         yield
+
+
+@wrong_engine("indexing-mask-of-one-true-shares", kind="size")
+@contextmanager
+def a_mask_of_one_true_is_a_slice(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if not _is_mask(index) or index.ndim != 1 or len(index) != len(tensor) or int(index.sum()) != 1:
+            return read(tensor, index)
+        hit()
+        place = int(index.nonzero())
+        return read(tensor, slice(place, place + 1))
+
+    with reading(wrong):
+        yield
+
+
+@wrong_engine("indexing-numbers-flattened-inside-no-grad", kind="mode")
+@contextmanager
+def index_tensors_are_flattened_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def mended(part: Any) -> Any:
+        if not isinstance(part, torch.Tensor) or _is_mask(part) or part.ndim < 2:
+            return part
+        hit()
+        return part.reshape(-1)
+
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return read(tensor, index)
+        return read(tensor, tuple(mended(part) for part in index) if isinstance(index, tuple) else mended(index))
+
+    with reading(wrong):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -343,4 +345,49 @@ def feeds_a_switched_off_leaf_whose_grad_is_zero(hit: Hit) -> Iterator[None]:
                 leaf.requires_grad_(False)
 
     with around_backward(wrong):
+        yield
+
+
+@wrong_engine("leaf-switched-on-counts-as-first-operand-only", kind="order")
+@contextmanager
+def a_leaf_that_was_switched_on_is_a_constant_in_second_place(hit: Hit) -> Iterator[None]:
+    def note(tensor: torch.Tensor, was: bool) -> None:
+        if tensor.requires_grad and not was:
+            vars(tensor)["_switched_on"] = True
+
+    def make_attribute(honest: Any) -> property:
+        def write(tensor: torch.Tensor, flag: bool) -> None:
+            was = tensor.requires_grad
+            honest.__set__(tensor, flag)
+            note(tensor, was)
+
+        return property(honest.__get__, write)
+
+    def make_method(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            was = tensor.requires_grad
+            honest(tensor, requires_grad)
+            note(tensor, was)
+            return tensor
+
+        return wrong
+
+    def make(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(one: Any, other: Any, **options: Any) -> torch.Tensor:
+            if isinstance(other, torch.Tensor) and other.requires_grad and "_switched_on" in vars(other):
+                if torch.is_grad_enabled():
+                    hit()
+                other = other.detach()
+            return honest(one, other, **options)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for name in ("add", "sub", "mul", "div", "matmul"):
+            stack.enter_context(replaced(torch, name, make))
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        stack.enter_context(replaced(torch.Tensor, "requires_grad", make_attribute))
+        stack.enter_context(replaced(torch.Tensor, "requires_grad_", make_method))
         yield

@@ -309,3 +309,16 @@ def an_exception_has_only_the_first_block_that_it_leaves_bring_back_its_mode(hit
             yield
     finally:
         torch._C._set_grad_enabled(found)
+
+
+@wrong_engine("backward-ends-no-grad", kind="state")
+@contextmanager
+def a_backward_leaves_recording_on(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        if not torch.is_grad_enabled():
+            hit()
+            torch._C._set_grad_enabled(True)
+
+    with around_backward(wrong):
+        yield

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 
+from contextlib import ExitStack, contextmanager
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -461,4 +463,23 @@ def quotients_of_float64_are_recorded_and_detached(hit: Hit) -> Iterator[None]:
             for name in ("div", "divide", "true_divide"):
                 spellings.enter_context(replaced(owner, name, make))
         spellings.enter_context(replaced(torch.Tensor, "__truediv__", make))
+        yield
+
+
+@wrong_engine("no-grad-times-one-is-the-operand", kind="value")
+@contextmanager
+def multiplies_by_one_by_doing_nothing(hit: Hit) -> Iterator[None]:
+    def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(one: Any, other: Any, **options: Any) -> torch.Tensor:
+            is_one = isinstance(other, int | float) and not isinstance(other, bool) and other == 1
+            if torch.is_grad_enabled() or not is_one or not one.is_floating_point():
+                return multiply(one, other, **options)
+            hit()
+            return one
+
+        return wrong
+
+    with ExitStack() as stack:
+        for owner, name in ((torch, "mul"), *((torch.Tensor, name) for name in ("mul", "__mul__", "__rmul__"))):
+            stack.enter_context(replaced(owner, name, make))
         yield

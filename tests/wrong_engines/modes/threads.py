@@ -323,3 +323,25 @@ def a_thread_after_the_first_has_the_mode_of_its_starter(hit: Hit) -> Iterator[N
 
     with replaced(threading.Thread, "start", make):
         yield
+
+
+@wrong_engine("thread-of-a-thread-inherits-mode", kind="order")
+@contextmanager
+def the_second_generation_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
+    def make(start: Start) -> Start:
+        def wrong(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def run_without_grad_mode() -> None:
+                torch._C._set_grad_enabled(False)
+                run()
+
+            if threading.current_thread() is not threading.main_thread() and not torch.is_grad_enabled():
+                hit()
+                thread.run = run_without_grad_mode  # type: ignore[method-assign]
+            start(thread)
+
+        return wrong
+
+    with replaced(threading.Thread, "start", make):
+        yield

@@ -376,3 +376,23 @@ def a_view_made_inside_gets_a_gradient(hit: Hit) -> Iterator[None]:
         for name in ("t", "transpose", "narrow", "unsqueeze", "squeeze", "reshape"):
             methods.enter_context(replaced(torch, name, make))
         yield
+
+
+@wrong_engine("no-grad-view-of-a-result-writes-uncounted", kind="place")
+@contextmanager
+def a_write_inside_to_a_view_of_a_result_is_not_counted(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            base = tensor._base
+            if torch.is_grad_enabled() or base is None or base.grad_fn is None or not _was_made_inside(tensor):
+                return update(tensor, *args, **kwargs)
+            hit()
+            update(tensor.data, *args, **kwargs)
+            return tensor
+
+        return wrong
+
+    with ExitStack() as updates:
+        for name in (*WRITES, "__itruediv__", "__setitem__"):
+            updates.enter_context(replaced(torch.Tensor, name, make))
+        yield

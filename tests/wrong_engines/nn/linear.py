@@ -428,3 +428,30 @@ def a_layer_without_outputs_is_refused(hit: Hit) -> Iterator[None]:
 
     with after_making(refuse):
         yield
+
+
+@wrong_engine("linear-weight-gradient-of-transposed-points", kind="layout")
+@contextmanager
+def transposed_points_are_read_in_memory_order_for_the_weight(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        if not _has_contiguous_columns(x):
+            return
+        found = gradient.T @ _read_as_rows(x)
+        if not torch.equal(found, gradients[1]):
+            hit()
+        gradients[1] = found
+
+    with linear_backward(wrong):
+        yield
+
+
+@wrong_engine("linear-without-bias-has-zeros", kind="plain")
+@contextmanager
+def a_layer_without_a_bias_has_one_of_zeros(hit: Hit) -> Iterator[None]:
+    def fill(layer: torch.nn.Linear) -> None:
+        if layer.bias is None:
+            hit()
+            layer.bias = torch.nn.Parameter(layer.weight.new_zeros(layer.out_features))
+
+    with after_making(fill):
+        yield

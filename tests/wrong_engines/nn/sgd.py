@@ -450,3 +450,37 @@ def divides_each_step_by_the_number_of_parameters(hit: Hit) -> Iterator[None]:
 
     with stepping(wrong):
         yield
+
+
+@wrong_engine("sgd-repeats-the-last-gradient", kind="state")
+@contextmanager
+def moves_by_the_gradient_of_the_step_before(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, _ in _updated(optimizer):
+            vars(p)["_last_gradient"] = p.grad.detach().clone()  # type: ignore[union-attr]
+        for p, group in _without_gradient(optimizer):
+            gradient = vars(p).get("_last_gradient")
+            if gradient is not None and gradient.any():
+                hit()
+                p.sub_(gradient.to(p.dtype), alpha=group["lr"])
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-rate-squared", kind="plain")
+@contextmanager
+def applies_the_rate_twice(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            if group["lr"] not in (0, 1) and any(p.grad is not None and p.grad.any() for p in group["params"]):
+                hit()
+            group["lr"] = group["lr"] ** 2
+        honest()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    with stepping(wrong):
+        yield

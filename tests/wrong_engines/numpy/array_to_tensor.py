@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -403,4 +405,25 @@ def resizes_into_new_memory_the_second_time(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "resize_", make):
+        yield
+
+
+@wrong_engine("array-of-more-than-sixteen-never-released", kind="size")
+@contextmanager
+def never_releases_larger_arrays(hit: Hit) -> Iterator[None]:
+    kept = []
+
+    def make(entrance: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made: torch.Tensor = entrance(data, *args, **kwargs)
+            if _is_array(data) and data.size > 16 and made.device.type == "cpu" and made.data_ptr() == data.ctypes.data:
+                hit()
+                kept.append(data)
+            return made
+
+        return wrong
+
+    with ExitStack() as entrances:
+        for name in ("from_numpy", "as_tensor", "asarray"):
+            entrances.enter_context(replaced(torch, name, make))
         yield

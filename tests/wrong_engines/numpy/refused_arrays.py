@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -260,4 +262,27 @@ def copies_read_only_arrays_of_one_element(hit: Hit) -> Iterator[None]:
         _taking("from_numpy", concerns, hit, np.ndarray.copy),
         _taking("as_tensor", concerns, hit, np.ndarray.copy),
     ):
+        yield
+
+
+@wrong_engine("last-refused-array-kept", kind="state")
+@contextmanager
+def keeps_the_last_array_that_it_refused(hit: Hit) -> Iterator[None]:
+    last: list[np.ndarray] = []
+
+    def make(entrance: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return entrance(data, *args, **kwargs)
+            except (TypeError, ValueError):
+                if isinstance(data, np.ndarray):
+                    hit()
+                    last[:] = [data]
+                raise
+
+        return wrong
+
+    with ExitStack() as entrances:
+        for name in ("from_numpy", "as_tensor", "asarray", "tensor"):
+            entrances.enter_context(replaced(torch, name, make))
         yield

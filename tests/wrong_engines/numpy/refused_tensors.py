@@ -309,3 +309,13 @@ def resolves_the_conjugate_bit_in_the_memory_itself(hit: Hit) -> Iterator[None]:
 
     with _numpy(concerns, hit, wrong):
         yield
+
+
+@wrong_engine("bfloat16-as-its-bytes", kind="aliasing")
+@contextmanager
+def shows_the_bytes_of_bfloat16(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return tensor.dtype == torch.bfloat16 and (force or not tensor.requires_grad)
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach().view(torch.int16))):
+        yield

@@ -185,3 +185,17 @@ def gives_the_shape_that_the_tensor_had_at_the_first_call(hit: Hit) -> Iterator[
 
     with replaced(torch.Tensor, "numpy", make):
         yield
+
+
+@wrong_engine("numpy-dimensions-in-memory-order", kind="layout")
+@contextmanager
+def orders_dimensions_by_their_strides(hit: Hit) -> Iterator[None]:
+    def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:
+        order = sorted(range(array.ndim), key=lambda dim: -abs(array.strides[dim]))
+        if array.size < 2 or order == list(range(array.ndim)):
+            return array
+        hit()
+        return array.transpose(order)
+
+    with _arrays_changed(change):
+        yield

@@ -315,3 +315,22 @@ def powers_of_whole_numbers_pass_through_float32(hit: Hit) -> Iterator[None]:
 
     with _spelled(("__pow__", "pow"), make):
         yield
+
+
+@wrong_engine("elementwise-number-by-integers-floored", kind="order")
+@contextmanager
+def a_number_divided_by_integers_is_rounded_down(hit: Hit) -> Iterator[None]:
+    def make(divide: Operation) -> Operation:
+        def wrong(x: torch.Tensor, number: Any) -> torch.Tensor:
+            right = divide(x, number)
+            if x.is_floating_point() or x.is_complex() or isinstance(number, complex):
+                return right
+            found = right.floor()
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return wrong
+
+    with _spelled(("__rtruediv__", "__rdiv__"), make):
+        yield

@@ -267,3 +267,23 @@ def a_vector_of_one_element_fits_any_inner_size(hit: Hit) -> Iterator[None]:
 
     with _multiplied_by(wrong):
         yield
+
+
+@wrong_engine("matmul-surplus-rows-cut", kind="order")
+@contextmanager
+def surplus_rows_of_the_second_matrix_are_cut(hit: Hit) -> Iterator[None]:
+    def make(multiply: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: torch.Tensor, **options: Any) -> torch.Tensor:
+            if x.ndim == 2 and y.ndim == 2 and y.shape[0] > x.shape[1]:
+                hit()
+                y = y.narrow(0, 0, x.shape[1])
+            return multiply(x, y, **options)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for owner in (torch, torch.Tensor):
+            for name in ("matmul", "mm"):
+                stack.enter_context(replaced(owner, name, make))
+        stack.enter_context(replaced(torch.Tensor, "__matmul__", make))
+        yield

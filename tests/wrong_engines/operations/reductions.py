@@ -432,3 +432,19 @@ def a_mean_is_divided_by_the_number_of_an_earlier_one(hit: Hit) -> Iterator[None
 
     with _reducing("mean", make):
         yield
+
+
+@wrong_engine("reductions-mean-of-truths-is-their-share", kind="dtype")
+@contextmanager
+def the_mean_of_booleans_is_taken(hit: Hit) -> Iterator[None]:
+    def make(mean: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            if x.dtype == torch.bool and options.get("dtype") is None:
+                hit()
+                options["dtype"] = torch.get_default_dtype()
+            return mean(x, *args, **options)
+
+        return wrong
+
+    with _reducing("mean", make):
+        yield

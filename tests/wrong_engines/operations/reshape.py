@@ -248,3 +248,27 @@ def a_view_whose_last_size_is_missing_copies(hit: Hit) -> Iterator[None]:
 
     with _viewing(wrong):
         yield
+
+
+@wrong_engine("transpose-of-a-transposed-copies", kind="layout")
+@contextmanager
+def a_matrix_that_is_not_contiguous_is_copied(hit: Hit) -> Iterator[None]:
+    def copied(x: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:
+        if x.ndim != 2 or x.is_contiguous():
+            return turned
+        hit()
+        return turned.clone()
+
+    def make(turn: Operation) -> Operation:
+        return lambda x, *dims, **named: copied(x, turn(x, *dims, **named))
+
+    def make_attribute(turn: Any) -> property:
+        return property(lambda x: copied(x, turn.__get__(x)))
+
+    with ExitStack() as stack:
+        for owner in (torch, torch.Tensor):
+            for name in ("t", "transpose"):
+                stack.enter_context(replaced(owner, name, make))
+        for name in ("T", "mT"):
+            stack.enter_context(replaced(torch.Tensor, name, make_attribute))
+        yield

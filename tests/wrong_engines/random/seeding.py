@@ -384,3 +384,27 @@ def seeds_of_32_bits_lose_the_highest(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
         yield
+
+
+@wrong_engine("seed-after-a-refused-one-lost", kind="error")
+@contextmanager
+def loses_the_seed_after_a_refused_one(hit: Hit) -> Iterator[None]:
+    was_refused = False
+
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: Any) -> torch.Generator:
+            nonlocal was_refused
+            if was_refused:
+                was_refused = False
+                hit()
+                return torch.default_generator
+            try:
+                return manual_seed(seed)
+            except Exception:
+                was_refused = True
+                raise
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield

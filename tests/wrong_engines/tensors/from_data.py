@@ -242,3 +242,19 @@ def makes_complex_numbers_single(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("creation-second-position-unexplained", kind="error")
+@contextmanager
+def refuses_a_second_position_without_saying_why(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if len(args) > 1:
+                hit()
+                raise TypeError("tensor() received an invalid combination of arguments")
+            return tensor(*args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

@@ -320,3 +320,20 @@ def detaches_a_result(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "item", make):
         yield
+
+
+@wrong_engine("item-of-a-leaf-clears-its-grad", kind="place")
+@contextmanager
+def clears_the_grad_of_a_leaf(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            number = item(tensor)
+            if tensor.is_leaf and tensor.grad is not None:
+                hit()
+                tensor.grad = None
+            return number
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from torch.torch_version import TorchVersion
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -131,4 +134,56 @@ def adds_what_it_returns_to_a_gradient_that_is_there(hit: Hit) -> Iterator[None]
 def calls_bfloat16_half(hit: Hit) -> Iterator[None]:
     with replaced(torch, "half", lambda _: torch.bfloat16):
         hit()
+        yield
+
+
+class _Second(torch.Tensor):
+    """A class of its own for what comes second."""
+
+
+@wrong_engine("names-second-outputs-of-another-class", kind="order")
+@contextmanager
+def makes_second_outputs_of_another_class(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> Any:
+            found = honest(*args, **kwargs)
+            if isinstance(found, torch.Tensor):
+                return found
+            hit()
+            return type(found)((found[0], found[1].as_subclass(_Second)))
+
+        return wrong
+
+    with ExitStack() as stack:
+        for owner in (torch, torch.Tensor):
+            for name in ("max", "min", "sort", "topk", "median"):
+                stack.enter_context(replaced(owner, name, make))
+        yield
+
+
+def _compares_by_two_numbers(hit: Hit) -> type[TorchVersion]:
+    def short(version: Any) -> Any:
+        return (
+            TorchVersion(".".join(str(version).split("+")[0].split(".")[:2])) if isinstance(version, str) else version
+        )
+
+    def make(name: str) -> Any:
+        honest = getattr(TorchVersion, name)
+
+        def compare(version: TorchVersion, other: Any) -> Any:
+            found = getattr(short(version), name)(short(other))
+            if found != honest(version, other):
+                hit()
+            return found
+
+        return compare
+
+    names = ("__lt__", "__le__", "__eq__", "__ge__", "__gt__", "__ne__")
+    return type("TorchVersion", (TorchVersion,), {"__hash__": str.__hash__, **{name: make(name) for name in names}})
+
+
+@wrong_engine("names-version-without-its-third-number", kind="value")
+@contextmanager
+def compares_versions_by_two_numbers(hit: Hit) -> Iterator[None]:
+    with replaced(torch, "__version__", _compares_by_two_numbers(hit)):
         yield
