@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tests.wrong_engines.tools import Backward, around_backward, differentiated, leaves_below, replaced
-
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,7 +11,7 @@ import numpy
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, leaves_below, replaced
 
 ONE_BY_ONE = "a derivative is that of one number by one number"
 

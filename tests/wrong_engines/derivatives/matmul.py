@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-from tests.wrong_engines.tools import differentiated, replaced
-
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated
+from tests.wrong_engines.tools import differentiated, replaced
 
 Tensor = torch.Tensor
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, nodes_below, replaced
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, nodes_below, replaced
 
 REFUSED = "a leaf Variable that requires grad is being used in an in-place operation."
 NOTICED = "one of the variables needed for gradient computation has been modified by an inplace operation"

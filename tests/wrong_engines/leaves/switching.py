@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from torch.torch_version import TorchVersion
-
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch.torch_version import TorchVersion
 
 from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
