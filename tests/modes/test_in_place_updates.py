@@ -215,7 +215,7 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, parts, updat
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()),
     node=nodes(),
-    updates=some(6),
+    updates=some(4),
 )
 def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
     for change, value in updates:
