@@ -115,15 +115,11 @@ def elements(tensor):
     mode=Expression("torch.no_grad()"),
 )
 def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensors, place, mode):
-    parts = (lambda x: torch.stack([x, x]).unbind()[1], torch.nn.Parameter)
-    for original in (*map(place, tensors), *(part(tensors[0].detach()) for part in parts)):
+    for original in map(place, tensors):
         with mode:
             detached = original.detach()
         assert detached is not original
         assert original.detach() is not detached
-        assert torch.detach(original) is not original
-        assert torch.detach(original).data_ptr() == original.data_ptr()
-        assert detached.untyped_storage().data_ptr() == original.untyped_storage().data_ptr()
         assert detached.data_ptr() == original.data_ptr()
         assert detached.storage_offset() == original.storage_offset()
         assert (detached.shape, detached.stride()) == (original.shape, original.stride())
@@ -233,7 +229,8 @@ def test_a_write_to_whole_numbers_or_flags_is_read_through_all_that_share_the_me
 def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, view, writer, changes):
     name, mode = writer
     flags, flip = pair[0].detach() != 0, lambda x: x.logical_not_()
-    writes = [(tensor, change) for change, _ in changes for tensor in pair]
+    zero, copy = (lambda x: x.zero_()), (lambda x: x.copy_(torch.ones_like(x)))
+    writes = [(tensor, change) for change in (*(change for change, _ in changes), zero, copy) for tensor in pair]
     for tensor, write in (*writes, (flags, flip)):
         original = view(tensor)
         detached = original.detach()
