@@ -22,6 +22,11 @@ PICTURE = (
 )
 """A leaf of four dimensions that is contiguous, and a gradient for it."""
 
+HALF, BRAIN = (
+    Expression(f"torch.ones(2, 3, dtype={dtype}, device=device).requires_grad_()", dtypes=frozenset({dtype}))
+    for dtype in ("torch.float16", "torch.bfloat16")
+)
+
 TRIPLE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
 
 
@@ -37,6 +42,8 @@ def leaf_and_place(draw):
 @rule("accumulation.grad-tensor.like-the-leaf")
 @also(*BACKWARD)
 @given(drawn=leaf_and_place())
+@example(drawn=(HALF, Expression('("cpu", torch.float32)')))
+@example(drawn=(BRAIN, Expression("(device, torch.bfloat16)", dtypes=frozenset({"torch.bfloat16"}))))
 def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
     leaf, place = drawn
     other = torch.nn.Parameter(leaf.detach().clone())

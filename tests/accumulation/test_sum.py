@@ -220,11 +220,12 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
     outputs.insert(place, leaf.to(other).real.sum())
     only_here = leaf.detach().clone().requires_grad_()
     outputs.insert(len(outputs) - place, (2 * only_here).sum())
-    gradients = [None if number % 2 else torch.ones_like(output) for number, output in enumerate(outputs)]
+    torch.autograd.backward(outputs)
     spread = leaf - only_here
-    torch.autograd.backward((*outputs, spread), (*gradients, torch.full_like(spread, 3)))
+    with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
+    torch.autograd.backward(*zip(*with_gradients, strict=True))
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen) + 1 + 3
+        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
     assert numbers(only_here.grad) == [2 - 3] * leaf.numel()

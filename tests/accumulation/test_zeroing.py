@@ -12,10 +12,15 @@ from tests.inputs import elementwise, layouts, leaves, like, shapes, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers
 
+NOT_FLAT = shapes(min_dims=2, min_side=2)
+"""Shapes of which there are several layouts."""
+
 
 @rule("accumulation.zeroing.none-starts-afresh")
 @also(*BACKWARD)
-@given(leaf=leaves(earlier_grad=True), first=elementwise(), second=elementwise(), between=st.booleans())
+@given(
+    leaf=leaves(earlier_grad=True) | leaves(NOT_FLAT), first=elementwise(), second=elementwise(), between=st.booleans()
+)
 def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, second, between):
     (function, _), (later, derivative) = first, second
     other = leaf.detach().clone().requires_grad_()
