@@ -106,11 +106,13 @@ def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, p
 @given(pair=like(leaves(dtypes=dtypes.differentiable())), options=st.sampled_from(({}, {"retain_graph": True})))
 def test_each_backward_adds_its_gradient_to_every_leaf(device, pair, options):
     leaf, gradient = pair
-    other, unasked = gradient.clone().requires_grad_(), torch.nn.Parameter(gradient.clone())
+    other, parameter, still = (torch.nn.Parameter(gradient.clone()) for _ in range(3))
+    gradient = gradient * (1 + 2**-40)  # what is double has more digits than single precision
     for times in (1, 2, 3):
-        (3 * leaf - other + unasked.view_as(unasked) * 2).backward(gradient, **options)
-        factors = (3 * times, -times, 2 * times)
-        for x, factor in zip((leaf, other, unasked), factors, strict=True):
+        (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient, **options)
+        factors = (3 * times, -times, 2 * times, 0)
+        for x, factor in zip((leaf, other, parameter, still), factors, strict=True):
+            assert x.grad is not None
             assert numbers(x.grad) == [factor * number for number in numbers(gradient)]
 
 

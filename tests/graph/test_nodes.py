@@ -204,7 +204,9 @@ def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf
 )
 def test_an_expression_has_a_node_for_each_operation_and_none_for_its_constants(device, operands, steps):
     values, behind = list(operands), [set() for _ in operands]
-    for operation, one, other in steps:
+    idle = ((lambda a, b: a + b, -1, 3), (lambda a, b: a * b, -1, 3), (lambda a, b: a - b, -1, 3))
+    sums = ((lambda a, b: a + b, 0, 1), (lambda a, b: a + b, -1, 2))
+    for operation, one, other in (*steps, *sums, *idle):
         result = operation(values[one], values[other])
         values.append(result)
         behind.append({result.grad_fn, *behind[one], *behind[other]} if result.requires_grad else set())
