@@ -121,9 +121,9 @@ def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(d
         leaf.grad = None
         assert copied.requires_grad
         assert not copied.is_leaf
-        (copied * 3).backward(torch.ones_like(copied))
+        (copied * 3).backward(copied.detach() + 1)
         times = copied.numel() // max(leaf.numel(), 1)
-        assert numbers(leaf.grad) == [3 * times] * leaf.numel()
+        assert numbers(leaf.grad) == [3 * times * (value + 1) for value in before]
         with torch.no_grad():
             copied.fill_(7)
         assert numbers(leaf) == before
