@@ -103,9 +103,9 @@ def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_deta
     for convert in CONVERSIONS:
         assert aliases(x, convert(x.detach()))
     with torch.enable_grad():
-        for place, convert in zip(PLACES, itertools.cycle(CONVERSIONS)):
+        for place, once in zip(PLACES, itertools.cycle(CONVERSIONS)):
             x = place(leaf)
-            for convert in (convert, CONVERSIONS[0]):
+            for convert in (once, CONVERSIONS[0]):
                 with torch.no_grad():
                     assert convert(x).tolist() == x.tolist()
                 with pytest.raises(RuntimeError, match=NEEDS_DETACH):
