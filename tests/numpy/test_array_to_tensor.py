@@ -126,6 +126,7 @@ def arrays_and_another_dtype(shapes=None):
 @also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)))
 @example(a=Expression("np.arange(68.).reshape(2, 34)[:, ::2]"))
+@example(a=Expression("np.array([[3.0]])"))
 @example(a=Expression("np.arange(48.).reshape(2, 3, 2, 4).transpose(2, 0, 3, 1)"))
 @example(a=Expression("np.arange(33, dtype=np.uint8) + 200"))
 @example(a=Expression("torch.arange(6.0).reshape(2, 3).T.numpy()"))
