@@ -89,6 +89,8 @@ def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(devi
     output.backward(torch.ones_like(output))
     with torch.no_grad():
         module.to(torch.float64 if dtype != torch.float64 else torch.float32)
+    assert isinstance(inner.weight, torch.nn.Parameter)
+    assert inner.weight.grad is not None
     assert numbers(inner.weight.grad) == [3] * inner.weight.numel()
     move(module, dtype)
     parameters = (inner.weight, inner.frozen, inner.stopped)
