@@ -106,7 +106,7 @@ def test_a_0d_tensor_on_the_cpu_mixes_with_any_device(device, x, c, kind, operat
             assert number.grad is not None
             assert (number.grad.device.type, number.grad.dtype, number.grad.shape) == ("cpu", number.dtype, ())
             assert numbers(number.grad) == [sum(derivative(value) for value in numbers(x))]
-        assert operate(x.to("meta"), number).device.type == "meta"
+            assert operate(x.to("meta"), number).device.type == "meta"
         for compare in COMPARISONS:
             result = compare(x, number)
             assert result.device == x.device
