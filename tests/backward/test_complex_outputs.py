@@ -1,6 +1,7 @@
 """spec/backward/complex-outputs.md"""
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -37,6 +38,14 @@ WITHOUT = (
     "lambda output, real: torch.autograd.backward([output, real], [None, torch.ones_like(real)])",
 )
 """Ways to run a complex output without a gradient, alone or next to a real one."""
+
+WITH = (
+    lambda output, leaf, gradient: output.backward(gradient),
+    lambda output, leaf, gradient: output.backward(gradient, retain_graph=True),
+    lambda output, leaf, gradient: torch.autograd.backward([output], [gradient]),
+    lambda output, leaf, gradient: torch.autograd.grad(output, leaf, gradient),
+)
+"""Ways to run an output with a gradient."""
 
 CONJUGATE = Expression(
     "(torch.ones(2, dtype=torch.complex64, device=device) * (2 - 3j)).conj().detach().requires_grad_()",
@@ -76,7 +85,7 @@ def with_the_other_kind(draw):
     """A real leaf and a complex tensor of its shape, or a complex leaf and a real one."""
     is_complex = draw(st.booleans())
     leaf = draw(leaves(dtypes=dtypes.complex_() if is_complex else dtypes.floating(), earlier_grad=True))
-    other = st.sampled_from([*dtypes.FLOATING, "torch.int64"]) if is_complex else dtypes.complex_()
+    other = st.sampled_from([*dtypes.FLOATING, "torch.int64", "torch.bool"]) if is_complex else dtypes.complex_()
     return leaf, draw(tensors(st.just(leaf.facts["shape"]), other))
 
 
@@ -133,9 +142,10 @@ def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(devi
 @given(drawn=with_the_other_kind(), route=routes())
 def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, drawn, route):
     leaf, gradient = drawn
-    output = route(leaf * 3)
-    before = state(leaf, output)
-    with pytest.raises(RuntimeError, match=BOTH) as refusal:
-        output.backward(route(gradient))
-    assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    for output, unfit in ((route(leaf * 3), route(gradient)), (leaf, gradient)):
+        before = state(leaf, output)
+        for call in WITH:
+            with pytest.raises(RuntimeError, match=BOTH) as refusal:
+                call(output, leaf, unfit)
+            assert refusal.type is RuntimeError
+            assert state(leaf, output) == before
