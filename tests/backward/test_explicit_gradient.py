@@ -180,6 +180,7 @@ def with_a_gradient_that_requires_grad(draw):
 CALLS = (
     lambda output, leaf, gradient: output.backward(gradient),
     lambda output, leaf, gradient: output.backward(gradient=gradient, retain_graph=True),
+    lambda output, leaf, gradient: torch.no_grad()(output.backward)(gradient),
     lambda output, leaf, gradient: output.backward(gradient, inputs=[leaf]),
     lambda output, leaf, gradient: torch.autograd.backward([output], [gradient]),
 )

@@ -26,6 +26,7 @@ NEEDS_A_SCALAR = "grad can be implicitly created only for scalar outputs"
 CALLS = (
     lambda output, leaf: output.backward(),
     lambda output, leaf: output.backward(None),
+    lambda output, leaf: torch.no_grad()(output.backward)(),
     lambda output, leaf: output.backward(retain_graph=True),
     lambda output, leaf: output.backward(create_graph=True),
     lambda output, leaf: output.backward(inputs=[leaf]),

@@ -53,6 +53,7 @@ TO_INTEGERS = (
 CALLS = (
     lambda output, gradients: output.backward(*gradients),
     lambda output, gradients: output.backward(*gradients, retain_graph=True),
+    lambda output, gradients: torch.no_grad()(output.backward)(*gradients),
     lambda output, gradients: torch.autograd.backward(output, *gradients),
 )
 """Ways to call it."""

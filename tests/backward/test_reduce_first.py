@@ -25,6 +25,10 @@ MANY = (
     Expression("(torch.arange(1025.0) % 5 - 2).to(device)"),
 )
 
+OF_DOUBLES = Expression(
+    "torch.ones(2, 3, dtype=torch.float64, device=device).requires_grad_()", dtypes=frozenset({"torch.float64"})
+)
+
 
 @st.composite
 def with_digits(draw):
@@ -88,6 +92,7 @@ def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
 @also(*BACKWARD)
 @given(leaf=leaves(shapes(min_side=1) | tails()), operation=elementwise(linear=True), route=routes())
 @example(leaf=MANY[0], operation=TIMES_THREE, route=Expression("lambda x: x"))
+@example(leaf=OF_DOUBLES, operation=TIMES_THREE, route=Expression("lambda x: x"))
 @example(
     leaf=Expression(
         "torch.ones(2, 8, dtype=torch.bfloat16, device=device).requires_grad_()", dtypes=frozenset({"torch.bfloat16"})

@@ -167,15 +167,15 @@ BEYOND_NUMBERS = (
 """A gradient that holds infinities and nan."""
 
 MANY = (
-    Expression("(torch.arange(1025.0) % 7 - 3).to(device).requires_grad_()"),
-    Expression("(torch.arange(1025.0) % 5 - 2).to(device).requires_grad_()"),
-    Expression("(torch.arange(1025.0) % 4 - 1).to(device)"),
+    Expression("(torch.arange(1025.0) % 7 - 3).to(device).reshape(25, 41).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device).reshape(25, 41).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 4 - 1).to(device).reshape(41, 25).T"),
 )
-"""One element more than a thousand and some."""
+"""One element more than a thousand and some, with a gradient that lies in columns."""
 
 MANY_DIVISORS = (
     MANY[0],
-    Expression("(torch.arange(1025.0) % 5 - 5.5).to(device).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 5.5).to(device).reshape(25, 41).requires_grad_()"),
     MANY[2],
 )
 

@@ -83,6 +83,12 @@ BY_MANY = (
     Expression("(torch.arange(3075.0) % 5 - 2).to(device).reshape(3, 1025)"),
 )
 
+ONE_BY_MANY = (
+    Expression("torch.tensor([[3.0]], device=device, requires_grad=True)"),
+    Expression("(torch.arange(65.0) % 7 - 3).to(device).reshape(5, 13).requires_grad_()"),
+    Expression("(torch.arange(65.0) % 5 - 2).to(device).reshape(5, 13)"),
+)
+
 BY_SEVENTEEN = (
     Expression("torch.arange(17.0).to(device).requires_grad_()"),
     Expression("torch.ones((), device=device, requires_grad=True)"),
@@ -108,6 +114,7 @@ BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 @example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BY_MANY, needed=BOTH, place=AS_IT_IS)
+@example(drawn=ONE_BY_MANY, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BEYOND_NUMBERS, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BIAS_OF_ROWS, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BIAS_OF_ROWS, needed=Expression(NEEDED[2]), place=AS_IT_IS)

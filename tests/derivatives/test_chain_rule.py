@@ -76,6 +76,13 @@ MANY = (
     Expression("(torch.arange(129.0) % 5 - 2).to(device).requires_grad_()"),
     Expression("(torch.arange(129.0) % 4 - 1).to(device)"),
 )
+BEYOND_A_BYTE = (
+    Expression("torch.tensor([17.0, -33.0, 65.5], device=device, requires_grad=True)"),
+    Expression("torch.tensor([19.0, 35.0, -63.0], device=device, requires_grad=True)"),
+    Expression("torch.ones(3, device=device)"),
+)
+"""Numbers whose products have more digits than the narrowest dtypes."""
+
 POLYNOMIAL = Expression("lambda x, y: x * x + 3 * x + 1")
 OFTEN = Expression(
     "lambda x, y: (lambda u: u * 2 - u * 3 + u * x + 3 * u - x * u + u / 2 - (1 - u) + u * u + u)(x * x - y)"
@@ -109,6 +116,7 @@ def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn
 @example(drawn=AT_TWO, program=Expression("lambda x, y: x * x"))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 * x"))
 @example(drawn=MANY, program=Expression("lambda x, y: x * y - 2 * x"))
+@example(drawn=BEYOND_A_BYTE, program=Expression("lambda x, y: x * y - x"))
 def test_recording_changes_no_value(device, drawn, program):
     x, y, _ = drawn
     expected = [program(Dual(v), Dual(u)).value for v, u in zip(numbers(x), numbers(y), strict=True)]

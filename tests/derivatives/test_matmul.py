@@ -114,6 +114,13 @@ OF_A_SUM = (
     Expression("torch.ones((), device=device).expand(64, 1)"),
 )
 
+OF_A_SMALL_SUM = (
+    Expression("lambda a, b: torch.mm(a, b)"),
+    Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [2.0, 2.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[2.0], [1.0]], device=device, requires_grad=True)"),
+    Expression("torch.full((), 2.0, device=device).expand(3, 1)"),
+)
+
 OF_SQUARES = (
     Expression("lambda a, b: a @ b"),
     Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
@@ -190,6 +197,7 @@ AS_IT_IS = Expression("lambda x: x")
 @example(drawn=OF_THREE, place=AS_IT_IS)
 @example(drawn=OF_ONE_FOR_TWO, place=AS_IT_IS)
 @example(drawn=OF_A_SUM, place=AS_IT_IS)
+@example(drawn=OF_A_SMALL_SUM, place=AS_IT_IS)
 @example(drawn=(TIMES, *OF_MANY), place=AS_IT_IS)
 @example(drawn=(TIMES, *BEYOND_NUMBERS), place=AS_IT_IS)
 def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
@@ -266,6 +274,13 @@ def layers(draw):
     return Expression(draw(st.sampled_from(LAYERS))), *operands, gradient_of(draw, (rows, outputs), dtype)
 
 
+SQUARE_LAYER = (
+    Expression(LAYERS[2]),
+    *OF_SQUARES[1:3],
+    Expression("torch.zeros(2, device=device, requires_grad=True)"),
+    OF_SQUARES[3],
+)
+
 MANY_ROWS = (
     Expression(LAYERS[1]),
     *OF_MANY[:2],
@@ -278,6 +293,7 @@ MANY_ROWS = (
 @also(AS_RESULTS, *BACKWARD)
 @given(drawn=layers(), place=places())
 @example(drawn=MANY_ROWS, place=AS_IT_IS)
+@example(drawn=SQUARE_LAYER, place=AS_IT_IS)
 def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
     layer, *operands, gradient = drawn
     left, right, weights = array(operands[0]), array(operands[1]), array(gradient)
