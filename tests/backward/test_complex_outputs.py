@@ -104,6 +104,7 @@ def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(dev
     function, ascent = operation
     for times in (1, 2):
         function(route(leaf)).sum().backward()
+        assert leaf.grad is not None
         assert leaf.grad.dtype == leaf.dtype
         assert numbers(leaf.grad) == [times * ascent(value) for value in numbers(leaf)]
 
@@ -117,6 +118,7 @@ def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, d
     output = route(function(leaf))
     output.backward(route(gradient), retain_graph=True)
     output.backward(2 * route(gradient))
+    assert leaf.grad is not None
     assert leaf.grad.dtype == leaf.dtype
     results = [3 * pullback(value, weight) for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
     assert numbers(leaf.grad) == (results if leaf.is_complex() else [result.real for result in results])

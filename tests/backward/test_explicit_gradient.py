@@ -212,9 +212,11 @@ def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device,
     assert leaf.grad.shape == leaf.shape
     expected = [derivative(value) * weight for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
     assert same(numbers(leaf.grad), expected)
+    assert other.grad is not None
     assert same(numbers(other.grad), [-2 * weight for weight in numbers(gradient)])
     leaf.grad = None
     output.backward(route(2 * gradient))
+    assert leaf.grad is not None
     assert same(numbers(leaf.grad), [2 * result for result in expected])
 
 
@@ -295,11 +297,13 @@ def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, 
     leaf, gradient = drawn
     function, derivative = operation
     function(leaf).backward(gradient)
+    assert leaf.grad is not None
     assert leaf.grad.dtype == leaf.dtype
     pairs = zip(numbers(leaf), numbers(gradient), strict=True)
     assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
     leaf.grad = None
     leaf.backward(gradient)
+    assert leaf.grad is not None
     assert leaf.grad.dtype == leaf.dtype
     assert numbers(leaf.grad) == numbers(gradient)
 
@@ -353,6 +357,7 @@ def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, opera
         leaf.grad = None  # else the second run adds to it, and it can be the gradient's memory
         output.backward(route(gradient), retain_graph=True)
         assert state(gradient) == before
+        assert leaf.grad is not None
         assert not leaf.grad.requires_grad
     data = gradient.detach()
     before = state(data)
@@ -360,4 +365,5 @@ def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, opera
         leaf.grad = None
         run.backward(route(data) if run is output else data, retain_graph=True)
         assert state(data) == before
+        assert leaf.grad is not None
         assert not leaf.grad.requires_grad

@@ -68,12 +68,14 @@ def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, rou
     for output in (result, torch.stack([result, result])[1]):
         leaf.grad = None
         output.backward(retain_graph=True)
+        assert leaf.grad is not None
         assert leaf.grad.shape == leaf.shape
         assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
     leaf.grad = None
     for times in (1, 2, 3):
         leaf.view_as(leaf).backward()
         result.backward(retain_graph=True)
+        assert leaf.grad is not None
         assert numbers(leaf.grad) == [times * (1 + derivative(value)) for value in numbers(leaf)]
 
 
@@ -89,8 +91,11 @@ def test_an_output_of_one_element_gives_every_leaf_its_derivative(device, leaf, 
     other, only = (torch.ones((), dtype=leaf.dtype, device=device, requires_grad=True) for _ in range(2))
     (pick(function(leaf)) - 2 * other).backward()
     only.backward()
+    assert leaf.grad is not None
     assert numbers(leaf.grad) == [derivative(numbers(leaf)[0])] + [0] * (leaf.numel() - 1)
+    assert other.grad is not None
     assert numbers(other.grad) == [-2]
+    assert only.grad is not None
     assert numbers(only.grad) == [1]
 
 
@@ -132,4 +137,5 @@ def test_after_a_refusal_the_same_output_can_still_be_run_backward(device, leaf,
         with pytest.raises(RuntimeError, match=NEEDS_A_SCALAR):
             output.backward()
         backward()
+        assert leaf.grad is not None
         assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]

@@ -65,6 +65,7 @@ def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, ope
     assert leaf.grad is not None
     pairs = zip(numbers(leaf), numbers(weight), strict=True)
     assert numbers(leaf.grad) == [derivative(value) * factor for value, factor in pairs]
+    assert other.grad is not None
     assert numbers(other.grad) == [-2 * factor for factor in numbers(weight)]
 
 
@@ -109,5 +110,6 @@ def test_the_mean_divides_by_the_number_of_elements(device, leaf, operation, rou
     for output in (result, result.expand(2, *result.shape), result[..., None].expand(*result.shape, 2)):
         leaf.grad = None
         output.mean().backward(retain_graph=True)
+        assert leaf.grad is not None
         assert leaf.grad.shape == leaf.shape
         assert all(abs(number - expected) <= bound * abs(expected) for number in numbers(leaf.grad))

@@ -138,8 +138,10 @@ def test_none_among_several_gradients_counts_as_one_for_an_output_of_one_element
         outputs, given = (route(function(leaf)), other * 3, only), (None, gradient, None)
         torch.autograd.backward([outputs[place] for place in order], [given[place] for place in order])
         assert leaf.grad is not None
+        assert only.grad is not None
         assert numbers(only.grad) == [1]
         assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+        assert other.grad is not None
         assert numbers(other.grad) == [3 * weight for weight in numbers(gradient)]
 
 
@@ -151,6 +153,7 @@ def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, ope
     for times in (1, 2, 3):
         torch.autograd.backward(leaf.view_as(leaf), none)
         torch.autograd.backward(function(leaf), none)
+        assert leaf.grad is not None
         assert numbers(leaf.grad) == [times * (1 + derivative(value)) for value in numbers(leaf)]
 
 
@@ -189,6 +192,7 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, operati
     leaf.grad = None
     torch.autograd.backward(outputs, [good, good, good])
     pairs = zip(numbers(leaf), numbers(good), strict=True)
+    assert leaf.grad is not None
     assert numbers(leaf.grad) == [(derivative(value) + 3) * weight for value, weight in pairs]
 
 
@@ -212,4 +216,5 @@ def test_gradients_beyond_the_number_of_outputs_are_ignored(device, drawn, extra
             torch.autograd.backward([output], gradients)
         triples = zip(expected, numbers(leaf), weights, strict=True)
         expected = [held + derivative(value) * weight for held, value, weight in triples]
+        assert leaf.grad is not None
         assert numbers(leaf.grad) == expected

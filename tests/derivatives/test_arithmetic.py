@@ -212,6 +212,7 @@ def test_each_term_gets_the_gradient_with_its_sign(device, drawn, needed, place)
         total(place(terms[0]), terms[1]).backward(gradient)
         for term, factor in zip(terms, factors, strict=True):
             if term.requires_grad:
+                assert term.grad is not None
                 assert term.grad.shape == term.shape, name
                 assert same(numbers(term.grad), [factor * weight for weight in numbers(gradient)]), name
 
@@ -233,6 +234,7 @@ def test_a_number_or_the_same_tensor_in_a_sum_changes_nothing_but_the_factor(dev
     for name, (total, factor) in (SUMS_WITH_A_NUMBER | SUMS_WITH_ITSELF).items():
         a.grad = None
         total(place(a)).backward(gradient)
+        assert a.grad is not None
         assert a.grad.dtype == a.dtype, name
         assert same(numbers(a.grad), [factor * weight for weight in numbers(gradient)]), name
 
@@ -259,6 +261,7 @@ def test_each_factor_gets_the_gradient_times_the_other(device, drawn, needed, pl
         product(place(a), b).backward(gradient)
         for factor, other in ((a, b), (b, a)):
             if factor.requires_grad:
+                assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
                 expected = [w * v for w, v in zip(numbers(gradient), numbers(other), strict=True)]
                 assert same(numbers(factor.grad), expected), name
@@ -281,6 +284,7 @@ def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, dra
     for name, (product, factor) in FACTORS.items():
         a.grad = None
         product(place(a)).backward(gradient)
+        assert a.grad is not None
         assert a.grad.dtype == a.dtype, name
         assert same(numbers(a.grad), [factor * weight for weight in numbers(gradient)]), name
 
@@ -296,6 +300,7 @@ def test_a_tensor_times_itself_gets_a_share_for_each_factor_that_needs_it(device
         x.grad = None
         square(place(x)).backward(gradient)
         expected = [shares * v * weight for v, weight in zip(numbers(x), numbers(gradient), strict=True)]
+        assert x.grad is not None
         assert same(numbers(x.grad), expected), name
 
 
@@ -315,6 +320,7 @@ def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quot
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for operand, slopes in ((a, of_a), (b, of_b)):
         if operand.requires_grad:
+            assert operand.grad is not None
             for found, slope in zip(numbers(operand.grad), slopes, strict=True):
                 assert abs(found - slope) <= allowed * abs(slope)
 
@@ -336,6 +342,7 @@ def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, n
         quotient(a * scale, b * scale).backward(gradient)
         for operand, slopes in ((a, of_a), (b, of_b)):
             if operand.requires_grad:
+                assert operand.grad is not None
                 for found, slope in zip(numbers(operand.grad), slopes, strict=True):
                     assert abs(found - slope) <= allowed * abs(slope), scale
 
@@ -350,6 +357,7 @@ def test_a_tensor_over_itself_gets_a_share_for_each_that_needs_it(device, drawn,
     for name, (quotient, signs) in RATIOS.items():
         x.grad = None
         quotient(place(x)).backward(gradient)
+        assert x.grad is not None
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             share = weight / value
             assert abs(found - sum(signs) * share) <= allowed * len(signs) * abs(share), name
@@ -362,6 +370,7 @@ def test_a_quotient_with_a_number_is_differentiated_by_its_tensor(device, drawn,
     a, gradient = drawn
     quotient, derivative = operation
     quotient(place(a)).backward(gradient)
+    assert a.grad is not None
     assert a.grad.dtype == a.dtype
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for value, weight, found in zip(*map(numbers, (a, gradient, a.grad)), strict=True):

@@ -127,6 +127,7 @@ def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, draw
         for operand, by_operand in ((a, by_a), (b, by_b)):
             if operand.requires_grad:
                 weights = array(gradient) * by_operand(array(a), array(b))
+                assert operand.grad is not None
                 assert operand.grad.shape == operand.shape, name
                 assert np.array_equal(array(operand.grad), summed_to(operand.shape, weights), equal_nan=True), name
 
@@ -170,6 +171,7 @@ def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
             function(a, b).backward(torch.full_like(output, weight))
             for operand, slopes in ((a, by_a(array(a), array(b))), (b, by_b(array(a), array(b)))):
                 if operand.requires_grad:
+                    assert operand.grad is not None
                     assert operand.grad.dtype == operand.dtype, name
                     shares = weight * np.ones(tuple(output.shape)) * slopes
                     eps = torch.finfo(operand.dtype).eps

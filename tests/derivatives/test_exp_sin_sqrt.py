@@ -106,6 +106,7 @@ def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, 
     for name, (function, derivative) in EVERYWHERE.items():
         x.grad = None
         function(place(x)).backward(gradient)
+        assert x.grad is not None
         assert x.grad.dtype == x.dtype, name
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             expected = weight * derivative(value)
@@ -129,6 +130,7 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
     for name, (function, derivative) in ABOVE_ZERO.items():
         x.grad = None
         function(place(x)).backward(gradient)
+        assert x.grad is not None
         assert x.grad.dtype == x.dtype, name
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             expected = weight * derivative(value)
@@ -148,6 +150,7 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
 def test_at_zero_the_gradient_of_sqrt_is_infinite(device, drawn, place):
     x, gradient = drawn
     torch.sqrt(place(x)).backward(gradient)
+    assert x.grad is not None
     for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
         if value == 0 and weight == 0:
             assert math.isnan(found)

@@ -211,6 +211,7 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
         product(place(a), b).backward(gradient)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
+                assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
                 assert np.array_equal(array(factor.grad), expected, equal_nan=True), name
 
@@ -230,6 +231,7 @@ def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
         product(a, place(b)).backward(gradient)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
+                assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
                 assert np.array_equal(array(factor.grad), expected, equal_nan=True), name
 
@@ -260,6 +262,7 @@ def test_a_matrix_times_itself_gets_a_share_for_each_factor_that_needs_it(device
     for name, (product, both) in WITH_ITSELF.items():
         x.grad = None
         product(place(x)).backward(gradient)
+        assert x.grad is not None
         assert x.grad.shape == x.shape, name
         assert array(x.grad).tolist() == both(array(x), array(gradient)).tolist(), name
 
@@ -305,5 +308,6 @@ def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
         layer(needed[0], place(needed[1]), needed[2]).backward(gradient)
         for name, leaf, numbers in zip("xwb", needed, expected, strict=True):
             if name in names:
+                assert leaf.grad is not None
                 assert leaf.grad.shape == leaf.shape, (name, names)
                 assert array(leaf.grad).tolist() == numbers.tolist(), (name, names)

@@ -93,9 +93,11 @@ def test_the_prediction_gets_twice_its_error_and_the_target_the_negative(device,
     expected = 2 * weight * (array(prediction) - array(target)) / count
     for operand, sign in ((prediction, 1), (target, -1)):
         if operand.requires_grad:
+            assert operand.grad is not None
             assert operand.grad.shape == operand.shape
             assert (abs(array(operand.grad) - sign * expected) <= allowed * abs(expected)).all()
     itself = drawn[0]
     itself.grad = None
     function(place(itself), itself).backward()
+    assert itself.grad is not None
     assert numbers(itself.grad) == [0] * itself.numel()

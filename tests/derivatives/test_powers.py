@@ -69,6 +69,7 @@ def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, powe
     for n in (*range(-3, 5), *(() if x.dtype == torch.float16 else (9, -8))):
         x.grad = None
         power(place(scale * x), n).backward(gradient)
+        assert x.grad is not None
         assert x.grad.dtype == x.dtype
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             expected = weight * n * (scale * value) ** (n - 1) * scale
@@ -97,6 +98,7 @@ def test_a_polynomial_is_differentiated_term_by_term(device, x, coefficients, pl
     t = place(x)
     (a + b * t + c * t**2 + d * t**3).sum().backward()
     allowed = (ROUNDINGS + 4) * torch.finfo(x.dtype).eps
+    assert x.grad is not None
     for value, found in zip(numbers(x), numbers(x.grad), strict=True):
         terms = [b, 2 * c * value, 3 * d * value**2]
         assert abs(found - sum(terms)) <= allowed * sum(map(abs, terms))
@@ -117,6 +119,7 @@ def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place
     for n in (0, 1, 2, 3, 4, 7):
         x.grad = None
         power(place(x), n).backward(gradient)
+        assert x.grad is not None
         assert x.grad.shape == x.shape
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             if value == 0:

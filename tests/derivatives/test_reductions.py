@@ -79,12 +79,14 @@ def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, x, 
             x.grad = None
             gradient = ORDERS[order](gradient_for(total))
             place(x).sum(*arguments, **kept).backward(gradient)
+            assert x.grad is not None
             assert x.grad.shape == x.shape, (dims, kept, order)
             assert array(x.grad).tolist() == handed_on(gradient, x.shape, dims).tolist(), (dims, kept, order)
     for weight in (1, float("inf"), -float("inf")):
         x.grad = None
         total = torch.sum(place(x))
         total.backward(torch.full_like(total, weight))
+        assert x.grad is not None
         assert numbers(x.grad) == [weight] * x.numel()
 
 
@@ -102,6 +104,7 @@ def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, x, place
         x.grad = None
         gradient = gradient_for(mean)
         mean.backward(gradient)
+        assert x.grad is not None
         assert x.grad.shape == x.shape, (dims, kept)
         count = math.prod(x.shape[dim] for dim in dims)
         allowed = 0 if count in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
@@ -183,6 +186,7 @@ def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(dev
             chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
         expected = np.zeros(x.shape)
         np.put_along_axis(expected, chosen, given_to, dim)
+        assert x.grad is not None
         assert array(x.grad).tolist() == expected.tolist(), dim
 
 
@@ -201,6 +205,7 @@ def test_the_maximum_of_all_spreads_its_gradient_over_all_that_reach_it(device, 
     """A quotient by the number of ties is off by two eps at most, and by none for a power of two."""
     largest = place(x).max()
     largest.backward(torch.full_like(largest, weight))
+    assert x.grad is not None
     assert x.grad.shape == x.shape
     ties = numbers(x).count(max(numbers(x)))
     allowed = 0 if ties in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
