@@ -91,6 +91,7 @@ VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1))
 )
 @example(pair=(Expression("torch.ones(2, 1, device=device)"), Expression("torch.ones(2, 0, device=device)")))
 @example(pair=(Expression("torch.tensor([1.0, 2.0], device=device)"), Expression("torch.arange(4.0).to(device)[3]")))
+@example(pair=(Expression("torch.arange(9.0).to(device)[7]"), Expression("torch.ones(3, 2, device=device)")))
 @example(
     pair=(
         Expression("torch.arange(6.0).to(device).reshape(2, 1, 3)"),

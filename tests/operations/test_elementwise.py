@@ -127,6 +127,12 @@ def test_arithmetic_pairs_the_elements_at_the_same_place(device, pair, recorded)
         assert result.dtype == x.dtype or not (x.is_floating_point() or x.is_complex()), name
         assert numbers(result) == [value(v, w) for v, w in zip(numbers(x), numbers(y), strict=True)], name
         assert state(x, y) == before, name
+    if x.ndim > 1:
+        first, last = (tensor.transpose(0, -1).contiguous().transpose(0, -1) for tensor in (x, y))
+        for name in ("x + y", "x - y", "x * y"):
+            function, value = EXACT[name]
+            expected = [value(v, w) for v, w in zip(numbers(x), numbers(y), strict=True)]
+            assert numbers(function(first, y)) == numbers(function(x, last)) == expected, name
 
 
 @st.composite

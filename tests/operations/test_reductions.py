@@ -176,6 +176,8 @@ def test_the_mean_of_integers_is_refused(device, x):
 @given(x=wide(shapes(min_side=1) | SIZES, dtypes.integral()))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 @example(x=BYTES)
+@example(x=Expression("torch.tensor([130, 250, 7], dtype=torch.uint8, device=device)"))
+@example(x=Expression("torch.tensor([[129]], dtype=torch.uint8, device=device)"))
 def test_the_mean_of_integers_is_taken_in_the_dtype_that_is_asked_for(device, x):
     largest = max(map(abs, numbers(x)))
     for mean in (x.mean(dtype=torch.float32), torch.mean(x, dtype=torch.float32)):

@@ -110,6 +110,8 @@ def impossible_shapes(draw):
 @also(*UNRECORDED, AS_RESULTS)
 @given(case=reshapings())
 @example(case=(Expression("torch.linspace(0, 1, 100).to(device)"), (-1, 1), (100, 1)))
+@example(case=(Expression("torch.ones(2, 0, device=device)"), (3, -1), (3, 0)))
+@example(case=(Expression("torch.ones(0, device=device)"), (-1, 2), (0, 2)))
 @example(
     case=(
         Expression(
@@ -121,12 +123,12 @@ def impossible_shapes(draw):
 )
 def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_size(device, case):
     x, asked, meant = case
-    expected = array(x).reshape(meant).tolist()
-    for name, reshape in RESHAPE.items():
-        result = reshape(x, asked)
+    turned = x.transpose(0, -1) if x.ndim > 1 else x[None].T if x.ndim else x
+    for start, (name, reshape) in itertools.product((x, turned), RESHAPE.items()):
+        result = reshape(start, asked)
         assert tuple(result.shape) == meant, name
         assert result.dtype == x.dtype, name
-        assert result.tolist() == expected, name
+        assert result.tolist() == array(start).reshape(meant).tolist(), name
 
 
 @rule("operations.reshape.view-shares")
@@ -134,6 +136,10 @@ def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_s
 @given(case=viewings(fitting=True))
 @example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (6, 4)))
 @example(case=(Expression("torch.arange(24.0).to(device).reshape(2, 3, 4)"), (24,)))
+@example(case=(Expression("torch.arange(8.0).to(device).reshape(2, 1, 4)[..., ::2]"), (2, 2)))
+@example(case=(Expression("torch.arange(8.0).to(device).reshape(4, 1, 2)[..., 0]"), (2, 2, 1)))
+@example(case=(Expression("torch.arange(6.0).to(device).reshape(2, 1, 3).transpose(0, 1)"), (2, 3)))
+@example(case=(Expression("torch.arange(6.0).to(device).reshape(3, 2)[:, 1]"), (1, 3, 1)))
 def test_view_gives_the_same_memory_in_another_shape(device, case):
     x, shape = case
     before = array(x)

@@ -23,7 +23,7 @@ DRAWS = (
     "lambda generator: torch.empty(3, dtype={dtype}, device=device).normal_(generator=generator)",
     "lambda generator: torch.zeros(3, 2, dtype={dtype}, device=device)[:, 0].uniform_(generator=generator)",
     "lambda generator: torch.normal(0.0, 1.0, (5,), generator=generator, dtype={dtype}, device=device)",
-    "lambda generator: torch.multinomial(torch.ones(9, dtype={dtype}, device=device), 5, generator=generator)",
+    "lambda generator: torch.multinomial(torch.ones(9, device=device), 5, generator=generator)",
     "lambda generator: torch.empty(4, dtype={dtype}, device=device).exponential_(generator=generator)",
     "lambda generator: torch.empty(4, dtype=torch.int64, device=device).random_(generator=generator)",
     "lambda generator: torch.bernoulli(torch.full((5,), 0.5, dtype={dtype}, device=device), generator=generator)",

@@ -27,7 +27,7 @@ DRAWS = (
     "lambda: torch.empty(5, dtype={dtype}, device={device}).uniform_(-1, 1)",
     "lambda: torch.normal(1.0, 2.0, (3,), dtype={dtype}, device={device})",
     "lambda: torch.rand_like(torch.ones(5, dtype={dtype}, device={device}))",
-    "lambda: torch.multinomial(torch.ones(9, dtype={dtype}, device={device}), 5)",
+    "lambda: torch.multinomial(torch.ones(9, device={device}), 5)",
     "lambda: torch.empty(4, dtype={dtype}, device={device}).exponential_()",
     "lambda: torch.nn.Linear(3, 2, dtype={dtype}, device={device}).weight",
 )
