@@ -128,6 +128,9 @@ def test_one_seed_is_enough_for_all_devices(device, seed, series):
 @also(*UNRECORDED)
 @given(seed=st.integers(0, 2**64 - 1))
 @example(seed=42)
+@example(seed=0)
+@example(seed=2**63)
+@example(seed=2**32)
 @example(seed=2**64 - 1)
 def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
     handed_on = []

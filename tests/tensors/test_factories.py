@@ -171,3 +171,8 @@ def test_a_factory_makes_a_leaf_of_the_dtype_device_and_flag_that_it_is_asked_fo
     assert x.grad_fn is None
     with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(recording):
         assert not make(device=device, dtype=dtype).requires_grad
+    for another in (torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye):
+        sizes = (3,) if another is torch.eye else (2, 3)
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(recording):
+            x = another(*sizes, requires_grad=flag, device=device, dtype=dtype)
+        assert (x.dtype, x.requires_grad, x.is_leaf) == (dtype, flag, True)
