@@ -16,7 +16,7 @@ from tests.oracles import array
 FEATURES = st.sampled_from((2, 3, 1))
 OFTEN_TRANSPOSED = (*layouts.EVERY, layouts.transposed, layouts.transposed)
 TAILS = FEATURES | st.sampled_from((5, 9))
-SIZES = st.tuples(TAILS, TAILS, dtypes.differentiable())
+SIZES = st.tuples(TAILS, TAILS, dtypes.floating() | st.sampled_from(dtypes.FLOATING[2:] + dtypes.COMPLEX))
 POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3) | shapes(min_dims=1, max_dims=1, min_side=2)
 UNBIASED = st.sampled_from((False, False, True))
 
@@ -99,12 +99,15 @@ def many(*shape):
     return Expression(source, dtypes=frozenset({"torch.float32"}))
 
 
-NO_BIAS_IN_HALF = tuple(
-    numbers
-    and Expression(
-        f"torch.tensor({numbers}, dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+NO_BIAS_IN_HALF, BIAS_IN_HALF = (
+    tuple(
+        numbers
+        and Expression(
+            f"torch.tensor({numbers}, dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+        )
+        for numbers in ([[1, 2]], bias, [[[1, 2], [3, -1]]])
     )
-    for numbers in ([[1, 2]], None, [[[1, 2], [3, -1]]])
+    for bias in (None, [3])
 )
 TURNED = "lambda x: x.transpose(0, x.ndim // 2).contiguous().transpose(0, x.ndim // 2)"
 """Gives the elements as they are, with two dimensions swapped in memory: of batches of points those two."""
@@ -129,6 +132,8 @@ ONE_OUTPUT = (
 @given(drawn=parameters_and_inputs())
 @example(drawn=THREE_BATCHES)
 @example(drawn=NO_BIAS_IN_HALF)
+@example(drawn=BIAS_IN_HALF)
+@example(drawn=(many(5, 40), None, many(40)))
 @example(drawn=MANY)
 @example(drawn=NO_INPUTS)
 @example(drawn=NO_OUTPUTS)
@@ -225,6 +230,7 @@ def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, dra
     place=places() | st.just(Expression(TURNED)),
     uses=st.integers(1, 2),
 )
+@example(drawn=(many(5, 40), None, many(40), many(5)), follows=True, place=ITSELF, uses=1)
 @example(drawn=(*MANY, MANY_GRADIENTS), follows=True, place=ITSELF, uses=1)
 @example(drawn=ONE_OUTPUT, follows=True, place=ITSELF, uses=1)
 @example(drawn=SWAPPED, follows=False, place=Expression(TURNED), uses=1)
