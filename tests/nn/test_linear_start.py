@@ -58,6 +58,8 @@ def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, 
 @rule("nn.linear-start.seeded")
 @also(*UNRECORDED)
 @given(inputs=st.integers(1, 4), outputs=st.integers(8, 12), of=dtypes.floating().map(named), seed=SEEDS)
+@example(inputs=2, outputs=9, of=named("torch.float64"), seed=0)
+@example(inputs=3, outputs=8, of=named("torch.float64"), seed=2**32)
 def test_the_seed_decides_where_layers_start(device, inputs, outputs, of, seed):
     starts = []
     with torch.random.fork_rng(devices=[]):

@@ -93,6 +93,7 @@ def learning(input, target):
 @example(pair=TRANSPOSED, turn=0)
 @example(pair=elements(17), turn=0)
 @example(pair=elements(1025), turn=1)
+@example(pair=elements(1301), turn=0)
 @example(pair=IN_DOUBLE, turn=0)
 @example(pair=IN_DOUBLE, turn=2)
 def test_the_mean_is_over_all_elements(device, pair, turn):
