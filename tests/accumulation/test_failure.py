@@ -29,15 +29,17 @@ def spoilers():
 @given(leaf=leaves(earlier_grad=True), operation=elementwise(), spoil=spoilers(), used_elsewhere=st.booleans())
 def test_a_leaf_behind_the_operation_that_raises_keeps_its_grad(device, leaf, operation, spoil, used_elsewhere):
     function, _ = operation
-    doubled = leaf * 2
+    second = torch.full_like(leaf.detach(), 2).requires_grad_()
+    doubled = leaf * second
     output = (doubled * doubled).sum()
     if used_elsewhere:
-        output = output + function(leaf).sum()
+        output = output + function(leaf).sum() + second.sum()
     spoil(doubled)
-    before = state(leaf)
-    with pytest.raises(RAISED):
-        output.backward()
-    assert state(leaf) == before
+    before = state(leaf, second)
+    for options in ({"retain_graph": True}, {"inputs": [leaf, second], "retain_graph": True}, {}):
+        with pytest.raises(RAISED):
+            output.backward(**options)
+        assert state(leaf, second) == before
 
 
 @rule("accumulation.failure.whole-or-nothing")
@@ -47,22 +49,25 @@ def test_a_leaf_behind_the_operation_that_raises_keeps_its_grad(device, leaf, op
     other=leaves(earlier_grad=True),
     operation=elementwise(),
     spoil=spoilers(),
-    first=st.booleans(),
+    early=st.integers(0, 2),
 )
-def test_another_leaf_has_the_whole_gradient_or_nothing_of_it(device, leaf, other, operation, spoil, first):
+def test_another_leaf_has_the_whole_gradient_or_nothing_of_it(device, leaf, other, operation, spoil, early):
     function, derivative = operation
-    apart = function(other).sum() + (3 * other).sum()
+    third = other.detach().clone().requires_grad_()
+    uses = (lambda: (function(other) - third).sum(), lambda: (3 * other + 2 * third).sum())
     doubled = leaf * 2
+    # Backward begins with what was computed last, so some uses come before what raises, and some after.
+    earlier = [use() for use in uses[:early]]
     squares = (doubled * doubled).sum()
-    output = apart + squares if first else squares + function(other).sum() + (3 * other).sum()
+    output = sum((use() for use in uses[early:]), sum(earlier, squares))
     spoil(doubled)
     held = [0] * other.numel() if other.grad is None else numbers(other.grad)
     before = None if other.grad is None else held
     whole = [number + derivative(value) + 3 for number, value in zip(held, numbers(other), strict=True)]
     with pytest.raises(RAISED):
         output.backward()
-    after = None if other.grad is None else numbers(other.grad)
-    assert after in (before, whole)
+    assert (None if other.grad is None else numbers(other.grad)) in (before, whole)
+    assert third.grad is None or numbers(third.grad) == [1] * third.numel()
 
 
 @rule("accumulation.failure.works-after")
@@ -73,8 +78,9 @@ def test_another_leaf_has_the_whole_gradient_or_nothing_of_it(device, leaf, othe
     operation=elementwise(),
     spoil=spoilers(),
     recording=st.booleans(),
+    cleared=st.booleans(),
 )
-def test_after_a_failure_the_next_backward_works_as_ever(device, leaf, other, operation, spoil, recording):
+def test_after_a_failure_the_next_backward_works_as_ever(device, leaf, other, operation, spoil, recording, cleared):
     function, derivative = operation
     doubled = leaf * 2
     output = (doubled * doubled).sum() + (other * other).sum()
@@ -83,7 +89,12 @@ def test_after_a_failure_the_next_backward_works_as_ever(device, leaf, other, op
         with pytest.raises(RAISED):
             output.backward()
         assert torch.is_grad_enabled() is recording
-    leaf.grad = other.grad = None
-    (function(leaf).sum() + function(other).sum()).backward()
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
-    assert numbers(other.grad) == [derivative(value) for value in numbers(other)]
+    if cleared:
+        leaf.grad = other.grad = None
+    held = [[0] * x.numel() if x.grad is None else numbers(x.grad) for x in (leaf, other)]
+    for times in (1, 2):
+        (function(leaf).sum() - function(other).sum()).backward()
+        for x, factor, before in zip((leaf, other), (times, -times), held, strict=True):
+            pairs = zip(before, numbers(x), strict=True)
+            assert numbers(x.grad) == [number + factor * derivative(value) for number, value in pairs]
+    assert torch.is_grad_enabled()

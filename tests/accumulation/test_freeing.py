@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves
+from tests.inputs import Expression, elementwise, leaves, like
 from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers, state
 
@@ -20,10 +20,28 @@ def saving():
     return elementwise().filter(lambda operation: operation[1].source.endswith(("* v", "* v + 1")))
 
 
+def saving_anything():
+    """Such a function, or one that saves its result, another tensor, or what it was told about one."""
+    others = (
+        "lambda x: x.exp()",
+        "lambda x: x.sigmoid()",
+        "lambda x: x.sin()",
+        "lambda x: x**2",
+        "lambda x: x / torch.full_like(x.detach(), 2)",
+        "lambda x: torch.full_like(x.detach(), 2) * x",
+        "lambda x: torch.where(x.detach() > 0, x, 1)",
+    )
+    return saving().map(lambda operation: operation[0]) | st.sampled_from(others).map(Expression)
+
+
 def saving_nothing():
     """A function that saves no tensor for backward, and its derivative."""
     return st.sampled_from(
         (
+            (Expression("lambda x: torch.stack([x, x.detach(), x])"), 2),
+            (Expression("lambda x: torch.cat([x[None], x[None]]).reshape(-1)"), 2),
+            (Expression("lambda x: x.detach() - x.transpose(0, -1).transpose(0, -1)"), -1),
+            (Expression("lambda x: x.sum() + x.flatten().sum(0)"), 2),
             (Expression("lambda x: x + x"), 2),
             (Expression("lambda x: -x"), -1),
             (Expression("lambda x: x.clone()"), 1),
@@ -36,25 +54,32 @@ def saving_nothing():
 @rule("accumulation.freeing.retained")
 @also(*BACKWARD)
 @given(
-    leaf=leaves(),
+    pair=like(leaves()),
     operation=elementwise(),
     keep=st.sampled_from(({"retain_graph": True}, {"create_graph": True})),
     times=st.integers(1, 3),
 )
-def test_a_retained_graph_adds_the_same_gradient_each_time(device, leaf, operation, keep, times):
-    function, derivative = operation
-    output = function(leaf).sum()
+def test_a_retained_graph_adds_the_same_gradient_each_time(device, pair, operation, keep, times):
+    (leaf, other), (function, derivative) = pair, operation
+    factors, others = numbers(other), numbers(function(leaf.detach()))
+    slopes = [derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)]
+    other.requires_grad_()
+    output = (function(leaf) * other).sum()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
         for held, earlier in ((None, 0), (None, 0), (torch.zeros_like(leaf), 0), (torch.full_like(leaf, 2), 2)):
-            leaf.grad = held
+            leaf.grad, other.grad = held, None
             for _ in range(times):
                 output.backward(**keep)
-            assert numbers(leaf.grad) == [earlier + times * derivative(value) for value in numbers(leaf)]
-        leaf.grad = None
+            assert numbers(leaf.grad) == [earlier + times * slope for slope in slopes]
+            assert numbers(other.grad) == [times * value for value in others]
+        leaf.grad = other.grad = None
+        output.backward(inputs=[other, leaf], **keep)
+        other.grad = None
         output.backward()
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
-    leaf.grad = None
+    assert numbers(leaf.grad) == [2 * slope for slope in slopes]
+    assert numbers(other.grad) == others
+    leaf.grad = other.grad = None
 
 
 @rule("accumulation.freeing.freed")
@@ -64,28 +89,38 @@ def test_a_second_backward_is_refused_and_takes_nothing_from_another_graph(devic
     function, derivative = operation
     output, other = function(leaf).sum(), function(leaf).sum()
     output.backward()
-    before = state(leaf)
-    for again in (output.backward, lambda: torch.autograd.grad(output, leaf)):
-        with pytest.raises(RuntimeError, match=SECOND_TIME) as refusal:
-            again()
-        assert refusal.type is RuntimeError
-        assert state(leaf) == before
+    for held in (leaf.grad, None):
+        leaf.grad = held
+        before = state(leaf)
+        for again in (
+            output.backward,
+            lambda: output.backward(retain_graph=True),
+            lambda: output.backward(inputs=[leaf]),
+            lambda: torch.autograd.grad(output, leaf),
+        ):
+            with pytest.raises(RuntimeError, match=SECOND_TIME) as refusal:
+                again()
+            assert refusal.type is RuntimeError
+            assert state(leaf) == before
     other.backward()
-    assert numbers(leaf.grad) == [2 * derivative(value) for value in numbers(leaf)]
+    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
 
 
 @rule("accumulation.freeing.freed")
 @also(*BACKWARD)
-@given(leaf=leaves(earlier_grad=True), operation=saving(), later=elementwise())
-def test_a_second_backward_through_what_two_outputs_share_is_refused(device, leaf, operation, later):
-    function, further = operation[0], later[0]
+@given(leaf=leaves(earlier_grad=True), function=saving_anything(), later=elementwise(), cleared=st.booleans())
+def test_a_second_backward_through_what_two_outputs_share_is_refused(device, leaf, function, later, cleared):
+    further, _ = later
     shared = function(leaf)
-    one, other = (2 * shared).sum(), further(shared).sum()
+    one, other = (2 * shared).sum(), further(shared).sum() + leaf.sum()
     one.backward()
+    if cleared:
+        leaf.grad = None
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=SECOND_TIME):
-        other.backward()
-    assert state(leaf) == before
+    for again in (other, one):
+        with pytest.raises(RuntimeError, match=SECOND_TIME):
+            again.backward()
+        assert state(leaf) == before
 
 
 @rule("accumulation.freeing.nothing-saved")
@@ -93,7 +128,11 @@ def test_a_second_backward_through_what_two_outputs_share_is_refused(device, lea
 @given(leaf=leaves(), operation=saving_nothing(), times=st.integers(2, 3))
 def test_a_graph_that_saved_nothing_can_be_run_again(device, leaf, operation, times):
     function, derivative = operation
-    output = function(leaf).sum()
-    for _ in range(times):
-        output.backward()
-    assert numbers(leaf.grad) == [times * derivative] * leaf.numel()
+    other = leaf.detach().clone().requires_grad_()
+    output = (function(leaf) - function(other)).sum()
+    for _ in range(2):
+        for _ in range(times):
+            output.backward()
+        assert numbers(leaf.grad) == [times * derivative] * leaf.numel()
+        assert numbers(other.grad) == [-times * derivative] * leaf.numel()
+        leaf.grad = other.grad = None

@@ -22,6 +22,11 @@ PICTURE = (
 )
 """A leaf of four dimensions that is contiguous, and a gradient for it."""
 
+HALF, BRAIN = (
+    Expression(f"torch.ones(2, 3, dtype={dtype}, device=device).requires_grad_()", dtypes=frozenset({dtype}))
+    for dtype in ("torch.float16", "torch.bfloat16")
+)
+
 TRIPLE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
 
 
@@ -37,15 +42,26 @@ def leaf_and_place(draw):
 @rule("accumulation.grad-tensor.like-the-leaf")
 @also(*BACKWARD)
 @given(drawn=leaf_and_place())
+@example(drawn=(HALF, Expression('("cpu", torch.float32)')))
+@example(drawn=(BRAIN, Expression("(device, torch.bfloat16)", dtypes=frozenset({"torch.bfloat16"}))))
 def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
     leaf, place = drawn
-    output = 2 * leaf.to(*place)
-    output.backward(torch.ones_like(output))
-    assert leaf.grad.shape == leaf.shape
-    assert leaf.grad.dtype == leaf.dtype
-    assert leaf.grad.device == leaf.device
-    assert not leaf.grad.requires_grad
-    assert leaf.grad.grad_fn is None
+    other = torch.nn.Parameter(leaf.detach().clone())
+    output = 2 * leaf.to(*place) + other.to(*place)
+    gradient = torch.ones_like(output)
+    for ones in (gradient, gradient.clone().requires_grad_()):
+        for options in ({"retain_graph": True}, {"retain_graph": True, "inputs": [other, leaf]}):
+            leaf.grad = other.grad = None
+            output.backward(ones, **options)
+            for x in (leaf, other):
+                assert x.grad.shape == x.shape
+                assert x.grad.dtype == x.dtype
+                assert x.grad.device == x.device
+                assert not x.grad.requires_grad
+                assert x.grad.grad_fn is None
+    leaf.grad = None
+    leaf.backward(torch.ones_like(leaf))
+    assert (leaf.grad.shape, leaf.grad.dtype, leaf.grad.requires_grad) == (leaf.shape, leaf.dtype, False)
 
 
 @rule("accumulation.grad-tensor.strides")
@@ -55,11 +71,18 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
 def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
     function, _ = operation
     leaf, gradient = pair
-    route(function(leaf)).backward(route(gradient))
-    slowest_first = sorted(range(leaf.ndim), key=leaf.stride, reverse=True)
-    is_dense = leaf.permute(slowest_first).is_contiguous()
-    grad = leaf.grad.permute(slowest_first) if is_dense else leaf.grad
-    assert grad.is_contiguous()
+    other = gradient.detach().requires_grad_()
+    for create_graph in (False, True, False):
+        leaf.grad = other.grad = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
+            route(function(leaf) + other).backward(route(gradient), create_graph=create_graph)
+        for x in (leaf, other):
+            slowest_first = sorted(range(x.ndim), key=x.stride, reverse=True)
+            is_dense = x.permute(slowest_first).is_contiguous()
+            grad = x.grad.permute(slowest_first) if is_dense else x.grad
+            assert grad.is_contiguous()
+    leaf.grad = other.grad = None
 
 
 @rule("accumulation.grad-tensor.same-tensor")
@@ -67,13 +90,22 @@ def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pa
 @given(leaf=leaves(), first=elementwise(), second=elementwise())
 def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
+    other = leaf.detach().clone().requires_grad_()
     function(leaf).sum().backward()
-    held = leaf.grad
-    alias, address, strides = held.view_as(held), held.data_ptr(), held.stride()
-    later(leaf).sum().backward()
-    assert leaf.grad is held
-    assert (held.data_ptr(), held.stride()) == (address, strides)
-    assert numbers(alias) == [derivative(value) + later_derivative(value) for value in numbers(leaf)]
+    function(other).sum().backward()
+    grads = [leaf.grad, other.grad]
+    aliases = [held.view_as(held) for held in grads]
+    memory = [(held.data_ptr(), held.stride()) for held in grads]
+    output = (later(leaf) - later(other)).sum()
+    for times, options in enumerate(({"retain_graph": True}, {"inputs": [leaf, other], "retain_graph": True}, {}), 1):
+        output.backward(**options)
+        for x, factor, held, alias, before in zip((leaf, other), (1, -1), grads, aliases, memory, strict=True):
+            assert x.grad is held
+            assert (held.data_ptr(), held.stride()) == before
+            slopes = [factor * times * later_derivative(value) for value in numbers(x)]
+            assert numbers(alias) == [
+                derivative(value) + slope for value, slope in zip(numbers(x), slopes, strict=True)
+            ]
 
 
 @rule("accumulation.grad-tensor.same-tensor")
@@ -98,17 +130,22 @@ def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, opera
 def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first, second):
     (function, _), (later, later_derivative) = first, second
     function(leaf).sum().backward()
-    for held in (leaf.grad, torch.zeros_like(leaf.grad)):
-        before = numbers(held)
-        leaf.grad = held
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of the reference cycle
-            later(leaf).sum().backward(create_graph=True)
-        assert leaf.grad is not held
-        assert numbers(held) == before
-        pairs = zip(before, numbers(leaf), strict=True)
-        assert numbers(leaf.grad) == [number + later_derivative(value) for number, value in pairs]
-        leaf.grad = None
+    other = leaf.detach().clone().requires_grad_()
+    turned = leaf.grad.movedim(0, -1).clone().movedim(-1, 0) if leaf.ndim > 0 else leaf.grad + 1
+    for held in (leaf.grad, torch.zeros_like(leaf.grad), turned):
+        leaf.grad, other.grad = held, held.clone()
+        for _ in range(2):
+            grads = [leaf.grad, other.grad]
+            states = [(numbers(grad), grad.requires_grad) for grad in grads]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of the reference cycle
+                (later(leaf) + later(other)).sum().backward(create_graph=True)
+            for x, grad, before in zip((leaf, other), grads, states, strict=True):
+                assert x.grad is not grad
+                assert (numbers(grad), grad.requires_grad) == before
+                pairs = zip(before[0], numbers(x), strict=True)
+                assert numbers(x.grad) == [number + later_derivative(value) for number, value in pairs]
+        leaf.grad = other.grad = None
 
 
 @st.composite
@@ -124,10 +161,12 @@ def two_leaves_and_a_gradient(draw):
 @given(drawn=two_leaves_and_a_gradient())
 def test_grads_share_memory_with_nothing(device, drawn):
     first, second, gradient = drawn
-    (first + second).backward(gradient)
-    assert not share_memory(first.grad, gradient)
-    assert not share_memory(second.grad, gradient)
-    assert not share_memory(first.grad, second.grad)
+    for combine in (lambda a, b: a + b, lambda a, b: b - a, lambda a, b: (a * 1) + b.clone()):
+        first.grad = second.grad = None
+        combine(first, second).backward(gradient)
+        assert not share_memory(first.grad, gradient)
+        assert not share_memory(second.grad, gradient)
+        assert not share_memory(first.grad, second.grad)
 
 
 @rule("accumulation.grad-tensor.own-memory-anywhere")

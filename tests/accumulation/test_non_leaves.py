@@ -16,6 +16,9 @@ WRITES = (
     ("lambda x: x.neg_()", -1),
     ("lambda x: x.view_as(x).mul_(2)", 2),
     ("lambda x: x[None][0].mul_(3)", 3),
+    ("lambda x: x.view_as(x).add_(1)", 1),
+    ("lambda x: x.__setitem__(..., 2)", 0),
+    ("lambda x: x.zero_()", 0),
 )
 """In-place operations that save nothing, some through a view, and their derivatives."""
 
@@ -36,12 +39,15 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
     function, _ = operation
     view = route(leaf.view_as(leaf))
     inner = function(view)
-    output = inner.sum()
-    output.backward()
-    for non_leaf in (view, inner, output):
-        for recording in (True, False):
-            with torch.set_grad_enabled(recording), pytest.warns(UserWarning, match="not a leaf Tensor"):
-                assert non_leaf.grad is None
+    row, turned = leaf[None][0], leaf.movedim(0, -1) if leaf.ndim > 0 else leaf[None]
+    parts = inner[None].unbind()
+    output = parts[0].sum() + row.sum() + turned.sum()
+    for options in ({"retain_graph": True}, {"retain_graph": True, "inputs": [leaf]}, {}):
+        output.backward(**options)
+        for non_leaf in (view, inner, row, turned, *parts, output):
+            for recording in (True, False):
+                with torch.set_grad_enabled(recording), pytest.warns(UserWarning, match="not a leaf Tensor"):
+                    assert non_leaf.grad is None
 
 
 @rule("accumulation.non-leaves.retained")
@@ -62,17 +68,25 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
         leaf.retain_grad()
     inner = function(leaf)
     output = later(inner).sum() if late else None
-    for _ in range(asked):
-        inner.retain_grad()
+    for recording in (late, not late)[:asked]:
+        with torch.set_grad_enabled(recording):
+            inner.retain_grad()
     output = output if late else later(inner).sum()
     output.retain_grad()
-    for times in (1, 2):
+    for times in (1, 2, 1):
+        if times == 1:
+            leaf.grad = inner.grad = output.grad = None
         output.backward(retain_graph=True)
         assert inner.grad is not None
         assert numbers(inner.grad) == [times * factor(value) for value in numbers(inner)]
         assert output.grad is not None
         assert numbers(output.grad) == [times]
         assert numbers(leaf.grad) == [times * derivative(value) * factor(value) for value in numbers(leaf)]
+    again = leaf.view_as(leaf)
+    again.retain_grad()
+    (again + inner).sum().backward()
+    assert numbers(inner.grad) == [1 + factor(value) for value in numbers(inner)]
+    assert numbers(again.grad) == [1] * again.numel()
 
 
 @rule("accumulation.non-leaves.retained")
@@ -80,31 +94,46 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
 @given(leaf=leaves(shapes(min_dims=1, min_side=1)), operation=elementwise())
 def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, operation):
     function, derivative = operation
-    parts = function(leaf).unbind()
-    for part in parts:
-        part.retain_grad()
-    sum((place + 1) * part.sum() for place, part in enumerate(parts)).backward()
-    factors = []
-    for place, part in enumerate(parts):
-        assert part.grad is not None
-        assert numbers(part.grad) == [place + 1] * part.numel()
-        factors += numbers(part.grad)
-    assert numbers(leaf.grad) == [
-        derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)
-    ]
+    places = range(leaf.shape[0])
+    factors = [place + 1 for place in places for _ in leaf[place].flatten()]
+    for asked in (places, *([place] for place in places)):
+        leaf.grad = None
+        parts = function(leaf).unbind()
+        for place in asked:
+            parts[place].retain_grad()
+        sum((place + 1) * part.sum() for place, part in enumerate(parts)).backward()
+        for place in asked:
+            assert parts[place].grad is not None
+            assert numbers(parts[place].grad) == [place + 1] * parts[place].numel()
+        assert numbers(leaf.grad) == [
+            derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)
+        ]
 
 
 @rule("accumulation.non-leaves.retained-after-writes")
 @also(*BACKWARD)
-@given(leaf=leaves(dtypes=WIDE), operation=elementwise(linear=True), write=writes(), later=elementwise())
-def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, write, later):
+@given(
+    leaf=leaves(dtypes=WIDE),
+    operation=elementwise(linear=True),
+    write=writes(),
+    again=writes(),
+    later=elementwise(),
+    asked=st.integers(1, 2),
+)
+def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, write, again, later, asked):
     (function, derivative), (change, factor), (further, slope) = operation, write, later
     inner = function(leaf) * 1
     inner.retain_grad()
     change(inner)
-    further(inner).sum().backward()
-    assert numbers(inner.grad) == [slope(value) for value in numbers(inner)]
-    assert numbers(leaf.grad) == [factor * derivative(0) * slope(value) for value in numbers(inner)]
+    if asked == 2:
+        inner.retain_grad()
+        again[0](inner)
+        factor = factor * again[1]
+    output = further(inner).sum()
+    for times in (1, 2):
+        output.backward(retain_graph=True)
+        assert numbers(inner.grad) == [times * slope(value) for value in numbers(inner)]
+        assert numbers(leaf.grad) == [times * factor * derivative(0) * slope(value) for value in numbers(inner)]
 
 
 @rule("accumulation.non-leaves.named")
@@ -112,10 +141,17 @@ def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, 
 @given(leaf=leaves(dtypes=WIDE, earlier_grad=True), operation=elementwise(), write=writes(), later=elementwise())
 def test_a_non_leaf_that_inputs_names_gets_its_gradient_and_the_leaf_nothing(device, leaf, operation, write, later):
     (function, _), (change, _), (further, slope) = operation, write, later
-    inner = function(leaf) * 1
+    inner, view, other = function(leaf) * 1, leaf[None], leaf.detach().clone().requires_grad_()
     change(inner)
     before = state(leaf)
-    further(inner).sum().backward(inputs=[inner])
-    assert inner.grad is not None
-    assert numbers(inner.grad) == [slope(value) for value in numbers(inner)]
+    for times, named in enumerate(([inner], (inner,), [inner]), 1):
+        (further(inner) + 2 * view + other).sum().backward(inputs=named, retain_graph=True)
+        assert inner.grad is not None
+        assert numbers(inner.grad) == [times * slope(value) for value in numbers(inner)]
+        assert other.grad is None
+        assert state(leaf) == before
+    (further(inner) + 2 * view + other).sum().backward(inputs=[other, view, inner])
+    assert numbers(inner.grad) == [4 * slope(value) for value in numbers(inner)]
+    assert numbers(view.grad) == [2] * view.numel()
+    assert numbers(other.grad) == [1] * other.numel()
     assert state(leaf) == before

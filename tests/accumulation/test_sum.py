@@ -87,12 +87,33 @@ def turned(tensor):
 def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, pair, operation):
     function, derivative = operation
     leaf, by_hand = pair
-    pairs = zip(numbers(by_hand), numbers(leaf), strict=True)
+    other = by_hand.detach().clone().requires_grad_()
+    pairs = list(zip(numbers(by_hand), numbers(leaf), strict=True))
     expected = [held + derivative(value) + 2 * value for held, value in pairs]
+    infinite = by_hand.detach() / 0  # here and there also nan, which stays nan
     for held in (turned(by_hand), by_hand.clone(), by_hand):
-        leaf.grad = held
-        (function(leaf) + leaf * leaf).sum().backward()
+        leaf.grad, other.grad = held, turned(held)
+        (function(leaf) + leaf * leaf - other * leaf.detach()).sum().backward()
         assert numbers(leaf.grad) == expected
+        assert numbers(other.grad) == [held - value for held, value in pairs]
+    leaf.grad = infinite.clone()
+    function(leaf).sum().backward()
+    assert str(numbers(leaf.grad)) == str(numbers(infinite))
+
+
+@rule("accumulation.sum.over-calls")
+@also(*BACKWARD)
+@given(pair=like(leaves(dtypes=dtypes.differentiable())), options=st.sampled_from(({}, {"retain_graph": True})))
+def test_each_backward_adds_its_gradient_to_every_leaf(device, pair, options):
+    leaf, gradient = pair
+    other, parameter, still = (torch.nn.Parameter(gradient.clone()) for _ in range(3))
+    gradient = gradient * (1 + 2**-40)  # what is double has more digits than single precision
+    for times in (1, 2, 3):
+        (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient, **options)
+        factors = (3 * times, -times, 2 * times, 0)
+        for x, factor in zip((leaf, other, parameter, still), factors, strict=True):
+            assert x.grad is not None
+            assert numbers(x.grad) == [factor * number for number in numbers(gradient)]
 
 
 @rule("accumulation.sum.over-calls")
@@ -100,11 +121,15 @@ def test_a_backward_adds_to_a_tensor_put_there_by_hand_however_it_lies(device, p
 @given(leaf=leaves(), first=elementwise(), second=elementwise())
 def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
-    function(leaf).sum().backward()
-    thread = threading.Thread(target=later(leaf).sum().backward)
-    thread.start()
-    thread.join()
-    assert numbers(leaf.grad) == [derivative(value) + later_derivative(value) for value in numbers(leaf)]
+    for sums in ([0] * leaf.numel(), [derivative(value) for value in numbers(leaf)]):
+        thread = threading.Thread(target=later(leaf).sum().backward)
+        thread.start()
+        thread.join()
+        assert numbers(leaf.grad) == [
+            held + later_derivative(value) for held, value in zip(sums, numbers(leaf), strict=True)
+        ]
+        leaf.grad = None
+        function(leaf).sum().backward()
 
 
 @rule("accumulation.sum.over-uses")
@@ -165,7 +190,7 @@ def test_a_row_of_an_expanded_leaf_counts_once(device, leaf, copies, operation):
 
 def other_dtypes():
     """A dtype to compute in."""
-    return dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name})))
+    return dtypes.differentiable().map(lambda name: Expression(name, dtypes=frozenset({name})))
 
 
 @rule("accumulation.sum.over-uses")
@@ -174,9 +199,10 @@ def other_dtypes():
 def test_uses_in_other_dtypes_are_added_up(device, leaf, others):
     output = leaf.sum()
     for other in others:
-        output = output + (leaf.to(other) * 2).sum()
+        output = output + (leaf.to(other) * 2).real.sum() + (torch.zeros_like(leaf, dtype=other) - leaf).real.sum()
     output.backward()
-    assert numbers(leaf.grad) == [1 + 2 * len(others)] * leaf.numel()
+    assert leaf.grad.dtype == leaf.dtype
+    assert numbers(leaf.grad) == [1 + len(others)] * leaf.numel()
 
 
 @rule("accumulation.sum.over-outputs")
@@ -193,24 +219,33 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
     chosen = [operations[number % len(operations)] for number in listed]
     named = {function: function(leaf).sum() for function, _ in chosen}
     outputs = [named[function] for function, _ in chosen]
-    outputs.insert(place, leaf.to(other).sum())
+    outputs.insert(place, leaf.to(other).real.sum())
+    only_here = leaf.detach().clone().requires_grad_()
+    outputs.insert(len(outputs) - place, (2 * only_here).sum())
     torch.autograd.backward(outputs)
+    spread = leaf - only_here
+    with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
+    torch.autograd.backward(*zip(*with_gradients, strict=True))
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen) + 1
+        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
+    assert numbers(only_here.grad) == [2 - 3] * leaf.numel()
 
 
 @rule("accumulation.sum.untouched")
 @given(leaf=leaves(earlier_grad=True), operation=elementwise())
 def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
     function, derivative = operation
-    before = state(leaf)
+    other = leaf.detach().clone().requires_grad_()
+    before = state(leaf, other)
     inner = leaf * 1
-    of_leaf, of_inner = torch.autograd.grad(function(inner).sum(), [leaf, inner])
-    assert numbers(of_leaf) == [derivative(value) for value in numbers(leaf)]
-    assert numbers(of_inner) == numbers(of_leaf)
-    assert state(leaf) == before
+    output = function(inner).sum() + function(other).sum()
+    for options in ({"retain_graph": True}, {"create_graph": True}, {"allow_unused": True}):
+        of_leaf, of_inner = torch.autograd.grad(output, [leaf, inner], **options)
+        assert numbers(of_leaf) == [derivative(value) for value in numbers(leaf)]
+        assert numbers(of_inner) == numbers(of_leaf)
+        assert state(leaf, other) == before
 
 
 @rule("accumulation.sum.untouched")

@@ -12,22 +12,33 @@ from tests.inputs import elementwise, layouts, leaves, like, shapes, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers
 
+NOT_FLAT = shapes(min_dims=2, min_side=2)
+"""Shapes of which there are several layouts."""
+
 
 @rule("accumulation.zeroing.none-starts-afresh")
 @also(*BACKWARD)
-@given(leaf=leaves(earlier_grad=True), first=elementwise(), second=elementwise(), between=st.booleans())
+@given(
+    leaf=leaves(earlier_grad=True) | leaves(NOT_FLAT), first=elementwise(), second=elementwise(), between=st.booleans()
+)
 def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, second, between):
     (function, _), (later, derivative) = first, second
-    function(leaf).sum().backward()
-    held = leaf.grad
-    values = numbers(held)
-    output = later(leaf).sum() if between else None
-    leaf.grad = None
-    assert leaf.grad is None
-    (output if between else later(leaf).sum()).backward()
-    assert leaf.grad is not held
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
-    assert numbers(held) == values
+    other = leaf.detach().clone().requires_grad_()
+    (function(leaf).sum() - function(other).sum()).backward()
+    output = (later(leaf) - later(other)).sum() if between else None
+    for recording in (True, False):
+        held, kept = leaf.grad, other.grad
+        values, others = numbers(held), numbers(kept)
+        with torch.set_grad_enabled(recording):
+            leaf.grad = None
+        assert leaf.grad is None
+        (output if between else (later(leaf) - later(other)).sum()).backward(retain_graph=True)
+        assert leaf.grad is not held
+        assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+        assert numbers(held) == values
+        assert other.grad is kept
+        pairs = zip(others, numbers(other), strict=True)
+        assert numbers(kept) == [number - derivative(value) for number, value in pairs]
 
 
 @rule("accumulation.zeroing.zero-keeps-the-tensor")
@@ -46,11 +57,14 @@ def test_zeroed_in_place_the_next_backward_is_alone_in_the_same_tensor(device, p
     for earlier in (drawn, places != 0, places != held.numel() - 1, places % 2 * 2 - 1):
         leaf.grad = held.copy_(earlier)
         output = function(leaf).sum() if between else None
-        leaf.grad.zero_()
+        alias = held.view_as(held)
+        with torch.set_grad_enabled(between):
+            leaf.grad.zero_()
         assert leaf.grad is held
-        assert numbers(held) == [0] * held.numel()
+        assert numbers(held) == numbers(alias) == [0] * held.numel()
         (output if between else function(leaf).sum()).backward()
         assert leaf.grad is held
+        assert numbers(alias) == numbers(held)
         assert numbers(held) == [derivative(value) for value in numbers(leaf)]
 
 
@@ -70,8 +84,13 @@ def owners(parameters):
 
 @rule("accumulation.zeroing.zero-grad-to-none")
 @also(AS_RESULTS, *BACKWARD)
-@given(data=st.lists(tensors(), min_size=2, max_size=3), reached=st.integers(1, 3), frozen=st.booleans())
-def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, reached, frozen):
+@given(
+    data=st.lists(tensors(), min_size=2, max_size=3),
+    reached=st.integers(1, 3),
+    frozen=st.booleans(),
+    said=st.sampled_from(((), (True,))),
+)
+def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, reached, frozen, said):
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
     for owner in owners(parameters):
         parameters[1].requires_grad = True
@@ -81,7 +100,8 @@ def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, reache
             (2 * parameter).sum().backward()
         grads = [parameter.grad for parameter in parameters[:reached]]
         parameters[1].requires_grad = not frozen
-        owner.zero_grad()
+        with torch.set_grad_enabled(not said):
+            owner.zero_grad(*said)
         assert [parameter.grad for parameter in parameters] == [None] * len(parameters)
         assert [numbers(grad) for grad in grads] == [[2] * grad.numel() for grad in grads]
         outputs[0].backward()
@@ -113,7 +133,8 @@ def test_zero_grad_fills_with_zeros_in_place_and_detaches(device, data, reached,
                 (parameter * parameter).sum().backward(create_graph=create_graph)
         grads = [parameter.grad for parameter in parameters]
         parameters[1].requires_grad = not frozen
-        owner.zero_grad(set_to_none=False)
+        with torch.set_grad_enabled(not create_graph):
+            owner.zero_grad(set_to_none=False)
         assert all(parameter.grad is grad for parameter, grad in zip(parameters, grads, strict=True))
         for grad in grads[:reached]:
             assert numbers(grad) == [0] * grad.numel()

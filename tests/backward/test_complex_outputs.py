@@ -1,6 +1,7 @@
 """spec/backward/complex-outputs.md"""
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -37,6 +38,14 @@ WITHOUT = (
     "lambda output, real: torch.autograd.backward([output, real], [None, torch.ones_like(real)])",
 )
 """Ways to run a complex output without a gradient, alone or next to a real one."""
+
+WITH = (
+    lambda output, leaf, gradient: output.backward(gradient),
+    lambda output, leaf, gradient: torch.no_grad()(output.backward)(gradient, retain_graph=True),
+    lambda output, leaf, gradient: torch.autograd.backward([output], [gradient]),
+    lambda output, leaf, gradient: torch.autograd.grad(output, leaf, gradient),
+)
+"""Ways to run an output with a gradient."""
 
 CONJUGATE = Expression(
     "(torch.ones(2, dtype=torch.complex64, device=device) * (2 - 3j)).conj().detach().requires_grad_()",
@@ -76,7 +85,7 @@ def with_the_other_kind(draw):
     """A real leaf and a complex tensor of its shape, or a complex leaf and a real one."""
     is_complex = draw(st.booleans())
     leaf = draw(leaves(dtypes=dtypes.complex_() if is_complex else dtypes.floating(), earlier_grad=True))
-    other = st.sampled_from([*dtypes.FLOATING, "torch.int64"]) if is_complex else dtypes.complex_()
+    other = st.sampled_from([*dtypes.FLOATING, "torch.int64", "torch.bool"]) if is_complex else dtypes.complex_()
     return leaf, draw(tensors(st.just(leaf.facts["shape"]), other))
 
 
@@ -88,12 +97,14 @@ def pairs(functions):
 @rule("backward.complex-outputs.real-output")
 @also(*BACKWARD)
 @given(leaf=complex_leaves(), operation=pairs(REAL_OUTPUTS), route=routes())
+@example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[1])), route=Expression("lambda x: x"))
 @example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[3])), route=Expression("lambda x: x"))
 @example(leaf=CONJUGATE, operation=tuple(map(Expression, REAL_OUTPUTS[-1])), route=Expression("lambda x: x"))
 def test_a_real_output_gives_a_complex_leaf_its_direction_of_steepest_ascent(device, leaf, operation, route):
     function, ascent = operation
     for times in (1, 2):
         function(route(leaf)).sum().backward()
+        assert leaf.grad is not None
         assert leaf.grad.dtype == leaf.dtype
         assert numbers(leaf.grad) == [times * ascent(value) for value in numbers(leaf)]
 
@@ -107,6 +118,7 @@ def test_a_leaf_gets_what_the_real_part_of_the_conjugate_product_gives(device, d
     output = route(function(leaf))
     output.backward(route(gradient), retain_graph=True)
     output.backward(2 * route(gradient))
+    assert leaf.grad is not None
     assert leaf.grad.dtype == leaf.dtype
     results = [3 * pullback(value, weight) for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
     assert numbers(leaf.grad) == (results if leaf.is_complex() else [result.real for result in results])
@@ -133,9 +145,10 @@ def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(devi
 @given(drawn=with_the_other_kind(), route=routes())
 def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, drawn, route):
     leaf, gradient = drawn
-    output = route(leaf * 3)
-    before = state(leaf, output)
-    with pytest.raises(RuntimeError, match=BOTH) as refusal:
-        output.backward(route(gradient))
-    assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    for output, unfit in ((route(leaf * 3), route(gradient)), (leaf, gradient)):
+        before = state(leaf, output)
+        for call in WITH:
+            with pytest.raises(RuntimeError, match=BOTH) as refusal:
+                call(output, leaf, unfit)
+            assert refusal.type is RuntimeError
+            assert state(leaf, output) == before

@@ -22,6 +22,7 @@ from tests.inputs import (
     tensors,
 )
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, UNRECORDED_BACKWARD, also
+from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers, state
 
 NOT_TENSORS = (
@@ -60,6 +61,37 @@ BYTES = (
     Expression("torch.tensor([127, 128, 255], dtype=torch.uint8, device=device)", dtypes=frozenset({"torch.uint8"})),
 )
 """A leaf, and a gradient of bytes that would be negative if they had a sign."""
+
+
+INFINITE = (
+    Expression("torch.tensor([1.0, 2.0, 3.0, -1.0], device=device).requires_grad_()"),
+    Expression("torch.tensor([float('inf'), -float('inf'), float('nan'), -2.0], device=device)"),
+)
+"""A gradient that holds infinities and nan."""
+
+MANY = (
+    Expression("(torch.arange(1025.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device)"),
+)
+
+TIMES_THREE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
+AS_IT_IS = Expression("lambda x: x")
+
+MANY_DIGITS = {"torch.float64": 2**30 + 1, "torch.float32": 2**12 + 1, "torch.float16": 2**4 + 1, "torch.bfloat16": 3}
+"""What makes of a small integer one that a narrower dtype rounds."""
+
+
+@st.composite
+def with_digits(draw):
+    """A leaf and a tensor of its shape and dtype, of numbers with as many digits as the dtype allows."""
+    leaf = draw(leaves())
+    shape, dtype = leaf.facts["shape"], leaf.facts["dtype"]
+    return leaf, tensor_of(draw, shape, dtype, each=lambda value: MANY_DIGITS[dtype] * value)
+
+
+def same(found, expected):
+    """Whether these are the same numbers, where nan is one."""
+    return np.array_equal(found, expected, equal_nan=True)
 
 
 def with_a_strided_gradient():
@@ -145,6 +177,16 @@ def with_a_gradient_that_requires_grad(draw):
     return leaf, draw(leaves(st.just(leaf.facts["shape"]), st.just(leaf.facts["dtype"]), earlier_grad=True))
 
 
+CALLS = (
+    lambda output, leaf, gradient: output.backward(gradient),
+    lambda output, leaf, gradient: output.backward(gradient=gradient, retain_graph=True),
+    lambda output, leaf, gradient: torch.no_grad()(output.backward)(gradient),
+    lambda output, leaf, gradient: output.backward(gradient, inputs=[leaf]),
+    lambda output, leaf, gradient: torch.autograd.backward([output], [gradient]),
+)
+"""Ways to call backward() with a gradient."""
+
+
 def elsewhere(device):
     """A device that is not this one."""
     return "meta" if device == "cpu" else "cpu"
@@ -153,27 +195,29 @@ def elsewhere(device):
 @rule("backward.explicit-gradient.vector-jacobian")
 @also(AS_RESULTS, *BACKWARD)
 @given(
-    drawn=like(leaves()) | with_a_strided_gradient() | with_a_negated_gradient(),
+    drawn=like(leaves()) | with_digits() | with_a_strided_gradient() | with_a_negated_gradient(),
     operation=elementwise(),
     route=routes(),
 )
-@example(
-    drawn=BEYOND_SINGLE,
-    operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")),
-    route=Expression("lambda x: x"),
-)
+@example(drawn=BEYOND_SINGLE, operation=TIMES_THREE, route=AS_IT_IS)
+@example(drawn=INFINITE, operation=TIMES_THREE, route=AS_IT_IS)
+@example(drawn=MANY, operation=TIMES_THREE, route=AS_IT_IS)
 def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device, drawn, operation, route):
     leaf, gradient = drawn
     function, derivative = operation
-    output = route(function(leaf))
+    other = torch.zeros_like(leaf, requires_grad=True)
+    output = route(function(leaf) - 2 * other)
     output.backward(route(gradient), retain_graph=True)
     assert leaf.grad is not None
     assert leaf.grad.shape == leaf.shape
     expected = [derivative(value) * weight for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
-    assert numbers(leaf.grad) == expected
+    assert same(numbers(leaf.grad), expected)
+    assert other.grad is not None
+    assert same(numbers(other.grad), [-2 * weight for weight in numbers(gradient)])
     leaf.grad = None
     output.backward(route(2 * gradient))
-    assert numbers(leaf.grad) == [2 * result for result in expected]
+    assert leaf.grad is not None
+    assert same(numbers(leaf.grad), [2 * result for result in expected])
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
@@ -202,12 +246,14 @@ def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, 
 
 @rule("backward.explicit-gradient.vector-jacobian")
 @also(*UNRECORDED, AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves()) | with_a_negated_gradient())
+@given(drawn=like(leaves()) | with_digits() | with_a_negated_gradient())
+@example(drawn=INFINITE)
+@example(drawn=MANY)
 def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
     leaf, gradient = drawn
     leaf.backward(gradient)
     assert leaf.grad is not None
-    assert numbers(leaf.grad) == numbers(gradient)
+    assert same(numbers(leaf.grad), numbers(gradient))
 
 
 @rule("backward.explicit-gradient.linear")
@@ -218,13 +264,14 @@ def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
     function, _ = operation
     output = function(leaf)
     results = []
-    for gradient in (first, second, a * first + b * second):
+    for gradient in (first, second, a * first + b * second, 0 * first):
         leaf.grad = None
         output.backward(gradient, retain_graph=True)
         assert leaf.grad is not None
         assert leaf.grad.shape == leaf.shape
         results.append(numbers(leaf.grad))
     assert results[2] == [a * one + b * other for one, other in zip(results[0], results[1], strict=True)]
+    assert results[3] == [0] * leaf.numel()
 
 
 @rule("backward.explicit-gradient.same-shape")
@@ -233,13 +280,13 @@ def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
 def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation, run):
     leaf, gradient = drawn
     function, _ = operation
-    output = function(leaf)
-    before = state(leaf, output, gradient)
-    for block in (torch.enable_grad, torch.no_grad):
-        with block(), pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
-            run(output, leaf, gradient)
-        assert refusal.type is RuntimeError
-        assert state(leaf, output, gradient) == before
+    for output in (function(leaf), leaf):
+        before = state(leaf, output, gradient)
+        for block in (torch.enable_grad, torch.no_grad):
+            with block(), pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
+                run(output, leaf, gradient)
+            assert refusal.type is RuntimeError
+            assert state(leaf, output, gradient) == before
 
 
 @rule("backward.explicit-gradient.other-dtype")
@@ -250,9 +297,15 @@ def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, 
     leaf, gradient = drawn
     function, derivative = operation
     function(leaf).backward(gradient)
+    assert leaf.grad is not None
     assert leaf.grad.dtype == leaf.dtype
     pairs = zip(numbers(leaf), numbers(gradient), strict=True)
     assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
+    leaf.grad = None
+    leaf.backward(gradient)
+    assert leaf.grad is not None
+    assert leaf.grad.dtype == leaf.dtype
+    assert numbers(leaf.grad) == numbers(gradient)
 
 
 @rule("backward.explicit-gradient.other-device")
@@ -260,26 +313,35 @@ def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, 
 @given(leaf=leaves(shapes(min_dims=1), earlier_grad=True), operation=elementwise())
 def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, leaf, operation):
     function, _ = operation
-    output = function(leaf)
-    before = state(leaf, output)
-    with pytest.raises(RuntimeError, match="expected device") as refusal:
-        output.backward(torch.ones(leaf.shape, dtype=leaf.dtype, device=elsewhere(device)))
-    assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    for output in (function(leaf), leaf):
+        before = state(leaf, output)
+        for call in CALLS:
+            for dtype in (leaf.dtype, torch.float64):
+                with pytest.raises(RuntimeError, match="expected device") as refusal:
+                    call(output, leaf, torch.ones(leaf.shape, dtype=dtype, device=elsewhere(device)))
+                assert refusal.type is RuntimeError
+                assert state(leaf, output) == before
 
 
 @rule("backward.explicit-gradient.not-a-tensor")
 @also(UNRECORDED_BACKWARD)
-@given(leaf=leaves(earlier_grad=True), operation=elementwise(), gradient=st.sampled_from(NOT_TENSORS))
+@given(
+    leaf=leaves(earlier_grad=True) | leaves(shapes_of_one_element(), earlier_grad=True),
+    operation=elementwise(),
+    gradient=st.sampled_from(NOT_TENSORS),
+)
+@example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), operation=TIMES_THREE, gradient=[1.0, 1.0])
 def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, leaf, operation, gradient):
     function, _ = operation
-    output = function(leaf)
-    before = state(leaf, output)
-    for block in (torch.enable_grad, torch.no_grad):
-        with block(), pytest.raises(TypeError) as refusal:
-            output.backward(gradient)
-        assert refusal.type is TypeError
-        assert state(leaf, output) == before
+    fitting = [1.0] * max(leaf.numel(), 1)
+    for output in (function(leaf), leaf):
+        before = state(leaf, output)
+        for call in CALLS:
+            for wrong in (gradient, fitting):
+                with pytest.raises(TypeError) as refusal:
+                    call(output, leaf, wrong)
+                assert refusal.type is TypeError
+                assert state(leaf, output) == before
 
 
 @rule("backward.explicit-gradient.read-only")
@@ -295,4 +357,13 @@ def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, opera
         leaf.grad = None  # else the second run adds to it, and it can be the gradient's memory
         output.backward(route(gradient), retain_graph=True)
         assert state(gradient) == before
+        assert leaf.grad is not None
+        assert not leaf.grad.requires_grad
+    data = gradient.detach()
+    before = state(data)
+    for run in (output, leaf):
+        leaf.grad = None
+        run.backward(route(data) if run is output else data, retain_graph=True)
+        assert state(data) == before
+        assert leaf.grad is not None
         assert not leaf.grad.requires_grad

@@ -19,6 +19,10 @@ OUT_OF_THE_GRAPH = (
     "lambda x: torch.no_grad()(lambda: x * 2)()",
     "lambda x: torch.inference_mode()(lambda: x * 2)()",
     "lambda x: torch.zeros_like(x)",
+    "lambda x: x.data",
+    "lambda x: x.clone().detach_()",
+    "lambda x: x.detach().requires_grad_().requires_grad_(False)",
+    "lambda x: torch.ones(2, dtype=torch.complex64, device=x.device)",
 )
 """Results for which nothing was recorded."""
 
@@ -31,8 +35,28 @@ TO_INTEGERS = (
     "lambda x: (x * 2).sum().int()",
     "lambda x: (x != 1).any()",
     "lambda x: x.sum().float().reshape(1).argmax()",
+    "lambda x: x.int()",
+    "lambda x: x.short()",
+    "lambda x: x.abs().byte()",
+    "lambda x: x.isnan()",
+    "lambda x: x.logical_not()",
+    "lambda x: x.nonzero()",
+    "lambda x: x.flatten().argsort()",
+    "lambda x: x.flatten().sort().indices",
+    "lambda x: (x * 2).flatten().sum(0, keepdim=True).max(0).indices",
+    "lambda x: x.long() + 1",
+    "lambda x: torch.ones_like(x, dtype=torch.int64)",
+    "lambda x: torch.sum(x.detach(), dtype=torch.int64)",
 )
 """Results of integer or boolean dtype."""
+
+CALLS = (
+    lambda output, gradients: output.backward(*gradients),
+    lambda output, gradients: output.backward(*gradients, retain_graph=True),
+    lambda output, gradients: torch.no_grad()(output.backward)(*gradients),
+    lambda output, gradients: torch.autograd.backward(output, *gradients),
+)
+"""Ways to call it."""
 
 GRADIENTS = (
     "lambda output: ()",
@@ -53,10 +77,11 @@ def lambdas(sources):
 def test_an_output_that_requires_no_grad_is_refused_and_nothing_changes(device, leaf, cut, gradients, route):
     output = route(cut(leaf))
     before = state(leaf, output)
-    with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
-        output.backward(*gradients(output))
-    assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    for call in CALLS:
+        with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
+            call(output, gradients(output))
+        assert refusal.type is RuntimeError
+        assert state(leaf, output) == before
 
 
 @rule("backward.no-graph.integer-outputs")
@@ -66,17 +91,19 @@ def test_an_output_of_integers_requires_no_grad_and_is_refused(device, leaf, int
     output = integers(route(leaf))
     before = state(leaf, output)
     assert not output.requires_grad
-    with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
-        output.backward(*gradients(output))
-    assert refusal.type is RuntimeError
-    assert state(leaf, output) == before
+    assert output.grad_fn is None
+    for call in CALLS:
+        with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
+            call(output, gradients(output))
+        assert refusal.type is RuntimeError
+        assert state(leaf, output) == before
 
 
 @rule("backward.no-graph.among-several")
 @also(AS_RESULTS, *BACKWARD)
 @given(
     drawn=like(leaves(earlier_grad=True)),
-    cut=lambdas(OUT_OF_THE_GRAPH),
+    cut=lambdas(OUT_OF_THE_GRAPH) | lambdas(TO_INTEGERS),
     place=st.integers(0, 2),
     none=st.booleans(),
     operation=elementwise(),
@@ -86,7 +113,7 @@ def test_an_output_without_a_graph_among_others_stops_all_of_them(device, drawn,
     function, _ = operation
     outputs, gradients = [function(leaf), leaf * 2], [gradient, gradient]
     outputs.insert(place, cut(leaf))
-    gradients.insert(place, None if none else gradient)
+    gradients.insert(place, None if none else torch.ones_like(cut(leaf)))
     before = state(leaf, *outputs)
     with pytest.raises(RuntimeError, match=f"element {place} of tensors {NO_GRAPH}") as refusal:
         torch.autograd.backward(outputs, gradients)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, shapes, tails, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
+from tests.inputs.tensors import tensor_of
 from tests.oracles import array, numbers
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16)
@@ -15,9 +16,32 @@ POWERS_OF_TWO = (1, 2, 4, 8, 16)
 ROUNDINGS = 4
 
 
+MANY_DIGITS = {"torch.float64": 2**30 + 1, "torch.float32": 2**12 + 1, "torch.float16": 2**4 + 1, "torch.bfloat16": 3}
+"""What makes of a small integer one that a narrower dtype rounds."""
+
+TIMES_THREE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
+MANY = (
+    Expression("(torch.arange(1025.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device)"),
+)
+
+OF_DOUBLES = Expression(
+    "torch.ones(2, 3, dtype=torch.float64, device=device).requires_grad_()", dtypes=frozenset({"torch.float64"})
+)
+
+
+@st.composite
+def with_digits(draw):
+    """A leaf and a weight of its shape and dtype, of numbers with as many digits as the dtype allows."""
+    leaf = draw(leaves())
+    shape, dtype = leaf.facts["shape"], leaf.facts["dtype"]
+    return leaf, tensor_of(draw, shape, dtype, each=lambda value: MANY_DIGITS[dtype] * value)
+
+
 @rule("backward.reduce-first.sum")
 @also(*BACKWARD)
 @given(leaf=leaves(), operation=elementwise(), copies=st.integers(0, 3))
+@example(leaf=MANY[0], operation=TIMES_THREE, copies=2)
 def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(device, leaf, operation, copies):
     function, derivative = operation
     result = function(leaf)
@@ -31,14 +55,18 @@ def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(
 
 @rule("backward.reduce-first.sum")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves()), operation=elementwise(), route=routes())
+@given(drawn=like(leaves()) | with_digits(), operation=elementwise(), route=routes())
+@example(drawn=MANY, operation=TIMES_THREE, route=Expression("lambda x: x"))
 def test_the_weighted_sum_counts_each_element_with_its_weight(device, drawn, operation, route):
     leaf, weight = drawn
     function, derivative = operation
-    (route(function(leaf)) * route(weight)).sum().backward()
+    other = torch.zeros_like(leaf, requires_grad=True)
+    (route(function(leaf) - 2 * other) * route(weight)).sum().backward()
     assert leaf.grad is not None
     pairs = zip(numbers(leaf), numbers(weight), strict=True)
     assert numbers(leaf.grad) == [derivative(value) * factor for value, factor in pairs]
+    assert other.grad is not None
+    assert numbers(other.grad) == [-2 * factor for factor in numbers(weight)]
 
 
 @st.composite
@@ -64,6 +92,8 @@ def test_behind_a_matrix_product_the_sum_counts_every_row(device, drawn):
 @rule("backward.reduce-first.mean")
 @also(*BACKWARD)
 @given(leaf=leaves(shapes(min_side=1) | tails()), operation=elementwise(linear=True), route=routes())
+@example(leaf=MANY[0], operation=TIMES_THREE, route=Expression("lambda x: x"))
+@example(leaf=OF_DOUBLES, operation=TIMES_THREE, route=Expression("lambda x: x"))
 @example(
     leaf=Expression(
         "torch.ones(2, 8, dtype=torch.bfloat16, device=device).requires_grad_()", dtypes=frozenset({"torch.bfloat16"})
@@ -80,5 +110,6 @@ def test_the_mean_divides_by_the_number_of_elements(device, leaf, operation, rou
     for output in (result, result.expand(2, *result.shape), result[..., None].expand(*result.shape, 2)):
         leaf.grad = None
         output.mean().backward(retain_graph=True)
+        assert leaf.grad is not None
         assert leaf.grad.shape == leaf.shape
         assert all(abs(number - expected) <= bound * abs(expected) for number in numbers(leaf.grad))

@@ -1,5 +1,6 @@
 """spec/derivatives/arithmetic.md"""
 
+import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
-from tests.inputs.tensors import leaf_of
+from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
 
 SUMS = {
@@ -20,6 +21,7 @@ SUMS = {
     "the other way round": (lambda a, b: b.sub(a, alpha=-2), (2, 1)),
     "rsub": (lambda a, b: torch.rsub(a, b, alpha=3), (-3, 1)),
     "in place": (lambda a, b: a.clone().sub_(b, alpha=2), (1, -2)),
+    "in place, with alpha": (lambda a, b: a.clone().add_(b, alpha=-3), (1, -3)),
 }
 """A sum of two tensors, and what it multiplies each of them with."""
 
@@ -35,6 +37,10 @@ SUMS_WITH_A_NUMBER = {
     "a - 3": (lambda a: a - 3, 1),
     "3 - a": (lambda a: 3 - a, -1),
     "-a": (lambda a: -a, -1),
+    "3 + a": (lambda a: 3 + a, 1),
+    "add of a number with alpha": (lambda a: torch.add(a, 3, alpha=2), 1),
+    "a number first, with alpha": (lambda a: torch.rsub(a, 3, alpha=2), -2),
+    "a number in place": (lambda a: a.clone().sub_(3), 1),
 }
 
 PRODUCTS = {
@@ -48,6 +54,9 @@ FACTORS = {
     "-3 * a": (lambda a: -3 * a, -3),
     "a * 0.5": (lambda a: a * 0.5, 0.5),
     "a * 0": (lambda a: a * 0, 0),
+    "mul": (lambda a: torch.mul(a, 3), 3),
+    "in place": (lambda a: a.clone().mul_(-2), -2),
+    "a 0-d tensor": (lambda a: a * torch.full((), 2.0, dtype=a.dtype, device=a.device), 2),
 }
 SQUARES = {
     "x * x": (lambda x: x * x, 2),
@@ -58,15 +67,24 @@ SQUARES = {
 }
 """A product of a tensor and itself, and how many of its two factors hand on a gradient."""
 
-QUOTIENTS = ("lambda a, b: a / b", "lambda a, b: torch.div(a, b)")
+QUOTIENTS = ("lambda a, b: a / b", "lambda a, b: torch.div(a, b)", "lambda a, b: a.clone().div_(b)")
 SQUARE_IS_TOO_LARGE = {torch.float16: 2.0**9, torch.bfloat16: 2.0**70, torch.float32: 2.0**70, torch.float64: 2.0**600}
 """Powers of two whose square is beyond the dtype, while they and their reciprocals are far from its ends."""
+
+RATIOS = {
+    "x / x": (lambda x: x / x, (1, -1)),
+    "x / x.detach()": (lambda x: x / x.detach(), (1,)),
+    "x.detach() / x": (lambda x: x.detach() / x, (-1,)),
+}
+"""A tensor over itself, and the sign of each share that it gets."""
 
 QUOTIENTS_WITH_A_NUMBER = (
     ("lambda a: a / 4", "lambda v: 1 / 4"),
     ("lambda a: a / -3", "lambda v: -1 / 3"),
     ("lambda a: 2 / a", "lambda v: -2 / v**2"),
     ("lambda a: 1 / a", "lambda v: -1 / v**2"),
+    ("lambda a: torch.div(a, -0.5)", "lambda v: -2"),
+    ("lambda a: a.clone().div_(4)", "lambda v: 1 / 4"),
 )
 
 ROUNDINGS = 12
@@ -90,6 +108,16 @@ SHAPES = shapes_for_layouts() | st.sampled_from(((17,), (33,), (5, 13)))
 """Among them some that end one element into a vector register."""
 
 
+MANY_DIGITS = {"torch.float64": 2**30 + 1, "torch.float32": 2**12 + 1, "torch.float16": 2**4 + 1, "torch.bfloat16": 3}
+"""What makes of a small integer one that a narrower dtype rounds, and whose products with two more are still exact."""
+
+
+def gradient_of(draw, shape, dtype):
+    """Small integers, or, every other time, such as have as many digits as the dtype allows."""
+    factor = draw(st.sampled_from((MANY_DIGITS[dtype], 1)))
+    return tensor_of(draw, shape, dtype, each=lambda value: factor * value)
+
+
 @st.composite
 def two_leaves(draw, each=None):
     """Two leaves and a gradient of one shape and dtype, each with its own layout."""
@@ -97,20 +125,66 @@ def two_leaves(draw, each=None):
     return first, leaf_of(draw, first.facts["shape"], first.facts["dtype"], each), gradient
 
 
+@st.composite
+def two_leaves_and_digits(draw, each=None):
+    """As `two_leaves`, with a gradient that can have many digits."""
+    first, second, gradient = draw(two_leaves(each))
+    return first, second, gradient_of(draw, gradient.facts["shape"], gradient.facts["dtype"])
+
+
+@st.composite
+def a_leaf_and_digits(draw, each=None):
+    """A leaf and a gradient of its shape and dtype that can have many digits."""
+    leaf = draw(leaves(SHAPES, each=each))
+    return leaf, gradient_of(draw, leaf.facts["shape"], leaf.facts["dtype"])
+
+
+def same(found, expected):
+    """Whether these are the same numbers, where nan is one."""
+    return np.array_equal(found, expected, equal_nan=True)
+
+
 def nonzero(value):
     return value or 4
 
 
-NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
-"""Two operands, both of which need a gradient, or one."""
+NEEDED = (
+    "lambda a, b: (a, b)",
+    "lambda a, b: (a, b.detach())",
+    "lambda a, b: (a.detach(), b)",
+    "lambda a, b: [row.detach().requires_grad_() for row in torch.stack([a, b])]",
+)
+"""Two operands, both of which need a gradient, or one; or both, side by side in one memory."""
 
 
 AS_IT_IS = Expression("lambda x: x")
 
+BEYOND_NUMBERS = (
+    Expression("torch.tensor([1.0, 0.0, -2.0, 3.0, 2.0], device=device, requires_grad=True)"),
+    Expression("torch.tensor([2.0, 3.0, 0.0, -1.0, 2.0], device=device, requires_grad=True)"),
+    Expression("torch.tensor([float('inf'), -float('inf'), 2.0, float('nan'), -0.0], device=device)"),
+)
+"""A gradient that holds infinities and nan."""
+
+MANY = (
+    Expression("(torch.arange(1025.0) % 7 - 3).to(device).reshape(25, 41).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device).reshape(25, 41).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 4 - 1).to(device).reshape(41, 25).T"),
+)
+"""One element more than a thousand and some, with a gradient that lies in columns."""
+
+MANY_DIVISORS = (
+    MANY[0],
+    Expression("(torch.arange(1025.0) % 5 - 5.5).to(device).reshape(25, 41).requires_grad_()"),
+    MANY[2],
+)
+
 
 @rule("derivatives.arithmetic.sums")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=two_leaves(), needed=functions(NEEDED), place=places())
+@given(drawn=two_leaves_and_digits(), needed=functions(NEEDED), place=places())
+@example(drawn=BEYOND_NUMBERS, needed=Expression(NEEDED[0]), place=AS_IT_IS)
+@example(drawn=MANY, needed=Expression(NEEDED[0]), place=AS_IT_IS)
 @example(
     drawn=(
         Expression("torch.tensor(2.0, device=device, requires_grad=True)"),
@@ -133,18 +207,21 @@ def test_each_term_gets_the_gradient_with_its_sign(device, drawn, needed, place)
     *leaves, gradient = drawn
     terms = needed(*leaves)
     for name, (total, factors) in SUMS.items():
-        for leaf in leaves:
-            leaf.grad = None
+        for term in terms:
+            term.grad = None
         total(place(terms[0]), terms[1]).backward(gradient)
         for term, factor in zip(terms, factors, strict=True):
             if term.requires_grad:
+                assert term.grad is not None
                 assert term.grad.shape == term.shape, name
-                assert numbers(term.grad) == [factor * weight for weight in numbers(gradient)], name
+                assert same(numbers(term.grad), [factor * weight for weight in numbers(gradient)]), name
 
 
 @rule("derivatives.arithmetic.sums")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves()), place=places())
+@given(drawn=a_leaf_and_digits(), place=places())
+@example(drawn=BEYOND_NUMBERS[::2], place=AS_IT_IS)
+@example(drawn=MANY[::2], place=AS_IT_IS)
 @example(
     drawn=(
         Expression("torch.tensor([1.0, 0.0, 2.0, 0.0], device=device)[::2].requires_grad_()"),
@@ -157,13 +234,16 @@ def test_a_number_or_the_same_tensor_in_a_sum_changes_nothing_but_the_factor(dev
     for name, (total, factor) in (SUMS_WITH_A_NUMBER | SUMS_WITH_ITSELF).items():
         a.grad = None
         total(place(a)).backward(gradient)
+        assert a.grad is not None
         assert a.grad.dtype == a.dtype, name
-        assert numbers(a.grad) == [factor * weight for weight in numbers(gradient)], name
+        assert same(numbers(a.grad), [factor * weight for weight in numbers(gradient)]), name
 
 
 @rule("derivatives.arithmetic.products")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=two_leaves(), needed=functions(NEEDED), place=places())
+@given(drawn=two_leaves_and_digits(), needed=functions(NEEDED), place=places())
+@example(drawn=BEYOND_NUMBERS, needed=Expression(NEEDED[0]), place=AS_IT_IS)
+@example(drawn=MANY, needed=Expression(NEEDED[0]), place=AS_IT_IS)
 @example(
     drawn=(
         Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
@@ -177,19 +257,21 @@ def test_each_factor_gets_the_gradient_times_the_other(device, drawn, needed, pl
     *leaves, gradient = drawn
     a, b = needed(*leaves)
     for name, product in PRODUCTS.items():
-        for leaf in leaves:
-            leaf.grad = None
+        a.grad = b.grad = None
         product(place(a), b).backward(gradient)
         for factor, other in ((a, b), (b, a)):
             if factor.requires_grad:
+                assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
                 expected = [w * v for w, v in zip(numbers(gradient), numbers(other), strict=True)]
-                assert numbers(factor.grad) == expected, name
+                assert same(numbers(factor.grad), expected), name
 
 
 @rule("derivatives.arithmetic.products")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves()), place=places())
+@given(drawn=a_leaf_and_digits(), place=places())
+@example(drawn=BEYOND_NUMBERS[::2], place=AS_IT_IS)
+@example(drawn=MANY[::2], place=AS_IT_IS)
 @example(
     drawn=(
         Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
@@ -202,25 +284,32 @@ def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, dra
     for name, (product, factor) in FACTORS.items():
         a.grad = None
         product(place(a)).backward(gradient)
+        assert a.grad is not None
         assert a.grad.dtype == a.dtype, name
-        assert numbers(a.grad) == [factor * weight for weight in numbers(gradient)], name
+        assert same(numbers(a.grad), [factor * weight for weight in numbers(gradient)]), name
 
 
 @rule("derivatives.arithmetic.products")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves(SHAPES)), place=places())
+@given(drawn=a_leaf_and_digits(), place=places())
+@example(drawn=BEYOND_NUMBERS[::2], place=AS_IT_IS)
+@example(drawn=MANY[::2], place=AS_IT_IS)
 def test_a_tensor_times_itself_gets_a_share_for_each_factor_that_needs_it(device, drawn, place):
     x, gradient = drawn
     for name, (square, shares) in SQUARES.items():
         x.grad = None
         square(place(x)).backward(gradient)
         expected = [shares * v * weight for v, weight in zip(numbers(x), numbers(gradient), strict=True)]
-        assert numbers(x.grad) == expected, name
+        assert x.grad is not None
+        assert same(numbers(x.grad), expected), name
 
 
 @rule("derivatives.arithmetic.quotients")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED), place=places())
+@given(
+    drawn=two_leaves_and_digits(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED), place=places()
+)
+@example(drawn=MANY_DIVISORS, quotient=Expression(QUOTIENTS[0]), needed=Expression(NEEDED[0]), place=AS_IT_IS)
 def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quotient, needed, place):
     *leaves, gradient = drawn
     a, b = needed(*leaves)
@@ -231,6 +320,7 @@ def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quot
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for operand, slopes in ((a, of_a), (b, of_b)):
         if operand.requires_grad:
+            assert operand.grad is not None
             for found, slope in zip(numbers(operand.grad), slopes, strict=True):
                 assert abs(found - slope) <= allowed * abs(slope)
 
@@ -252,17 +342,35 @@ def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, n
         quotient(a * scale, b * scale).backward(gradient)
         for operand, slopes in ((a, of_a), (b, of_b)):
             if operand.requires_grad:
+                assert operand.grad is not None
                 for found, slope in zip(numbers(operand.grad), slopes, strict=True):
                     assert abs(found - slope) <= allowed * abs(slope), scale
 
 
 @rule("derivatives.arithmetic.quotients")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves(each=nonzero)), operation=with_facts(QUOTIENTS_WITH_A_NUMBER), place=places())
+@given(drawn=a_leaf_and_digits(each=nonzero), place=places())
+def test_a_tensor_over_itself_gets_a_share_for_each_that_needs_it(device, drawn, place):
+    """Both shares are as large, one is negative: what they are off adds up, what they are cancels."""
+    x, gradient = drawn
+    allowed = ROUNDINGS * torch.finfo(x.dtype).eps
+    for name, (quotient, signs) in RATIOS.items():
+        x.grad = None
+        quotient(place(x)).backward(gradient)
+        assert x.grad is not None
+        for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
+            share = weight / value
+            assert abs(found - sum(signs) * share) <= allowed * len(signs) * abs(share), name
+
+
+@rule("derivatives.arithmetic.quotients")
+@also(AS_RESULTS, *BACKWARD)
+@given(drawn=a_leaf_and_digits(each=nonzero), operation=with_facts(QUOTIENTS_WITH_A_NUMBER), place=places())
 def test_a_quotient_with_a_number_is_differentiated_by_its_tensor(device, drawn, operation, place):
     a, gradient = drawn
     quotient, derivative = operation
     quotient(place(a)).backward(gradient)
+    assert a.grad is not None
     assert a.grad.dtype == a.dtype
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for value, weight, found in zip(*map(numbers, (a, gradient, a.grad)), strict=True):

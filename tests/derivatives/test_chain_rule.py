@@ -58,7 +58,9 @@ def variables(draw):
     """(x, y, gradient): two leaves of one shape and dtype, and a gradient for an elementwise program of them."""
     x = draw(leaves(dtypes=FULL_FLOATS))
     shape, dtype = x.facts["shape"], x.facts["dtype"]
-    return x, leaf_of(draw, shape, dtype), tensor_of(draw, shape, dtype)
+    # In float64 there is room for more digits than float32 has.
+    factor = 2**24 + 1 if dtype == "torch.float64" else 1
+    return x, leaf_of(draw, shape, dtype), tensor_of(draw, shape, dtype, each=lambda value: factor * value)
 
 
 AT_TWO = tuple(
@@ -69,6 +71,18 @@ AT_TWO = tuple(
         "torch.ones(1, device=device)",
     )
 )
+MANY = (
+    Expression("(torch.arange(129.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(129.0) % 5 - 2).to(device).requires_grad_()"),
+    Expression("(torch.arange(129.0) % 4 - 1).to(device)"),
+)
+BEYOND_A_BYTE = (
+    Expression("torch.tensor([17.0, -33.0, 65.5], device=device, requires_grad=True)"),
+    Expression("torch.tensor([19.0, 35.0, -63.0], device=device, requires_grad=True)"),
+    Expression("torch.ones(3, device=device)"),
+)
+"""Numbers whose products have more digits than the narrowest dtypes."""
+
 POLYNOMIAL = Expression("lambda x, y: x * x + 3 * x + 1")
 OFTEN = Expression(
     "lambda x, y: (lambda u: u * 2 - u * 3 + u * x + 3 * u - x * u + u / 2 - (1 - u) + u * u + u)(x * x - y)"
@@ -82,6 +96,7 @@ OFTEN = Expression(
 @example(drawn=AT_TWO, program=POLYNOMIAL, earlier=Expression(EARLIER[0]))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))
 @example(drawn=AT_TWO, program=OFTEN, earlier=Expression(EARLIER[0]))
+@example(drawn=MANY, program=Expression("lambda x, y: x * y - 2 * x"), earlier=Expression(EARLIER[0]))
 def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program, earlier):
     x, y, gradient = drawn
     earlier(program, x, y)
@@ -100,6 +115,8 @@ def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn
 @example(drawn=AT_TWO, program=POLYNOMIAL)
 @example(drawn=AT_TWO, program=Expression("lambda x, y: x * x"))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 * x"))
+@example(drawn=MANY, program=Expression("lambda x, y: x * y - 2 * x"))
+@example(drawn=BEYOND_A_BYTE, program=Expression("lambda x, y: x * y - x"))
 def test_recording_changes_no_value(device, drawn, program):
     x, y, _ = drawn
     expected = [program(Dual(v), Dual(u)).value for v, u in zip(numbers(x), numbers(y), strict=True)]

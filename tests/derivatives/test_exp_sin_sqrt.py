@@ -20,11 +20,16 @@ EVERYWHERE = {
     "(2 * x).sin()": (lambda x: (2 * x).sin(), lambda v: 2 * math.cos(2 * v)),
     "(16 * x).sin()": (lambda x: (16 * x).sin(), lambda v: 16 * math.cos(16 * v)),
     "(16 * x).cos()": (lambda x: (16 * x).cos(), lambda v: -16 * math.sin(16 * v)),
+    "x.sin()": (lambda x: x.sin(), lambda v: math.cos(v)),
+    "x.cos()": (lambda x: x.cos(), lambda v: -math.sin(v)),
+    "exp in place": (lambda x: x.clone().exp_(), lambda v: math.exp(v)),
+    "sin in place": (lambda x: x.clone().sin_(), lambda v: math.cos(v)),
     "torch.exp(-x)": (lambda x: torch.exp(-x), lambda v: -math.exp(-v)),
 }
 ABOVE_ZERO = {
     "torch.sqrt(x)": (lambda x: torch.sqrt(x), lambda v: 0.5 / math.sqrt(v)),
     "x.sqrt()": (lambda x: x.sqrt(), lambda v: 0.5 / math.sqrt(v)),
+    "sqrt in place": (lambda x: x.clone().sqrt_(), lambda v: 0.5 / math.sqrt(v)),
     "(4 * x).sqrt()": (lambda x: (4 * x).sqrt(), lambda v: 1 / math.sqrt(v)),
     "(x / 4096).sqrt()": (lambda x: (x / 4096).sqrt(), lambda v: 1 / (128 * math.sqrt(v))),
 }
@@ -63,6 +68,13 @@ OF_SEVENTEEN = (
 """One element more than some vector registers hold."""
 
 
+OF_MANY = (
+    Expression("(torch.arange(1025.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device)"),
+)
+
+OF_MANY_ABOVE_ZERO = (Expression("(torch.arange(1025.0) % 7 + 1).to(device).requires_grad_()"), OF_MANY[1])
+
 OF_PERMUTED = (
     Expression("(torch.arange(12.0) % 7 - 3).to(device).reshape(2, 3, 2).permute(2, 0, 1).requires_grad_()"),
     Expression("(torch.arange(12.0) % 5 - 2).to(device).reshape(2, 2, 3)"),
@@ -87,12 +99,14 @@ def zero_or_above(value):
 @example(drawn=OF_TRANSPOSED, place=AS_IT_IS)
 @example(drawn=OF_PERMUTED, place=AS_IT_IS)
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
+@example(drawn=OF_MANY, place=AS_IT_IS)
 def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     x, gradient = drawn
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
     for name, (function, derivative) in EVERYWHERE.items():
         x.grad = None
         function(place(x)).backward(gradient)
+        assert x.grad is not None
         assert x.grad.dtype == x.dtype, name
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             expected = weight * derivative(value)
@@ -109,12 +123,14 @@ def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, 
     ),
     place=AS_IT_IS,
 )
+@example(drawn=OF_MANY_ABOVE_ZERO, place=AS_IT_IS)
 def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
     x, gradient = drawn
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
     for name, (function, derivative) in ABOVE_ZERO.items():
         x.grad = None
         function(place(x)).backward(gradient)
+        assert x.grad is not None
         assert x.grad.dtype == x.dtype, name
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             expected = weight * derivative(value)
@@ -134,6 +150,7 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
 def test_at_zero_the_gradient_of_sqrt_is_infinite(device, drawn, place):
     x, gradient = drawn
     torch.sqrt(place(x)).backward(gradient)
+    assert x.grad is not None
     for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
         if value == 0 and weight == 0:
             assert math.isnan(found)

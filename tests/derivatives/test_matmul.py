@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -70,6 +71,16 @@ def spellings(first, second):
     return ["lambda a, b: a @ b", "lambda a, b: torch.matmul(a, b)", *([f"lambda a, b: {name}(a, b)"] if takes else [])]
 
 
+MANY_DIGITS = {"torch.float64": 2**30 + 1, "torch.float32": 2**12 + 1, "torch.float16": 9, "torch.bfloat16": 1}
+"""What makes of a small integer one that a narrower dtype rounds, while a sum of 20 products is still exact."""
+
+
+def gradient_of(draw, shape, dtype):
+    """Small integers, or, every other time, such as have as many digits as the dtype allows."""
+    factor = draw(st.sampled_from((MANY_DIGITS[dtype], 1)))
+    return tensor_of(draw, shape, dtype, each=lambda value: factor * value)
+
+
 @st.composite
 def products(draw, vectors=VECTORS):
     """(product, a, b, gradient): two leaves that fit, of any ranks, and a gradient for their product."""
@@ -83,7 +94,7 @@ def products(draw, vectors=VECTORS):
     dtype = draw(floating())
     product = Expression(draw(st.sampled_from(spellings(a_shape, b_shape))))
     a, b = leaf_of(draw, a_shape, dtype), leaf_of(draw, b_shape, dtype)
-    return product, a, b, tensor_of(draw, out, dtype)
+    return product, a, b, gradient_of(draw, out, dtype)
 
 
 def as_matrices(a, b, g):
@@ -101,6 +112,13 @@ OF_A_SUM = (
     Expression("(torch.arange(1024.0).reshape(64, 16) % 7 - 3).to(device).requires_grad_()"),
     Expression("(torch.arange(16.0).reshape(16, 1) % 5 - 2).to(device).requires_grad_()"),
     Expression("torch.ones((), device=device).expand(64, 1)"),
+)
+
+OF_A_SMALL_SUM = (
+    Expression("lambda a, b: torch.mm(a, b)"),
+    Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [2.0, 2.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[2.0], [1.0]], device=device, requires_grad=True)"),
+    Expression("torch.full((), 2.0, device=device).expand(3, 1)"),
 )
 
 OF_SQUARES = (
@@ -121,6 +139,22 @@ OF_FIVE_COLUMNS = (
 )
 """Where four at a time leave one over."""
 
+
+OF_MANY = (
+    Expression("(torch.arange(153.0) % 7 - 3).to(device).reshape(9, 17).requires_grad_()"),
+    Expression("(torch.arange(561.0) % 5 - 2).to(device).reshape(17, 33).requires_grad_()"),
+    Expression("(torch.arange(297.0) % 4 - 1).to(device).reshape(9, 33)"),
+)
+"""Sides of one element more than eight, sixteen and thirty-two."""
+
+BEYOND_NUMBERS = (
+    Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[2.0, 1.0], [1.0, 3.0]], device=device, requires_grad=True)"),
+    Expression("torch.tensor([[float('inf'), 2.0], [1.0, float('nan')]], device=device)"),
+)
+"""A gradient that holds an infinity and nan."""
+
+TIMES = Expression("lambda a, b: a @ b")
 
 OF_THREE = (
     Expression("lambda a, b: a @ b"),
@@ -163,6 +197,9 @@ AS_IT_IS = Expression("lambda x: x")
 @example(drawn=OF_THREE, place=AS_IT_IS)
 @example(drawn=OF_ONE_FOR_TWO, place=AS_IT_IS)
 @example(drawn=OF_A_SUM, place=AS_IT_IS)
+@example(drawn=OF_A_SMALL_SUM, place=AS_IT_IS)
+@example(drawn=(TIMES, *OF_MANY), place=AS_IT_IS)
+@example(drawn=(TIMES, *BEYOND_NUMBERS), place=AS_IT_IS)
 def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
     product, *factors, gradient = drawn
     left, right, weights = as_matrices(*map(array, (*factors, gradient)))
@@ -174,8 +211,9 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
         product(place(a), b).backward(gradient)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
+                assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
-                assert (array(factor.grad) == expected).all(), name
+                assert np.array_equal(array(factor.grad), expected, equal_nan=True), name
 
 
 @rule("derivatives.matmul.factors")
@@ -193,8 +231,40 @@ def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
         product(a, place(b)).backward(gradient)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
+                assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
-                assert (array(factor.grad) == expected).all(), name
+                assert np.array_equal(array(factor.grad), expected, equal_nan=True), name
+
+
+WITH_ITSELF = {
+    "x @ x.T": (lambda x: x @ x.T, lambda x, g: g @ x + g.T @ x),
+    "torch.mm(x, x.T)": (lambda x: torch.mm(x, x.T), lambda x, g: g @ x + g.T @ x),
+    "x @ x.T.detach()": (lambda x: x @ x.T.detach(), lambda x, g: g @ x),
+    "x.detach() @ x.T": (lambda x: x.detach() @ x.T, lambda x, g: g.T @ x),
+    "2 * x @ x.T": (lambda x: (2 * x) @ x.T, lambda x, g: 2 * g @ x + 2 * g.T @ x),
+}
+"""A matrix times itself, of which both factors or one hand on a gradient."""
+
+
+@st.composite
+def of_one_matrix(draw):
+    """A matrix, and a gradient for its product with itself transposed."""
+    rows, inner = draw(st.tuples(SIDES, SIDES))
+    dtype = draw(floating())
+    return leaf_of(draw, (rows, inner), dtype), tensor_of(draw, (rows, rows), dtype)
+
+
+@rule("derivatives.matmul.factors")
+@also(AS_RESULTS, *BACKWARD)
+@given(drawn=of_one_matrix(), place=places())
+def test_a_matrix_times_itself_gets_a_share_for_each_factor_that_needs_it(device, drawn, place):
+    x, gradient = drawn
+    for name, (product, both) in WITH_ITSELF.items():
+        x.grad = None
+        product(place(x)).backward(gradient)
+        assert x.grad is not None
+        assert x.grad.shape == x.shape, name
+        assert array(x.grad).tolist() == both(array(x), array(gradient)).tolist(), name
 
 
 @st.composite
@@ -204,12 +274,29 @@ def layers(draw):
     dtype = draw(floating())
     shapes = ((rows, inputs), (inputs, outputs), (outputs,))
     operands = [leaf_of(draw, shape, dtype) for shape in shapes]
-    return Expression(draw(st.sampled_from(LAYERS))), *operands, tensor_of(draw, (rows, outputs), dtype)
+    return Expression(draw(st.sampled_from(LAYERS))), *operands, gradient_of(draw, (rows, outputs), dtype)
+
+
+SQUARE_LAYER = (
+    Expression(LAYERS[2]),
+    *OF_SQUARES[1:3],
+    Expression("torch.zeros(2, device=device, requires_grad=True)"),
+    OF_SQUARES[3],
+)
+
+MANY_ROWS = (
+    Expression(LAYERS[1]),
+    *OF_MANY[:2],
+    Expression("torch.zeros(33, device=device, requires_grad=True)"),
+    OF_MANY[2],
+)
 
 
 @rule("derivatives.matmul.linear-layer")
 @also(AS_RESULTS, *BACKWARD)
 @given(drawn=layers(), place=places())
+@example(drawn=MANY_ROWS, place=AS_IT_IS)
+@example(drawn=SQUARE_LAYER, place=AS_IT_IS)
 def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
     layer, *operands, gradient = drawn
     left, right, weights = array(operands[0]), array(operands[1]), array(gradient)
@@ -221,5 +308,6 @@ def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
         layer(needed[0], place(needed[1]), needed[2]).backward(gradient)
         for name, leaf, numbers in zip("xwb", needed, expected, strict=True):
             if name in names:
+                assert leaf.grad is not None
                 assert leaf.grad.shape == leaf.shape, (name, names)
                 assert array(leaf.grad).tolist() == numbers.tolist(), (name, names)

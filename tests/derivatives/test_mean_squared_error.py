@@ -1,14 +1,14 @@
 """spec/derivatives/mean-squared-error.md"""
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, places, shapes
+from tests.inputs import Expression, leaves, places, shapes, tails
 from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.tensors import leaf_of
-from tests.oracles import array
+from tests.oracles import array, numbers
 
 MEANS = (
     "lambda p, t: torch.nn.functional.mse_loss(p, t)",
@@ -23,8 +23,22 @@ SUMS = (
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 
 
-NEEDED = ("lambda p, t: (p, t.detach())", "lambda p, t: (p, t)", "lambda p, t: (p.detach(), t)")
-"""A prediction and a target that is data, and the same where the target, or only the target, needs a gradient."""
+NEEDED = (
+    "lambda p, t: (p, t.detach())",
+    "lambda p, t: (p, t)",
+    "lambda p, t: (p.detach(), t)",
+    "lambda p, t: [row.detach().requires_grad_() for row in torch.stack([p, t])]",
+)
+"""A prediction and a target that is data, and the same where the target, or only the target, needs a gradient; or both
+do, side by side in one memory."""
+
+MANY_DIGITS = {torch.float64: 2**30 + 1, torch.float32: 2**12 + 1, torch.float16: 2**4 + 1, torch.bfloat16: 3}
+"""What makes of a small integer one that a narrower dtype rounds, while its product with an error is still exact."""
+
+MANY = (
+    Expression("(torch.arange(1025.0) % 7 - 3).to(device).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device).requires_grad_()"),
+)
 
 
 def functions(sources):
@@ -40,7 +54,7 @@ def losses():
 @st.composite
 def prediction_and_target(draw):
     """Two leaves of one shape and dtype, each with its own layout."""
-    prediction = draw(leaves(shapes(min_side=1) | shapes(min_dims=2, min_side=2)))
+    prediction = draw(leaves(shapes() | shapes(min_dims=2, min_side=2) | tails()))
     return prediction, leaf_of(draw, prediction.facts["shape"], prediction.facts["dtype"])
 
 
@@ -53,16 +67,37 @@ def prediction_and_target(draw):
     weight=st.sampled_from((1, 2, -3)),
     place=places(),
 )
+@example(
+    drawn=MANY,
+    needed=Expression(NEEDED[1]),
+    loss=(Expression(MEANS[0]), True),
+    weight=2,
+    place=Expression("lambda x: x"),
+)
+@example(
+    drawn=MANY,
+    needed=Expression(NEEDED[1]),
+    loss=(Expression(SUMS[0]), False),
+    weight=1,
+    place=Expression("lambda x: x"),
+)
 def test_the_prediction_gets_twice_its_error_and_the_target_the_negative(device, drawn, needed, loss, weight, place):
     """Four products or quotients, none of which rounds where the count is a power of two."""
     prediction, target = needed(*drawn)
     function, is_mean = loss
+    weight *= MANY_DIGITS[prediction.dtype]
     error = function(place(prediction), target)
     error.backward(torch.full_like(error, weight))
-    count = prediction.numel() if is_mean else 1
+    count = max(prediction.numel(), 1) if is_mean else 1
     allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
     expected = 2 * weight * (array(prediction) - array(target)) / count
     for operand, sign in ((prediction, 1), (target, -1)):
         if operand.requires_grad:
+            assert operand.grad is not None
             assert operand.grad.shape == operand.shape
             assert (abs(array(operand.grad) - sign * expected) <= allowed * abs(expected)).all()
+    itself = drawn[0]
+    itself.grad = None
+    function(place(itself), itself).backward()
+    assert itself.grad is not None
+    assert numbers(itself.grad) == [0] * itself.numel()

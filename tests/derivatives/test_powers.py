@@ -5,9 +5,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, leaves, like, places
+from tests.inputs import Expression, leaves, places
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
+from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
 
 POWERS = (
@@ -15,6 +16,7 @@ POWERS = (
     "lambda x, n: x.pow(n)",
     "lambda x, n: torch.pow(x, float(n))",
     "lambda x, n: torch.square(x) if n == 2 else x ** n",
+    "lambda x, n: x.clone().pow_(n)",
 )
 
 ROUNDINGS = 18
@@ -33,22 +35,44 @@ SHAPES = shapes_for_layouts() | st.sampled_from(((17,), (33,), (5, 13)))
 """Among them some that end one element into a vector register."""
 
 
+MANY_DIGITS = {"torch.float64": 2**30 + 1, "torch.float32": 2**12 + 1, "torch.float16": 2**4 + 1, "torch.bfloat16": 3}
+"""What makes of a small integer one that a narrower dtype rounds."""
+
+
+@st.composite
+def a_leaf_and_digits(draw, each):
+    """A leaf and a gradient of its shape and dtype that can have many digits."""
+    leaf = draw(leaves(SHAPES, each=each))
+    factor = draw(st.sampled_from((MANY_DIGITS[leaf.facts["dtype"]], 1)))
+    gradient = tensor_of(draw, leaf.facts["shape"], leaf.facts["dtype"], each=lambda value: factor * value)
+    return leaf, gradient
+
+
+MANY = (
+    Expression("(torch.arange(1025.0) % 7 - 3.5).to(device).requires_grad_()"),
+    Expression("(torch.arange(1025.0) % 5 - 2).to(device)"),
+)
+
+
 def nonzero(value):
     return value or 4
 
 
 @rule("derivatives.powers.exponents")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves(SHAPES, each=nonzero)), power=powers(), place=places())
-def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, power, place):
+@given(drawn=a_leaf_and_digits(nonzero), power=powers(), scale=st.sampled_from((1, 0.25)), place=places())
+@example(drawn=MANY, power=Expression(POWERS[0]), scale=1, place=AS_IT_IS)
+def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, power, scale, place):
     x, gradient = drawn
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
-    for n in range(-3, 5):
+    # The largest and the smallest of these are beyond float16.
+    for n in (*range(-3, 5), *(() if x.dtype == torch.float16 else (9, -8))):
         x.grad = None
-        power(place(x), n).backward(gradient)
+        power(place(scale * x), n).backward(gradient)
+        assert x.grad is not None
         assert x.grad.dtype == x.dtype
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
-            expected = weight * n * value ** (n - 1)
+            expected = weight * n * (scale * value) ** (n - 1) * scale
             assert abs(found - expected) <= allowed * abs(expected), n
 
 
@@ -74,19 +98,28 @@ def test_a_polynomial_is_differentiated_term_by_term(device, x, coefficients, pl
     t = place(x)
     (a + b * t + c * t**2 + d * t**3).sum().backward()
     allowed = (ROUNDINGS + 4) * torch.finfo(x.dtype).eps
+    assert x.grad is not None
     for value, found in zip(numbers(x), numbers(x.grad), strict=True):
         terms = [b, 2 * c * value, 3 * d * value**2]
         assert abs(found - sum(terms)) <= allowed * sum(map(abs, terms))
 
 
+ZEROS = (
+    Expression("torch.tensor([0.0, -0.0, 0.0, -0.0, -0.0], device=device, requires_grad=True)"),
+    Expression("torch.tensor([1.0, 1.0, -2.0, -2.0, 0.0], device=device)"),
+)
+
+
 @rule("derivatives.powers.zero-base")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=like(leaves(each=lambda value: value // 2)), power=powers(), place=places())
+@given(drawn=a_leaf_and_digits(lambda value: value // 2), power=powers(), place=places())
+@example(drawn=ZEROS, power=Expression(POWERS[0]), place=AS_IT_IS)
 def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place):
     x, gradient = drawn
-    for n in range(5):
+    for n in (0, 1, 2, 3, 4, 7):
         x.grad = None
         power(place(x), n).backward(gradient)
+        assert x.grad is not None
         assert x.grad.shape == x.shape
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             if value == 0:

@@ -24,6 +24,12 @@ ORDERS = {"by rows": lambda g: g, "by columns": lambda g: g.transpose(0, -1).con
 
 AS_IT_IS = Expression("lambda x: x")
 OF_SEVENTEEN = Expression("torch.ones(17, device=device, requires_grad=True)")
+OF_MANY = Expression("(torch.arange(1025.0) % 7 - 3).to(device).requires_grad_()")
+INFINITE = Expression(
+    "torch.tensor([[1.0, float('inf'), float('inf')], [-float('inf'), 2.0, 0.0]], device=device, requires_grad=True)"
+)
+NEVER_FINITE = Expression("torch.full((2, 2), -float('inf'), device=device, requires_grad=True)")
+WITH_NAN = Expression("torch.tensor([[1.0, float('nan'), 3.0], [2.0, 2.0, -1.0]], device=device, requires_grad=True)")
 OF_COLUMNS = Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.0, 2.0]], device=device).T.requires_grad_()")
 TWICE = Expression("lambda x: (2 * x) / 2")
 
@@ -31,6 +37,8 @@ TWICE = Expression("lambda x: (2 * x) / 2")
 def ways(ndim):
     """(arguments, dims, kept) for all ways to reduce that many dims, the last of them counted from the end."""
     found = [((), tuple(range(ndim)), {})]
+    if ndim == 0:
+        found += [((0,), (), {}), ((-1,), (), {"keepdim": True})]
     for count in range(1, ndim + 1):
         for dims in itertools.combinations(range(ndim), count):
             named = [dim - ndim if dim == ndim - 1 else dim for dim in dims]
@@ -39,9 +47,14 @@ def ways(ndim):
     return found
 
 
+MANY_DIGITS = {torch.float64: 2**30 + 1, torch.float32: 2**12 + 1, torch.float16: 2**4 + 1, torch.bfloat16: 3}
+"""What makes of a small integer one that a narrower dtype rounds."""
+
+
 def gradient_for(output):
-    """A gradient whose neighbours differ."""
-    return (torch.arange(output.numel()) % 5 - 1).reshape(output.shape).to(output.device, output.dtype)
+    """A gradient whose neighbours differ, and have as many digits as the dtype allows."""
+    numbered = (torch.arange(output.numel()) % 5 - 1).reshape(output.shape).to(output.device, output.dtype)
+    return numbered * MANY_DIGITS[output.dtype]
 
 
 def handed_on(gradient, shape, dims):
@@ -55,6 +68,9 @@ def handed_on(gradient, shape, dims):
 @given(x=leaves(SHAPES), place=places())
 @example(x=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"), place=TWICE)
 @example(x=OF_SEVENTEEN, place=AS_IT_IS)
+@example(x=OF_MANY, place=AS_IT_IS)
+@example(x=INFINITE, place=AS_IT_IS)
+@example(x=WITH_NAN, place=AS_IT_IS)
 @example(x=OF_COLUMNS, place=AS_IT_IS)
 def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, x, place):
     for arguments, dims, kept in ways(x.ndim):
@@ -63,14 +79,24 @@ def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, x, 
             x.grad = None
             gradient = ORDERS[order](gradient_for(total))
             place(x).sum(*arguments, **kept).backward(gradient)
+            assert x.grad is not None
             assert x.grad.shape == x.shape, (dims, kept, order)
             assert array(x.grad).tolist() == handed_on(gradient, x.shape, dims).tolist(), (dims, kept, order)
+    for weight in (1, float("inf"), -float("inf")):
+        x.grad = None
+        total = torch.sum(place(x))
+        total.backward(torch.full_like(total, weight))
+        assert x.grad is not None
+        assert numbers(x.grad) == [weight] * x.numel()
 
 
 @rule("derivatives.reductions.mean")
 @also(*BACKWARD)
 @given(x=leaves(SHAPES), place=places())
 @example(x=OF_COLUMNS, place=AS_IT_IS)
+@example(x=OF_MANY, place=AS_IT_IS)
+@example(x=INFINITE, place=AS_IT_IS)
+@example(x=WITH_NAN, place=AS_IT_IS)
 def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, x, place):
     """A quotient, or a product with a rounded reciprocal of the count, is off by two eps; by none for powers of two."""
     for arguments, dims, kept in ways(x.ndim):
@@ -78,6 +104,7 @@ def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, x, place
         x.grad = None
         gradient = gradient_for(mean)
         mean.backward(gradient)
+        assert x.grad is not None
         assert x.grad.shape == x.shape, (dims, kept)
         count = math.prod(x.shape[dim] for dim in dims)
         allowed = 0 if count in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
@@ -110,7 +137,7 @@ def samples_along(dim, values):
 @rule("derivatives.reductions.std")
 @also(*BACKWARD)
 @given(
-    x=leaves(shapes(min_dims=1, min_side=2), FULL_FLOATS, layouts.WRITABLE),
+    x=leaves(shapes(min_dims=1, min_side=2) | st.sampled_from(((17,), (33,), (2, 9))), FULL_FLOATS, layouts.WRITABLE),
     weight=st.sampled_from((1, 2, -3)),
     correction=st.integers(0, 1),
     kept=st.booleans(),
@@ -143,18 +170,23 @@ ZEROS = Expression("torch.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -0.0]], device=
     kept=st.booleans(),
     place=places(),
 )
+@example(x=OF_MANY, kept=False, place=AS_IT_IS)
+@example(x=INFINITE, kept=True, place=AS_IT_IS)
+@example(x=NEVER_FINITE, kept=False, place=AS_IT_IS)
+@example(x=WITH_NAN, kept=False, place=AS_IT_IS)
 def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, kept, place):
     for dim in range(-x.ndim, x.ndim):
         x.grad = None
         values, indices = place(x).max(dim, keepdim=kept)
         weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
-        values.backward(weights.to(x.dtype))
+        values.backward(weights.to(x.dtype) * MANY_DIGITS[x.dtype])
         assert not indices.requires_grad
-        chosen, given_to = array(indices).astype(int), array(weights)
+        chosen, given_to = array(indices).astype(int), array(weights) * MANY_DIGITS[x.dtype]
         if not kept:
             chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
         expected = np.zeros(x.shape)
         np.put_along_axis(expected, chosen, given_to, dim)
+        assert x.grad is not None
         assert array(x.grad).tolist() == expected.tolist(), dim
 
 
@@ -165,11 +197,15 @@ def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(dev
     weight=st.sampled_from((1, 2, -3)),
     place=places(),
 )
-@example(x=ZEROS, weight=1, place=Expression("lambda x: x"))
+@example(x=ZEROS, weight=1, place=AS_IT_IS)
+@example(x=OF_MANY, weight=2, place=AS_IT_IS)
+@example(x=INFINITE, weight=1, place=AS_IT_IS)
+@example(x=NEVER_FINITE, weight=-3, place=AS_IT_IS)
 def test_the_maximum_of_all_spreads_its_gradient_over_all_that_reach_it(device, x, weight, place):
     """A quotient by the number of ties is off by two eps at most, and by none for a power of two."""
     largest = place(x).max()
     largest.backward(torch.full_like(largest, weight))
+    assert x.grad is not None
     assert x.grad.shape == x.shape
     ties = numbers(x).count(max(numbers(x)))
     allowed = 0 if ties in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps

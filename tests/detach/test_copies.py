@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, layouts, leaves, updates
+from tests.inputs import Expression, dtypes, layouts, leaves, tensors, updates
 from tests.inputs.circumstances import BACKWARD, NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
@@ -35,18 +35,23 @@ def test_a_write_to_the_copy_disturbs_neither_the_original_nor_its_backward(devi
     change, value = update
     expected = [2 * v.conjugate() for v in numbers(leaf)]
     version = leaf._version
-    for original in (leaf, leaf.conj(), leaf.unsqueeze(0), leaf * 1):
+    parameter = torch.nn.Parameter(leaf.detach())
+    for original in (leaf, leaf.conj(), leaf.unsqueeze(0), leaf * 1, torch.stack([-leaf, leaf]).unbind()[1], parameter):
         values = numbers(original)
         output = original * original
-        copy = copying(original)
-        assert (copy.requires_grad, copy.grad_fn) == (False, None)
+        first, copy = copying(original), copying(original)
+        assert (copy.requires_grad, copy.grad_fn, copy.is_leaf, copy.grad) == (False, None, True, None)
         assert numbers(copy) == values
         assert leaf.numel() == 0 or copy.data_ptr() != original.data_ptr()
+        counted = original._version
         change(copy)
+        assert original._version == counted
+        assert numbers(first) == values
         assert numbers(copy) == [value(v) for v in values]
         assert numbers(original) == values
         assert leaf._version == version
-        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
+        behind = original if original is parameter else leaf
+        (gradient,) = torch.autograd.grad(output, behind, torch.ones_like(output))
         assert numbers(gradient) == expected
 
 
@@ -59,7 +64,8 @@ def test_a_write_to_the_original_is_not_seen_by_the_copy(device, leaf, copying, 
     change, _ = update
     plain = leaf.detach()
     conjugate = plain.conj()
-    for original in (leaf, conjugate, conjugate.imag if leaf.is_complex() else plain.unsqueeze(0)):
+    others = (conjugate.imag, plain.real) if leaf.is_complex() else (plain.unsqueeze(0), plain.view_as(plain)[...])
+    for original in (leaf, conjugate, *others):
         values = numbers(original)
         copy = copying(original)
         version = copy._version
@@ -74,3 +80,20 @@ def test_a_write_to_the_original_is_not_seen_by_the_copy(device, leaf, copying, 
 @given(leaf=extremes(), copying=COPIES)
 def test_a_copy_has_every_value_that_a_float_can_have(device, leaf, copying):
     assert str(copying(leaf).cpu().tolist()) == str(leaf.cpu().tolist())
+
+
+@rule("detach.copies.nothing-shared")
+@also(*UNRECORDED)
+@given(plain=tensors(dtypes=dtypes.integral(), among=layouts.WRITABLE), copying=COPIES)
+def test_a_copy_of_whole_numbers_or_flags_shares_nothing_either(device, plain, copying):
+    largest = torch.full((3,), 1 if plain.dtype == torch.bool else torch.iinfo(plain.dtype).max, dtype=plain.dtype)
+    for original in (plain, plain[None], largest.to(device)):
+        values = numbers(original)
+        copy, second = copying(original), copying(original)
+        assert (copy.dtype, numbers(copy)) == (original.dtype, values)
+        copy.zero_()
+        assert numbers(original) == values
+        assert numbers(second) == values
+        original.zero_()
+        assert numbers(second) == values
+        original.copy_(second)

@@ -1,12 +1,13 @@
 """spec/detach/data-attribute.md"""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, updates
-from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
+from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, tensors, updates
+from tests.inputs.circumstances import BACKWARD, NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
 NAMES = st.sampled_from(
@@ -16,6 +17,31 @@ NAMES = st.sampled_from(
 SQUARES = st.sampled_from(["lambda x: x * x", "lambda x: x.square()", "lambda x: x.pow(2)"]).map(Expression)
 
 CURVED = st.sampled_from(["lambda x: x * x", "lambda x: x * x * x"]).map(Expression)
+
+
+@rule("detach.data-attribute.same-memory")
+@also(NO_GRAD)
+@given(
+    drawn=st.tuples(
+        leaves(dtypes=dtypes.differentiable()),
+        tensors(dtypes=dtypes.integral()),
+        tensors(dtypes=dtypes.differentiable()),
+    ),
+    route=routes(),
+)
+def test_data_is_another_leaf_that_reads_the_same_memory_whatever_the_tensor_is(device, drawn, route):
+    leaf, *plain = drawn
+    results = (torch.stack([-leaf, leaf]).unbind()[1], leaf[None], leaf * 1, torch.nn.Parameter(leaf.detach()))
+    for original in (leaf, *results, route(leaf), *plain, *map(route, plain)):
+        before = (original.requires_grad, original.grad_fn, original.is_leaf, original._version)
+        data = original.data
+        assert original.data is not data
+        assert data is not original
+        assert (data.data_ptr(), data.storage_offset()) == (original.data_ptr(), original.storage_offset())
+        assert (data.shape, data.stride(), data.dtype) == (original.shape, original.stride(), original.dtype)
+        assert data.cpu().tolist() == original.cpu().tolist()
+        assert (data.is_leaf, data.requires_grad, data.grad_fn, data.grad) == (True, False, None, None)
+        assert (original.requires_grad, original.grad_fn, original.is_leaf, original._version) == before
 
 
 @rule("detach.data-attribute.same-memory")
@@ -50,6 +76,39 @@ def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_l
     assert leaf.grad_fn is None
 
 
+@rule("detach.data-attribute.same-memory")
+@also(*BACKWARD)
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    name=NAMES,
+    update=updates(),
+    block_and_mode=blocks(),
+)
+def test_a_result_that_was_written_through_data_keeps_its_place_in_the_graph(
+    device, leaf, name, update, block_and_mode
+):
+    change, value = update
+    block, _ = block_and_mode
+    for place in (lambda x: x * 3, lambda x: torch.stack([x, x * 3]).unbind()[1], lambda x: (x * 3).view_as(x)):
+        result = place(leaf)
+        alias = result.detach()
+        grad_fn = result.grad_fn
+        expected = [value(3 * v) for v in numbers(leaf)]
+        with block():
+            change(name(result))
+        assert numbers(result) == expected
+        with block():
+            result.data -= 1
+            result.data *= 2
+        assert numbers(result) == [2 * (v - 1) for v in expected]
+        assert numbers(alias) == numbers(result)
+        assert result.requires_grad
+        assert not result.is_leaf
+        assert result.grad_fn is grad_fn
+        (gradient,) = torch.autograd.grad(result, leaf, torch.ones_like(result))
+        assert numbers(gradient) == [3] * leaf.numel()
+
+
 @rule("detach.data-attribute.unseen-write")
 @also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), square=SQUARES, name=NAMES, update=updates(), block_and_mode=blocks())
@@ -68,15 +127,61 @@ def test_backward_computes_in_silence_with_what_was_written_through_data(
     assert numbers(leaf.grad) == expected
 
 
+@rule("detach.data-attribute.unseen-write")
+@also(*BACKWARD)
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    route=routes(),
+    name=NAMES,
+    update=updates(idle=True),
+    block_and_mode=blocks(),
+)
+def test_backward_computes_with_what_was_written_to_results_views_and_either_factor(
+    device, leaf, route, name, update, block_and_mode
+):
+    change, value = update
+    block, _ = block_and_mode
+    for saved in (route(leaf), leaf[None], leaf * 1):
+        other = torch.ones_like(saved, requires_grad=True)
+        outputs = (saved * other, other * saved, torch.addcmul(other.detach(), other, saved))
+        values, version = [value(v) for v in numbers(saved)], saved._version
+        with block():
+            change(name(saved))
+        assert saved._version == version
+        for output in outputs:
+            (gradient,) = torch.autograd.grad(output, other, torch.ones_like(output))
+            assert numbers(gradient) == [v.conjugate() for v in values]
+        with block():
+            leaf.data.copy_(leaf.data.clone().fill_(1))
+
+
+@rule("detach.data-attribute.unseen-write")
+@also(*BACKWARD)
+@given(leaf=leaves(among=layouts.WRITABLE), name=NAMES)
+def test_backward_computes_with_what_was_written_over_a_saved_result(device, leaf, name):
+    result = leaf.exp()
+    version = result._version
+    name(result).fill_(3)
+    assert result._version == version
+    result.sum().backward()
+    assert numbers(leaf.grad) == [3] * leaf.numel()
+
+
 @rule("detach.data-attribute.grad-is-plain")
 @also(*BACKWARD)
-@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
+@given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), operation=elementwise(), route=routes())
 def test_the_grad_of_a_plain_backward_does_not_require_grad(device, leaf, operation, route):
     function, _ = operation
-    function(route(leaf)).sum().backward()
-    assert not leaf.grad.requires_grad
-    assert leaf.grad.grad_fn is None
-    assert not (leaf.grad * 2).requires_grad
+    result = function(route(leaf))
+    other = torch.ones_like(result, requires_grad=True)
+    output = result * other
+    for gradient in (torch.ones_like(output), torch.ones_like(output, requires_grad=True)):
+        for inputs in (None, [leaf, other]):
+            output.backward(gradient, retain_graph=True, inputs=inputs)
+            for grad in (leaf.grad, other.grad):
+                assert not grad.requires_grad
+                assert grad.grad_fn is None
+                assert not (grad * 2).requires_grad
 
 
 @rule("detach.data-attribute.grad-is-plain")
@@ -85,9 +190,13 @@ def test_the_grad_of_a_plain_backward_does_not_require_grad(device, leaf, operat
 @pytest.mark.filterwarnings("ignore:grad and param do not obey the gradient layout contract")
 @given(leaf=leaves(earlier_grad=True), function=CURVED, route=routes())
 def test_the_grad_of_a_backward_that_creates_a_graph_requires_grad(device, leaf, function, route):
-    function(route(leaf)).sum().backward(create_graph=True)
+    other, constant = torch.ones_like(leaf, requires_grad=True), torch.full_like(leaf, 2)
+    (function(route(leaf)).sum() + (other * constant).sum()).backward(create_graph=True)
     assert leaf.grad.requires_grad
-    leaf.grad = None  # it holds the graph, and the graph holds the leaf
+    assert not other.grad.requires_grad
+    (leaf * other).sum().backward(create_graph=True)
+    assert other.grad.requires_grad
+    leaf.grad = other.grad = None  # they hold the graph, and the graph holds the leaves
 
 
 @rule("detach.data-attribute.grad-is-plain")

@@ -1,6 +1,7 @@
 """spec/detach/in-place.md"""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,10 @@ NOT_A_VIEW = st.sampled_from(
         "lambda x: x.clone().clone()",
         "lambda x: x.detach().clone()",
         "lambda x: x.detach().clone().requires_grad_()",
+        "lambda x: torch.nn.Parameter(x.detach().clone())",
+        "lambda x: torch.cat([x[None], -x[None]])",
+        "lambda x: (x * 2).mul_(3)",
+        "lambda x: (x == x) * 1",
     ]
 ).map(Expression)
 
@@ -31,51 +36,112 @@ VIEWS = st.sampled_from(
         "lambda x: x.unbind()[0] if x.ndim and x.shape[0] else x[None]",
         "lambda x: x.unsqueeze(0).expand(2, *x.shape).unbind()[1]",
         "lambda x: x.detach().view_as(x)",
+        "lambda x: x[-1] if x.ndim and x.shape[0] else x[...]",
+        "lambda x: x.flatten() if x.is_contiguous() and x.ndim > 1 else x.unsqueeze(-1)",
+        "lambda x: x.transpose(0, -1) if x.ndim else x[...]",
+        "lambda x: x.chunk(2)[0] if x.ndim else x[None]",
+        "lambda x: x.split(1)[-1] if x.ndim and x.shape[0] else x[None]",
+        "lambda x: x.expand(2, *x.shape)",
+        "lambda x: x.view_as(x)[None][0]",
+        "lambda x: x.narrow(0, 0, 0) if x.ndim else x[None]",
     ]
 ).map(Expression)
+
+DETACHING = st.sampled_from(["lambda x: x.detach_()", "lambda x: torch.detach_(x)"]).map(Expression)
 
 
 @rule("detach.in-place.becomes-leaf")
 @also(NO_GRAD)
-@given(leaf=st.one_of(leaves(dtypes=dtypes.differentiable()), TRANSPOSED), place=NOT_A_VIEW, block_and_mode=blocks())
-def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(device, leaf, place, block_and_mode):
+@given(
+    leaf=st.one_of(leaves(dtypes=dtypes.differentiable()), TRANSPOSED),
+    places=st.tuples(NOT_A_VIEW, NOT_A_VIEW, NOT_A_VIEW),
+    detaching=DETACHING,
+    block_and_mode=blocks(),
+)
+def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(
+    device, leaf, places, detaching, block_and_mode
+):
     block, _ = block_and_mode
-    tensor = place(leaf)
-    before = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist())
-    with block():
-        assert tensor.detach_() is tensor
-    assert (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist()) == before
-    assert tensor.is_leaf
-    assert not tensor.requires_grad
-    assert tensor.grad_fn is None
+    for place in places:
+        tensor = place(leaf)
+        alias = tensor.detach()
+        before = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.cpu().tolist())
+        for _ in range(2):
+            with block():
+                assert detaching(tensor) is tensor
+            assert (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset()) == before[:-1]
+            assert tensor.cpu().tolist() == before[-1]
+            assert tensor.is_leaf
+            assert not tensor.requires_grad
+            assert tensor.grad_fn is None
+        alias.zero_()
+        assert numbers(tensor) == [0] * tensor.numel()
+
+
+@rule("detach.in-place.becomes-leaf")
+@also(NO_GRAD)
+@given(leaf=leaves(), detaching=DETACHING)
+def test_each_of_several_results_becomes_a_leaf(device, leaf, detaching):
+    for results in (leaf[None].max(0), leaf[None].sort(0), torch.frexp(leaf), torch.aminmax(leaf[None], dim=0)):
+        for result in results:
+            values = numbers(result)
+            assert detaching(result) is result
+            assert (result.is_leaf, result.requires_grad, result.grad_fn) == (True, False, None)
+            assert numbers(result) == values
 
 
 @rule("detach.in-place.earlier-results-keep-graph")
 @also(*BACKWARD)
-@given(leaf=leaves(), first=elementwise(), second=elementwise(linear=True))
-def test_earlier_results_still_lead_to_the_leaves_and_later_ones_do_not(device, leaf, first, second):
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True),
+    first=elementwise(),
+    second=elementwise(linear=True),
+    detaching=DETACHING,
+    block_and_mode=blocks(),
+)
+def test_earlier_results_still_lead_to_the_leaves_and_later_ones_do_not(
+    device, leaf, first, second, detaching, block_and_mode
+):
     function, derivative = first
     following, slope = second
+    block, _ = block_and_mode
+    held = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
     tensor = function(leaf).clone()
-    earlier = following(tensor)
-    tensor.detach_()
-    assert not following(tensor).requires_grad
-    earlier.sum().backward()
-    assert numbers(leaf.grad) == [derivative(v) * slope(v) for v in numbers(leaf)]
+    earlier, view, constant = following(tensor), tensor.clone()[None], torch.full_like(tensor, 2)
+    product = constant * tensor
+    with block():
+        detaching(tensor)
+    weight = torch.ones_like(tensor, requires_grad=True)
+    for later in (following(tensor), tensor[None], tensor * constant, constant + tensor, tensor * tensor):
+        assert not later.requires_grad
+        assert later.grad_fn is None
+    for output in (earlier, view, product, weight * tensor, tensor * weight):
+        output.backward(torch.ones_like(output), retain_graph=True)
+    assert numbers(leaf.grad) == [
+        g + derivative(v).conjugate() * (slope(v) + 1 + 2) for g, v in zip(held, numbers(leaf), strict=True)
+    ]
+    assert numbers(weight.grad) == [2 * v.conjugate() for v in numbers(tensor)]
 
 
 @rule("detach.in-place.views-refused")
 @also(NO_GRAD, AS_RESULTS)
 @given(
-    base=st.one_of(leaves(dtypes=dtypes.differentiable()), tensors(dtypes=dtypes.differentiable())),
-    place=st.sampled_from(["lambda x: x", "lambda x: x.clone()"]).map(Expression),
-    view=VIEWS,
+    bases=st.tuples(
+        leaves(dtypes=dtypes.differentiable()),
+        tensors(dtypes=dtypes.differentiable()),
+        tensors(dtypes=dtypes.integral()),
+    ),
+    views=st.tuples(VIEWS, VIEWS),
+    detaching=DETACHING,
+    block_and_mode=blocks(),
 )
-def test_a_view_cannot_be_detached_in_place_and_stays_as_it_is(device, base, place, view):
-    owner = place(base)
-    viewing = view(owner)
-    before = state(owner, viewing)
-    with pytest.raises(RuntimeError, match="Can't detach views in-place") as refusal:
-        viewing.detach_()
-    assert refusal.type is RuntimeError
-    assert state(owner, viewing) == before
+def test_a_view_cannot_be_detached_in_place_and_stays_as_it_is(device, bases, views, detaching, block_and_mode):
+    block, _ = block_and_mode
+    for owner in (*bases, bases[0].clone(), bases[1].clone()):
+        for view in views:
+            viewing = view(owner)
+            before = state(owner, viewing)
+            with block(), pytest.raises(RuntimeError, match="Can't detach views in-place") as refusal:
+                detaching(viewing)
+            assert refusal.type is RuntimeError
+            assert state(owner, viewing) == before

@@ -22,6 +22,9 @@ RECORDED = st.sampled_from(
 """An in-place operation, and what it multiplies the gradient by."""
 
 
+DETACHING = st.sampled_from(["lambda x: x.detach()", "lambda x: torch.detach(x)"]).map(Expression)
+
+
 @rule("detach.outside-the-graph.new-leaf")
 @also(AS_RESULTS)
 @given(
@@ -52,20 +55,34 @@ def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation,
 
 @rule("detach.outside-the-graph.original-untouched")
 @also(*BACKWARD)
-@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
-def test_detaching_changes_nothing_about_the_original(device, leaf, operation, route):
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True),
+    operation=elementwise(),
+    route=routes(),
+    detaching=DETACHING,
+    block_and_mode=blocks(),
+)
+def test_detaching_changes_nothing_about_the_original(device, leaf, operation, route, detaching, block_and_mode):
     function, derivative = operation
+    block, _ = block_and_mode
     output = function(route(leaf))
-    values = leaf.flatten().cpu().tolist()
+    first, second = torch.stack([leaf, leaf * 1]).unbind()
     grad = leaf.grad
-    earlier = [0] * len(values) if grad is None else grad.flatten().cpu().tolist()
-    before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in (leaf, output)]
-    leaf.detach()
-    output.detach()
-    assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in (leaf, output)] == before
+    earlier = [0] * leaf.numel() if grad is None else numbers(grad)
+    originals = [leaf, route(leaf), output, first, second, output[None]]
+    before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in originals]
+    held = None if grad is None else (numbers(grad), grad._version)
+    for original in originals:
+        with block():
+            detaching(original)
+            detaching(original)
+    assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in originals] == before
     assert leaf.grad is grad
-    output.sum().backward()
-    assert numbers(leaf.grad) == [g + derivative(v) for g, v in zip(earlier, values, strict=True)]
+    assert grad is None or (numbers(grad), grad._version) == held
+    (output.sum() + first.sum() + 2 * second.sum()).backward(torch.ones_like(output.sum()))
+    assert numbers(leaf.grad) == [
+        g + derivative(v).conjugate() + 3 for g, v in zip(earlier, numbers(leaf), strict=True)
+    ]
 
 
 @rule("detach.outside-the-graph.original-untouched")
@@ -74,42 +91,70 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
 def test_a_result_that_was_detached_can_be_changed_and_passes_its_gradient_on(device, leaf, update):
     change, factor = update
     earlier = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
-    output = leaf * 3
-    output.detach()
-    change(output)
-    output.sum().backward()
-    assert numbers(leaf.grad) == [g + 3 * factor for g in earlier]
+    for times, place in ((1, lambda x: x * 3), (2, lambda x: (x * 3)[None]), (3, lambda x: torch.stack([x, x * 3]))):
+        output = place(leaf)
+        detached = output.detach()
+        change(output)
+        assert numbers(detached) == numbers(output)
+        (output[1] if times == 3 else output).sum().backward()
+        assert numbers(leaf.grad) == [g + times * 3 * factor for g in earlier]
 
 
 @rule("detach.outside-the-graph.no-gradient-crosses")
 @also(*BACKWARD)
-@given(leaf=leaves(), operation=elementwise(linear=True), route=routes(), requires_grad=st.booleans())
+@given(
+    leaf=leaves(earlier_grad=True),
+    operation=elementwise(linear=True),
+    route=routes(),
+    detaching=DETACHING,
+    requires_grad=st.booleans(),
+)
 def test_no_gradient_crosses_between_the_original_and_the_detached_tensor(
-    device, leaf, operation, route, requires_grad
+    device, leaf, operation, route, detaching, requires_grad
 ):
     function, derivative = operation
-    original = route(function(leaf))
-    detached = original.detach()
-    if requires_grad:
-        detached.requires_grad_()
-    (original * detached).sum().backward()
-    assert numbers(route(leaf.grad)) == [
-        derivative(v) * factor for v, factor in zip(numbers(route(leaf)), numbers(original), strict=True)
-    ]
-    if requires_grad:
-        assert detached.grad is not None
-        assert numbers(detached.grad) == numbers(original)
+    result = route(function(leaf))
+    second = torch.stack([function(leaf), function(leaf)]).unbind()[1]
+    for original in (result, second, function(leaf), function(leaf) * 1):
+        leaf.grad = torch.ones_like(leaf)
+        detached = detaching(original)
+        if requires_grad:
+            detached.requires_grad_()
+        view = detached.view_as(detached)
+        (original * detached + view * original).sum().backward()
+        values = numbers(function(leaf))
+        assert numbers(leaf.grad) == [
+            1 + 2 * derivative(v) * factor for v, factor in zip(numbers(leaf), values, strict=True)
+        ]
+        if requires_grad:
+            assert detached.grad is not None
+            assert numbers(detached.grad) == [2 * number for number in numbers(original)]
+            before = numbers(leaf.grad)
+            (detached * 3).sum().backward()
+            assert numbers(leaf.grad) == before
+            assert numbers(detached.grad) == [2 * number + 3 for number in numbers(original)]
 
 
 @rule("detach.outside-the-graph.no-tangent")
 @also(NO_GRAD, AS_RESULTS)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-@given(primal=tensors(), route=routes())
-def test_the_detached_tensor_has_no_tangent_and_the_original_keeps_its_own(device, primal, route):
+@given(primal=tensors(dtypes=dtypes.differentiable()), route=routes(), detaching=DETACHING, block_and_mode=blocks())
+def test_the_detached_tensor_has_no_tangent_and_the_original_keeps_its_own(
+    device, primal, route, detaching, block_and_mode
+):
+    block, _ = block_and_mode
+    tangent = primal.view_as(primal)
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(primal, primal.view_as(primal))
-        result = route(dual)
-        assert forward_ad.unpack_dual(dual.detach()).tangent is None
-        assert forward_ad.unpack_dual(result.detach()).tangent is None
-        assert numbers(forward_ad.unpack_dual(dual).tangent) == numbers(primal)
-        assert numbers(forward_ad.unpack_dual(result).tangent) == numbers(route(primal))
+        dual = forward_ad.make_dual(primal, tangent)
+        for original, expected in (
+            (dual, tangent),
+            (route(dual), route(tangent)),
+            (dual * dual, 2 * primal * tangent),
+            (torch.stack([dual, -dual]).unbind()[1], -tangent),
+        ):
+            with block():
+                detached = detaching(original)
+            assert forward_ad.unpack_dual(detached).tangent is None
+            assert forward_ad.unpack_dual(detached * 2).tangent is None
+            assert numbers(detached) == numbers(forward_ad.unpack_dual(original).primal)
+            assert numbers(forward_ad.unpack_dual(original).tangent) == numbers(expected)

@@ -62,6 +62,18 @@ def writes():
     return updates() | st.sampled_from(COPYINGS)
 
 
+MORE_WRITES = tuple(
+    (Expression(change), Expression(value))
+    for change, value in (
+        ("lambda x: x.masked_fill_(x == x, 2)", "lambda v: 2"),
+        ("lambda x: x.__setitem__(x == x, 2)", "lambda v: 2"),
+        ("lambda x: x.__isub__(1)", "lambda v: v - 1"),
+        ("lambda x: x.add_(x)", "lambda v: 2 * v"),
+        ("lambda x: x.detach().fill_(1)", "lambda v: 1"),
+        ("lambda x: x.addcmul_(x, x)", "lambda v: v + v * v"),
+    )
+)
+
 INTEGERS = tuple(dtype for dtype in dtypes.INTEGRAL if dtype != "torch.bool")
 
 RESHAPINGS = st.sampled_from(
@@ -74,6 +86,10 @@ RESHAPINGS = st.sampled_from(
         "lambda t: t.squeeze_()",
         "lambda t: t.transpose_(0, -1)",
         "lambda t: t.set_()",
+        "lambda t: t.swapaxes_(0, -1)",
+        "lambda t: t.as_strided_((), ()) if t.numel() else t",
+        "lambda t: t.detach().unsqueeze_(-1)",
+        "lambda t: setattr(t, 'data', torch.ones_like(t)[None])",
         "lambda t: t.set_(torch.ones_like(t))",
         "lambda t: t.set_(torch.ones_like(t)).fill_(9)",
     ]
@@ -174,6 +190,31 @@ def test_a_write_to_one_row_of_a_detached_expanded_tensor_is_read_in_every_row(d
     assert elements(leaf) == expected
 
 
+@rule("detach.shared-memory.writes-seen")
+@also(*UNRECORDED)
+@given(
+    plain=tensors(dtypes=st.sampled_from(INTEGERS), among=layouts.WRITABLE),
+    flags=tensors(dtypes=st.just("torch.bool"), among=layouts.WRITABLE),
+    view=VIEWS,
+    name=DETACHED,
+)
+def test_a_write_to_whole_numbers_or_flags_is_read_through_all_that_share_the_memory(device, plain, flags, view, name):
+    for tensor, change, value in (
+        (plain, lambda x: x.fill_(101), lambda v: 101),
+        (plain, lambda x: x.add_(2), lambda v: v + 2),
+        (flags, lambda x: x.logical_not_(), lambda v: not v),
+    ):
+        original = view(tensor)
+        detached = original.detach()
+        viewed = elements(view(torch.arange(tensor.numel()).reshape(tensor.shape)))
+        for writing in (name(tensor, original, detached), original):
+            expected = [value(v) if place in viewed else v for place, v in enumerate(elements(tensor))]
+            change(writing)
+            assert elements(tensor) == expected
+            assert elements(original) == elements(view(tensor))
+            assert elements(detached) == elements(original)
+
+
 @rule("detach.shared-memory.version-shared")
 @also(NO_GRAD)
 @given(
@@ -183,16 +224,18 @@ def test_a_write_to_one_row_of_a_detached_expanded_tensor_is_read_in_every_row(d
     ),
     view=VIEWS,
     writer=WRITERS,
-    update=updates(idle=True),
+    changes=st.tuples(updates(idle=True), st.sampled_from(MORE_WRITES)),
 )
-def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, view, writer, update):
+def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, view, writer, changes):
     name, mode = writer
-    change, _ = update
     flags, flip = pair[0].detach() != 0, lambda x: x.logical_not_()
-    for tensor, write in ((pair[0], change), (pair[1], change), (flags, flip)):
+    zero, copy = (lambda x: x.zero_()), (lambda x: x.copy_(torch.ones_like(x)))
+    writes = [(tensor, change) for change in (*(change for change, _ in changes), zero, copy) for tensor in pair]
+    for tensor, write in (*writes, (flags, flip)):
         original = view(tensor)
         detached = original.detach()
-        sharing = [tensor, original, detached, detached.view_as(detached), detached.detach()]
+        owner = tensor if tensor._base is None else tensor._base
+        sharing = [owner, tensor, original, detached, detached.view_as(detached), detached.detach()]
         before = tensor._version
         with mode:
             write(name(tensor, original, detached))
@@ -203,9 +246,10 @@ def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, v
 
 @rule("detach.shared-memory.own-shape")
 @also(*UNRECORDED, AS_RESULTS)
-@given(tensor=ANY_TENSOR, view=VIEWS, reshaping=RESHAPINGS)
-def test_a_new_shape_for_the_detached_tensor_is_its_own(device, tensor, view, reshaping):
-    original = view(tensor)
-    before = (original.shape, original.stride(), original.storage_offset(), elements(original))
-    reshaping(original.detach())
-    assert (original.shape, original.stride(), original.storage_offset(), elements(original)) == before
+@given(tensor=ANY_TENSOR, view=VIEWS, reshapings=st.tuples(RESHAPINGS, RESHAPINGS, RESHAPINGS))
+def test_a_new_shape_for_the_detached_tensor_is_its_own(device, tensor, view, reshapings):
+    for original in (tensor, view(tensor), view(tensor).clone()):
+        before = (original.shape, original.stride(), original.storage_offset(), elements(original))
+        for reshaping in reshapings:
+            reshaping(original.detach())
+            assert (original.shape, original.stride(), original.storage_offset(), elements(original)) == before

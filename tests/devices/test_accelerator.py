@@ -1,5 +1,7 @@
 """spec/devices/accelerator.md"""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 
 from tests.harness.bindings import rule
@@ -30,6 +32,9 @@ def test_an_accelerator_is_available_exactly_if_it_holds_numbers():
     accelerator = current_accelerator()
     assert accelerator is None or accelerator.type != "cpu"
     assert is_available == holds_numbers(accelerator)
+    assert torch.accelerator.is_available() is is_available
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(torch.accelerator.is_available).result() is is_available
 
 
 @rule("devices.accelerator.device-expression")

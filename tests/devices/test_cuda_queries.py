@@ -1,5 +1,7 @@
 """spec/devices/cuda-queries.md"""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -21,6 +23,9 @@ def test_cuda_is_available_exactly_if_a_cuda_device_holds_numbers():
     is_available = torch.cuda.is_available()
     assert type(is_available) is bool
     assert is_available == holds_numbers("cuda")
+    assert torch.cuda.is_available() is is_available
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(torch.cuda.is_available).result() is is_available
     device = torch.device("cuda" if is_available else "cpu")
     assert str(device) == ("cuda" if is_available else "cpu")
     assert holds_numbers(device)
@@ -33,5 +38,9 @@ def test_a_device_has_a_name_and_no_device_has_none():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         assert all(isinstance(name, str) for name in names)
     else:
+        for device in (0, 0, 1, None, "cuda", "cuda:0", torch.device("cuda")):
+            with pytest.raises((AssertionError, RuntimeError)):
+                torch.cuda.get_device_name(device)
         with pytest.raises((AssertionError, RuntimeError)):
-            torch.cuda.get_device_name(0)
+            torch.cuda.get_device_name()
+        assert torch.cuda.is_available() is False

@@ -43,6 +43,29 @@ FACTORIES = (
     "lambda **where: torch.nn.Embedding(2, 2, **where).weight",
     "lambda **where: torch.nn.BatchNorm1d(2, **where).running_mean",
     "lambda **where: torch.nn.parameter.Parameter(torch.zeros(2, **where))",
+    "lambda **where: torch.zeros((), **where)",
+    "lambda **where: torch.ones(0, **where)",
+    "lambda **where: torch.tensor([[]], **where)",
+    "lambda **where: torch.tensor(True, **where)",
+    "lambda **where: torch.tensor([1 + 2j], **where)",
+    "lambda **where: torch.rand(17, **where)",
+    "lambda **where: torch.zeros(2, dtype=torch.int64, **where)",
+    "lambda **where: torch.ones(2, dtype=torch.bool, **where)",
+    "lambda **where: torch.empty(2, dtype=torch.float64, **where)",
+    "lambda **where: torch.full((2,), 3, **where)",
+    "lambda **where: torch.full((2,), 1j, **where)",
+    "lambda **where: torch.arange(0.0, 1.0, 0.5, **where)",
+    "lambda **where: torch.arange(0, **where)",
+    "lambda **where: torch.eye(2, 3, **where)",
+    "lambda **where: torch.randint(1, 3, (2,), **where)",
+    "lambda **where: torch.tensor([1.0], requires_grad=True, **where)",
+    "lambda **where: torch.randn(2, requires_grad=True, **where)",
+    "lambda **where: torch.bartlett_window(3, **where)",
+    "lambda **where: torch.blackman_window(3, **where)",
+    "lambda **where: torch.hamming_window(3, **where)",
+    "lambda **where: torch.fft.rfftfreq(4, **where)",
+    "lambda **where: torch.nn.Conv1d(1, 1, 1, **where).bias",
+    "lambda **where: torch.nn.BatchNorm1d(2, **where).num_batches_tracked",
 )
 FROM_NUMBERS = (
     "lambda **where: torch.asarray([1.0, 2.0], **where)",
@@ -64,10 +87,79 @@ THE_DATAS = (
     "lambda x: torch.empty_like(x)",
     "lambda x: torch.ones(2, device=x.device)",
     "lambda x: torch.tensor([1.0, 2.0], device=x.device)",
+    "lambda x: torch.rand_like(x)",
+    "lambda x: torch.randn_like(x)",
+    "lambda x: torch.randint_like(x, 3)",
+    "lambda x: torch.zeros_like(x, dtype=torch.int64)",
+    "lambda x: torch.ones_like(x[None])",
+    "lambda x: x.new_empty(2)",
+    "lambda x: x.new_empty_strided((2,), (1,))",
+    "lambda x: x.new_ones(2, dtype=torch.bool)",
+    "lambda x: x.new_tensor(3.0)",
+    "lambda x: x.reshape(-1)",
+    "lambda x: x.detach()",
+    "lambda x: x.to(torch.int64)",
+    "lambda x: torch.nn.Parameter(x.detach())",
+    "lambda x: torch.zeros(2, device=x.device)",
+    "lambda x: torch.empty((), device=str(x.device))",
+    "lambda x: torch.full((2,), 3, device=x.device)",
+    "lambda x: torch.arange(3, device=x.device)",
+    "lambda x: torch.eye(2, device=x.device)",
+    "lambda x: torch.linspace(0, 1, 3, device=x.device)",
+    "lambda x: torch.rand(2, device=x.device)",
+    "lambda x: torch.randn(2, device=x.device)",
+    "lambda x: torch.randint(3, (2,), device=x.device)",
+    "lambda x: torch.randperm(3, device=x.device)",
+    "lambda x: torch.tensor(3, device=x.device)",
+    "lambda x: torch.as_tensor([1.0], device=x.device)",
+    "lambda x: torch.asarray([1.0], device=x.device)",
+    "lambda x: torch.nn.Linear(2, 1, device=x.device).weight",
 )
+OPERATIONS = (
+    lambda x: x + x,
+    lambda x: 2 * x,
+    lambda x: 1 - x,
+    lambda x: x * 0.5,
+    lambda x: -x,
+    lambda x: x.abs(),
+    lambda x: x.sum(),
+    lambda x: x.sum(0) if x.ndim else x.sum(),
+    lambda x: x == x,
+    lambda x: x > 0,
+    lambda x: (x > 0).any(),
+    lambda x: torch.where(x > 0, x, 0.0),
+    lambda x: torch.where(x > 0, x, x + 1),
+    lambda x: torch.cat([x[None], x[None]]),
+    lambda x: torch.stack([x, x]),
+    lambda x: x.reshape(-1, 1) @ x.reshape(1, -1),
+    lambda x: x.reshape(-1).sort().values,
+    lambda x: x.reshape(-1).sort(stable=True).indices,
+    lambda x: x.reshape(-1).cumsum(0),
+    lambda x: x[None][0],
+    lambda x: x[None][[0]],
+    lambda x: x[x > 0],
+    lambda x: x.nonzero(),
+    lambda x: x.clone().add_(1),
+    lambda x: x.clone().fill_(2),
+    lambda x: x.clamp(0, 1),
+    lambda x: x.pow(2),
+    lambda x: torch.nn.functional.relu(x),
+    lambda x: torch.nn.functional.pad(x[None], (1, 1)),
+    lambda x: x.to(torch.int64),
+    lambda x: torch.maximum(x, x),
+    lambda x: torch.broadcast_tensors(x, x[None])[0],
+    lambda x: torch.isfinite(x),
+)
+"""Operations of one tensor on itself and on numbers."""
+
 THE_CPUS = (
     "lambda: torch.from_numpy(np.ones(2, dtype=np.float32))",
     "lambda: torch.frombuffer(bytearray(8), dtype=torch.float32)",
+    "lambda: torch.from_numpy(np.zeros((2, 0)))",
+    "lambda: torch.from_numpy(np.array(3))",
+    "lambda: torch.from_numpy(np.ones((2, 3), dtype=bool).T)",
+    "lambda: torch.frombuffer(bytearray(8), dtype=torch.uint8, count=2, offset=3)",
+    "lambda: torch.frombuffer(bytearray(8), dtype=torch.int64, requires_grad=False)",
 )
 
 
@@ -75,37 +167,41 @@ def places():
     return st.sampled_from(PLACES)
 
 
-def several(factories):
-    """Four factories: to draw one at a time would leave some out."""
-    return st.lists(st.sampled_from(factories).map(Expression), min_size=4, max_size=4)
-
-
-def at_a_place(functions):
-    """A function and a default device, every function with the meta device first."""
-    return st.sampled_from([(Expression(function), place) for place in PLACES for function in functions])
+def several(factories, count):
+    """Some factories, neighbours in the list: to draw one at a time would leave some out."""
+    rounds = [
+        [Expression(factories[(start + step) % len(factories)]) for step in range(count)]
+        for start in range(0, len(factories), count)
+    ]
+    return st.sampled_from(rounds)
 
 
 @rule("devices.default-device.factories")
 @also(*UNRECORDED)
-@given(makes=several(FACTORIES), place=places())
+@given(makes=several(FACTORIES, 13), place=places())
 @example(makes=[Expression("lambda **where: torch.tensor(3.0, **where)")], place=META)
 @example(makes=[Expression("lambda **where: torch.randn(3, 4, 5, **where)")], place=META)
 @example(makes=[Expression("lambda **where: torch.linspace(-1, 1, 2000, **where)")], place=Expression("device"))
 def test_a_factory_makes_its_tensor_on_the_default_device(device, makes, place):
     for make in makes:
         with torch.random.fork_rng(devices=[]):
-            assert str(make().device) == "cpu"
-            try:
-                assert torch.set_default_device(place) is None
-                made = make()
-            finally:
-                torch.set_default_device(None)
-            assert made.device == make(device=place).device
+            for default in ("meta", place):
+                assert str(make().device) == "cpu"
+                try:
+                    assert torch.set_default_device(default) is None
+                    made = make(), make()
+                    assert torch.set_default_device(place) is None
+                    later = make()
+                finally:
+                    torch.set_default_device(None)
+                there = make(device=place).device
+                assert [tensor.device for tensor in made] == [make(device=default).device] * 2
+                assert later.device == there
 
 
 @rule("devices.default-device.asarray")
 @also(*UNRECORDED)
-@given(makes=several(FROM_NUMBERS), place=places())
+@given(makes=several(FROM_NUMBERS, 5), place=places())
 @example(makes=[Expression(source) for source in FROM_NUMBERS], place=META)
 def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, place):
     for make in makes:
@@ -122,30 +218,35 @@ def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, p
 
 @rule("devices.default-device.data-decides")
 @also(*UNRECORDED, AS_RESULTS)
-@given(x=tensors(), makes=several(THE_DATAS), place=places())
+@given(x=tensors(), makes=several(THE_DATAS, 13), place=places())
 def test_what_is_made_from_data_is_where_the_data_is(device, x, makes, place):
     where = x.device
     for default in (place, "meta"):
         for make in makes:
-            try:
-                torch.set_default_device(default)
-                made = make(x)
-            finally:
-                torch.set_default_device(None)
-            assert made.device == x.device == where
+            with torch.random.fork_rng(devices=[]):
+                try:
+                    torch.set_default_device(default)
+                    made = make(x)
+                finally:
+                    torch.set_default_device(None)
+                with torch.device(default):
+                    inside = make(x)
+            assert made.device == inside.device == x.device == where
 
 
 @rule("devices.default-device.data-decides")
 @also(*UNRECORDED)
-@given(drawn=at_a_place(THE_CPUS))
-def test_what_shares_memory_of_the_cpu_is_on_the_cpu(device, drawn):
-    make, place = drawn
-    try:
-        torch.set_default_device(place)
-        made = make()
-    finally:
-        torch.set_default_device(None)
-    assert made.device == torch.device("cpu")
+@given(makes=several(THE_CPUS, 7), place=places())
+def test_what_shares_memory_of_the_cpu_is_on_the_cpu(device, makes, place):
+    for make in makes:
+        try:
+            torch.set_default_device(place)
+            made = make()
+        finally:
+            torch.set_default_device(None)
+        with torch.device(place):
+            inside = make()
+        assert made.device == inside.device == torch.device("cpu")
 
 
 @rule("devices.default-device.operands-decide")
@@ -171,13 +272,35 @@ def test_an_operation_runs_where_its_operands_are(device, leaf, operation, route
     assert numbers(leaf.grad) == [2 * slope for slope in slopes]
 
 
+@rule("devices.default-device.operands-decide")
+@also(*UNRECORDED, AS_RESULTS)
+@given(x=tensors(), place=places())
+def test_every_operation_runs_where_its_operands_are(device, x, place):
+    expected = [numbers(operation(x)) for operation in OPERATIONS]
+    for default in (place, "meta"):
+        try:
+            torch.set_default_device(default)
+            results = [operation(x) for operation in OPERATIONS]
+        finally:
+            torch.set_default_device(None)
+        assert {result.device for result in results} == {x.device}
+        assert [numbers(result) for result in results] == expected
+
+
 @rule("devices.default-device.blocks")
 @also(*UNRECORDED)
 @given(default=places() | st.none(), outer=places(), inner=places(), fails=st.booleans())
 def test_the_innermost_block_counts_and_leaving_it_brings_back_what_was(device, default, outer, inner, fails):
     def made(**where):
         of_sizes = [torch.ones(size, **where).device for size in ((2,), (0, 3), (), (17,), (1, 2, 1))]
-        return of_sizes + [torch.tensor(content, **where).device for content in (3.0, [], [1, 2])]
+        others = (
+            torch.zeros(2, **where),
+            torch.empty(1, **where),
+            torch.arange(3, **where),
+            torch.full((2,), 3, **where),
+        )
+        of_contents = [torch.tensor(content, **where).device for content in (3.0, [], [1, 2])]
+        return of_sizes + of_contents + [tensor.device for tensor in others]
 
     try:
         torch.set_default_device(default)
@@ -189,6 +312,13 @@ def test_the_innermost_block_counts_and_leaving_it_brings_back_what_was(device, 
                 if fails:
                     raise KeyError
             assert made() == made(device=outer)
+            block = torch.device(inner)
+            for _ in range(2):
+                with block:
+                    with torch.device("meta"), block:
+                        assert torch.ones(2).device == torch.ones(2, device=inner).device
+                    assert torch.ones(2).device == torch.ones(2, device=inner).device
+                assert torch.ones(2).device == torch.ones(2, device=outer).device
             if fails:
                 raise KeyError
         assert made() == before
@@ -213,6 +343,14 @@ def test_a_default_device_is_seen_in_its_own_thread_only(device, place, other):
             assert made().type == new.submit(made).result().type == "cpu"
         finally:
             running.submit(torch.set_default_device, None).result()
+        with torch.device(place):
+            assert made() == torch.ones(2, device=place).device
+            assert running.submit(made).result().type == new.submit(made).result().type == "cpu"
+            with ThreadPoolExecutor(1) as newest:
+                assert newest.submit(made).result().type == "cpu"
+        running.submit(block.__enter__).result()
+        assert made().type == new.submit(made).result().type == "cpu"
+        running.submit(block.__exit__, None, None, None).result()
         try:
             torch.set_default_device(place)
             assert running.submit(made).result().type == "cpu"

@@ -15,6 +15,8 @@ MOVES = (
     ("lambda module, dtype: module.to(device, dtype)", True, True),
     ("lambda module, dtype: module.to(dtype=dtype, device=device, non_blocking=True)", True, True),
     ("lambda module, dtype: module.to(torch.empty(0, dtype=dtype, device=device))", True, True),
+    ("lambda module, dtype: module.to(dtype=dtype)", False, True),
+    ("lambda module, dtype: module.to(device=device)", True, False),
 )
 DTYPES = st.sampled_from(dtypes.FLOATING).map(lambda dtype: Expression(dtype, dtypes=frozenset({dtype})))
 
@@ -31,8 +33,8 @@ def contents():
 
 
 def module_of(weight, count):
-    """A module with three parameters, two frozen, one of them with a grad, and three buffers, one never saved,
-    inside two other modules."""
+    """A module with three parameters, two frozen, one of them with a grad, and six buffers, one never saved, inside
+    two other modules with a parameter of their own."""
     inner = torch.nn.Module()
     inner.weight = torch.nn.Parameter(weight)
     inner.frozen = torch.nn.Parameter(weight.detach() * 2, requires_grad=False)
@@ -40,8 +42,13 @@ def module_of(weight, count):
     inner.stopped.grad = torch.full_like(inner.stopped, 2)
     inner.register_buffer("average", weight.detach() * 3)
     inner.register_buffer("count", count)
+    inner.register_buffer("large", count + (2**53 + 1))
+    inner.register_buffer("flags", count > 0)
+    inner.register_buffer("infinite", weight.detach() * float("inf"))
     inner.register_buffer("unsaved", weight.detach() * 4, persistent=False)
-    return torch.nn.Sequential(torch.nn.Sequential(inner))
+    module = torch.nn.Sequential(torch.nn.Sequential(inner))
+    module.weight = torch.nn.Parameter(weight.detach() - 1)
+    return module
 
 
 def contents_of(module):
@@ -64,7 +71,12 @@ def test_a_module_moves_itself_with_all_that_is_in_it(device, drawn, drawn_move,
         assert value.device == (torch.empty(0, device=device).device if names_device else was.device)
         assert value.dtype == (dtype if names_dtype and was.is_floating_point() else was.dtype)
         assert value.shape == was.shape
-        assert numbers(value) == numbers(was)
+        assert repr(numbers(value)) == repr(numbers(was))
+    assert module.to("meta", dtype) is module
+    assert {value.device.type for value in contents_of(module).values()} == {"meta"}
+    for name, value in contents_of(module).items():
+        assert value.dtype == (dtype if before[name].is_floating_point() else before[name].dtype)
+        assert value.shape == before[name].shape
 
 
 @rule("devices.modules.still-leaves")
@@ -75,6 +87,11 @@ def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(devi
     ((inner,),) = module = module_of(*drawn)
     output = inner.weight * 3
     output.backward(torch.ones_like(output))
+    with torch.no_grad():
+        module.to(torch.float64 if dtype != torch.float64 else torch.float32)
+    assert isinstance(inner.weight, torch.nn.Parameter)
+    assert inner.weight.grad is not None
+    assert numbers(inner.weight.grad) == [3] * inner.weight.numel()
     move(module, dtype)
     parameters = (inner.weight, inner.frozen, inner.stopped)
     assert all(isinstance(parameter, torch.nn.Parameter) for parameter in parameters)

@@ -10,6 +10,8 @@ from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, on_th
 from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers
 
+INTEGRAL = ("torch.int64", "torch.int32", "torch.int16", "torch.int8", "torch.bool")
+
 
 @st.composite
 def journeys(draw):
@@ -66,6 +68,11 @@ def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey,
     assert leaf.grad is not None
     assert (leaf.grad.device, leaf.grad.dtype) == (leaf.device, leaf.dtype)
     assert numbers(leaf.grad) == [old + derivative(value) for old, value in zip(earlier, numbers(leaf), strict=True)]
+    leaf.grad = None
+    first, second = leaf.to(*stations[0]), leaf.to(device=stations[0][0], dtype=stations[0][1])
+    outputs = [first * 2, second * -1, first.to(stations[0][1]) * 3]
+    torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+    assert numbers(leaf.grad) == [4] * leaf.numel()
     two, counted = torch.tensor(2).to(moved), torch.arange(leaf.numel()).to(moved).reshape(leaf.shape[::-1])
     for gradient in (two.expand(leaf.shape), counted.permute([*range(leaf.ndim)][::-1])):
         leaf.grad = None
@@ -98,15 +105,20 @@ def test_a_leaf_that_was_made_complex_gets_the_real_part_of_the_gradient(device,
 @given(
     leaf=leaves(telling_shapes()),
     operation=elementwise(),
-    dtype=st.sampled_from(("torch.int64", "torch.int32", "torch.int16", "torch.int8", "torch.bool")).map(
-        lambda dtype: Expression(dtype, dtypes=frozenset({dtype}))
+    dtypes=st.permutations(INTEGRAL).map(
+        lambda drawn: [Expression(dtype, dtypes=frozenset({dtype})) for dtype in drawn[:3]]
     ),
 )
-def test_what_is_moved_to_integers_is_a_constant(device, leaf, operation, dtype):
+def test_what_is_moved_to_integers_is_a_constant(device, leaf, operation, dtypes):
     function, _ = operation
-    constant = function(leaf).to(dtype)
-    assert constant.dtype == dtype
-    assert not constant.requires_grad
-    output = leaf * constant
-    output.backward(torch.ones_like(output))
-    assert numbers(leaf.grad) == numbers(constant)
+    for dtype in dtypes:
+        for moved in (leaf, function(leaf)):
+            for constant in (moved.to(dtype), moved.to(moved.device, dtype), moved.to(dtype=dtype, copy=True)):
+                assert constant.dtype == dtype
+                assert not constant.requires_grad
+                assert constant.is_leaf
+                assert not constant.to(leaf.dtype).requires_grad
+            for output in (leaf * constant, constant * leaf):
+                leaf.grad = None
+                output.backward(torch.ones_like(output))
+                assert numbers(leaf.grad) == numbers(constant)

@@ -6,28 +6,27 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression
+from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, numbers
 
-LAYERS = st.sampled_from(
-    (
-        Expression("lambda x, w, b: x @ w + b"),
-        Expression("lambda x, w, b: torch.addmm(b, x, w)"),
-        Expression("lambda x, w, b: torch.nn.functional.linear(x, w.T, b)"),
-    )
+LAYERS = (
+    lambda x, w, b: x @ w + b,
+    lambda x, w, b: b + x.matmul(w),
+    lambda x, w, b: torch.addmm(b, x, w),
+    lambda x, w, b: torch.nn.functional.linear(x, w.T, b),
 )
-EXACT_MEANS = st.sampled_from(
-    (
-        Expression("torch.nn.functional.mse_loss"),
-        Expression("torch.nn.MSELoss()"),
-        Expression("lambda z, y: ((z - y) * (z - y)).mean()"),
-    )
+EXACT_MEANS = (
+    torch.nn.functional.mse_loss,
+    torch.nn.MSELoss(),
+    lambda z, y: ((z - y) * (z - y)).mean(),
 )
-MEANS = EXACT_MEANS | st.sampled_from(
-    (Expression("lambda z, y: ((z - y) ** 2).mean()"), Expression("lambda z, y: (z - y).square().mean()"))
-)
+MEANS = (*EXACT_MEANS, lambda z, y: ((z - y) ** 2).mean(), lambda z, y: (z - y).square().mean())
+TURNS = st.integers(0, 11)
+LEARNING = ((True, True), (True, False), (False, True))
+"""Whether w and b require grad."""
 POWERS = st.sampled_from((1, 2, 4))
-SIZES = st.integers(1, 6)
+SIZES = st.integers(1, 6) | st.sampled_from((2, 3, 9, 17))
 
 
 @st.composite
@@ -41,7 +40,7 @@ def layers(draw, sizes):
 
 # Integers up to 33, times a power of two, times x, summed: up to 9 bits, more than bfloat16 has.
 WIDE = st.sampled_from(("torch.float32", "torch.float64", "torch.float16"))
-DYADIC = st.tuples(POWERS, st.integers(1, 3), POWERS, WIDE)
+DYADIC = st.tuples(POWERS | st.just(8), st.integers(1, 3), POWERS, WIDE)
 SQUARE = tuple(
     Expression(source, dtypes=frozenset({"torch.float32"}))
     for source in (
@@ -53,22 +52,31 @@ SQUARE = tuple(
 )
 
 
+def learned(drawn, number, means):
+    """The tensors after a backward that this number picks: a layer, a mean, and which of w and b learn from it."""
+    x, w, b, y = (tensor.detach() for tensor in drawn)
+    learning = LEARNING[number % 3]
+    w.requires_grad_(learning[0])
+    b.requires_grad_(learning[1])
+    z = LAYERS[number % 4](x, w, b)
+    means[number % len(means)](z, y).backward()
+    return x, w, b, y
+
+
 @rule("fits.layer-gradients.gradients")
-@given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=EXACT_MEANS)
-@example(
-    drawn=SQUARE,
-    layer=Expression("lambda x, w, b: torch.addmm(b, x, w)"),
-    mean_of_squares=Expression("torch.nn.MSELoss()"),
-)
-def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(device, drawn, layer, mean_of_squares):
-    x, w, b, y = drawn
-    z = layer(x, w, b)
-    mean_of_squares(z, y).backward()
-    miss = array(x) @ array(w) + array(b) - array(y)
-    assert w.grad.shape == w.shape
-    assert b.grad.shape == b.shape
-    assert array(w.grad).tolist() == (2 / z.numel() * array(x).T @ miss).tolist()
-    assert array(b.grad).tolist() == (2 / z.numel() * miss.sum(axis=0)).tolist()
+@also(*BACKWARD)
+@given(drawn=layers(DYADIC), turn=TURNS)
+@example(drawn=SQUARE, turn=0)
+def test_where_the_number_of_elements_is_a_power_of_two_the_gradients_are_exact(device, drawn, turn):
+    x, w, b, y = (array(tensor) for tensor in drawn)
+    miss = x @ w + b - y
+    by_w, by_b = 2 / y.size * x.T @ miss, 2 / y.size * miss.sum(axis=0)
+    for number in range(turn, turn + 6):
+        _, weight, bias, _ = learned(drawn, number, EXACT_MEANS)
+        for parameter, slopes in ((weight, by_w), (bias, by_b)):
+            if parameter.requires_grad:
+                assert parameter.grad.shape == parameter.shape
+                assert array(parameter.grad).tolist() == slopes.tolist()
 
 
 DOCUMENT = tuple(
@@ -82,35 +90,42 @@ DOCUMENT = tuple(
 )
 
 
+ROUNDED = st.tuples(SIZES, SIZES, SIZES, st.sampled_from(("torch.float64", "torch.float32")))
+
+
 @rule("fits.layer-gradients.gradients")
-@given(drawn=layers(st.tuples(SIZES, SIZES, SIZES, st.just("torch.float64"))), layer=LAYERS, mean_of_squares=MEANS)
-@example(
-    drawn=DOCUMENT, layer=Expression("lambda x, w, b: x @ w + b"), mean_of_squares=Expression("torch.nn.MSELoss()")
-)
-def test_for_any_number_of_elements_they_are_right_up_to_rounding(device, drawn, layer, mean_of_squares):
+@also(*BACKWARD)
+@given(drawn=layers(ROUNDED), turn=TURNS)
+@example(drawn=DOCUMENT, turn=0)
+def test_for_any_number_of_elements_they_are_right_up_to_rounding(device, drawn, turn):
     """The derivative of a power may be off by 16 eps, the loosest of the published limits; dividing by n and the
     products take eight more, and the sum over points one for each. z - y, made of small integers, is exact."""
-    x, w, b, y = drawn
-    z = layer(x, w, b)
-    mean_of_squares(z, y).backward()
-    miss = array(x) @ array(w) + array(b) - array(y)
-    slack = (len(x) + 24) * torch.finfo(x.dtype).eps * 2 / z.numel()
-    off = abs(array(w.grad) - 2 / z.numel() * array(x).T @ miss)
-    assert (off <= slack * abs(array(x)).T @ abs(miss)).all()
-    off = abs(array(b.grad) - 2 / z.numel() * miss.sum(axis=0))
-    assert (off <= slack * abs(miss).sum(axis=0)).all()
+    x, w, b, y = (array(tensor) for tensor in drawn)
+    miss = x @ w + b - y
+    slack = (len(x) + 24) * torch.finfo(drawn[0].dtype).eps * 2 / y.size
+    for number in range(turn, turn + 6):
+        _, weight, bias, _ = learned(drawn, number, MEANS)
+        if weight.requires_grad:
+            off = abs(array(weight.grad) - 2 / y.size * x.T @ miss)
+            assert (off <= slack * abs(x).T @ abs(miss)).all()
+        if bias.requires_grad:
+            off = abs(array(bias.grad) - 2 / y.size * miss.sum(axis=0))
+            assert (off <= slack * abs(miss).sum(axis=0)).all()
 
 
 @rule("fits.layer-gradients.nothing-else-changes")
-@given(drawn=layers(DYADIC), layer=LAYERS, mean_of_squares=MEANS)
-def test_backward_changes_no_parameter_and_gives_data_no_gradient(device, drawn, layer, mean_of_squares):
-    x, w, b, y = drawn
-    before = [numbers(tensor) for tensor in (x, w, b, y)]
-    versions = [tensor._version for tensor in (x, w, b, y)]
-    mean_of_squares(layer(x, w, b), y).backward()
-    assert [numbers(tensor) for tensor in (x, w, b, y)] == before
-    assert [tensor._version for tensor in (x, w, b, y)] == versions
-    assert x.grad is None
-    assert y.grad is None
-    assert w.grad is not w
-    assert b.grad is not b
+@also(*BACKWARD)
+@given(drawn=layers(DYADIC), turn=TURNS)
+def test_backward_changes_no_parameter_and_gives_data_no_gradient(device, drawn, turn):
+    before = [numbers(tensor) for tensor in drawn]
+    for number in range(turn, turn + 6):
+        versions = [tensor._version for tensor in drawn]
+        x, w, b, y = learned(drawn, number, MEANS)
+        assert [numbers(tensor) for tensor in (x, w, b, y)] == before
+        assert [tensor._version for tensor in drawn] == versions
+        assert x.grad is None
+        assert y.grad is None
+        for parameter in (w, b):
+            if parameter.requires_grad:
+                parameter.grad.fill_(9)
+        assert [numbers(tensor) for tensor in (x, w, b, y)] == before

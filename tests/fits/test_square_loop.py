@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, leaves
+from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.lines import quarters
 from tests.oracles import numbers
 from tests.oracles.descent import descent, descent_bound, losses, losses_bound
@@ -22,13 +23,15 @@ LEAVES = (
     "torch.nn.Parameter(torch.tensor({start}, dtype={dtype}, device=device))",
 )
 UPDATES = (
-    "lambda w, rate: w.data.sub_(rate * w.grad.data)",
-    "lambda w, rate: w.data.__isub__(rate * w.grad)",
-    "lambda w, rate: torch.no_grad()(w.sub_)(rate * w.grad)",
-    "lambda w, rate: w.detach().sub_(w.grad, alpha=rate)",
+    lambda w, rate: w.data.sub_(rate * w.grad.data),
+    lambda w, rate: w.data.__isub__(rate * w.grad),
+    lambda w, rate: torch.no_grad()(w.sub_)(rate * w.grad),
+    lambda w, rate: w.detach().sub_(w.grad, alpha=rate),
+    lambda w, rate: torch.no_grad()(w.copy_)(w.detach() - rate * w.grad),
+    lambda w, rate: torch.optim.SGD([w], lr=rate).step(),
 )
+"""Functions that subtract the rate times the gradient from a leaf."""
 TEN = Expression("torch.tensor(10.0, device=device, requires_grad=True)")
-BY_DATA = Expression(UPDATES[0])
 
 
 def numbers_to_square() -> st.SearchStrategy[Expression]:
@@ -38,11 +41,6 @@ def numbers_to_square() -> st.SearchStrategy[Expression]:
         return Expression(form.format(start=start, dtype=dtype), dtypes=frozenset({dtype}))
 
     return st.builds(leaf, st.sampled_from(LEAVES), quarters(-40, 40), DTYPES)
-
-
-def updates_by_gradient() -> st.SearchStrategy[Expression]:
-    """Functions that subtract the rate times the gradient from a leaf."""
-    return st.sampled_from(UPDATES).map(Expression)
 
 
 def rates() -> st.SearchStrategy[float]:
@@ -63,50 +61,53 @@ def run(w, offset, update, rate, steps):
 
 
 @rule("fits.square-loop.closed-form")
-@given(
-    w=numbers_to_square(),
-    offset=quarters(-80, 80),
-    update=updates_by_gradient(),
-    rate=rates(),
-    steps=st.integers(1, 10),
-)
-@example(w=TEN, offset=20.0, update=BY_DATA, rate=0.01, steps=100)
-def test_every_step_multiplies_w_by_the_same_factor(device, w, offset, update, rate, steps):
+@given(w=numbers_to_square(), offset=quarters(-80, 80), rate=rates(), steps=st.integers(1, 10))
+@example(w=TEN, offset=20.0, rate=0.01, steps=100)
+def test_every_step_multiplies_w_by_the_same_factor(device, w, offset, rate, steps):
     start, eps = w.item(), torch.finfo(w.dtype).eps
-    path = [start] + [after for after, _ in run(w, offset, update, rate, steps)]
     expected = descent(ONE, NOTHING, np.array([start]), rate, steps)
     bound = descent_bound(ONE, NOTHING, expected, rate, eps)
-    assert (abs(np.array(path)[:, None] - expected) <= bound).all()
+    for number, update in enumerate(UPDATES):
+        with torch.no_grad():
+            w.fill_(start)
+        path = [start] + [after for after, _ in run(w, offset, update, rate, steps)]
+        assert (abs(np.array(path)[:, None] - expected) <= bound).all(), number
 
 
 @rule("fits.square-loop.exactly")
+@also(*BACKWARD)
 @given(
     w=leaves(among=layouts.WRITABLE),
-    update=updates_by_gradient(),
     rate=st.sampled_from((0.25, 0.125, 0.5, 0.75, 1.0, 1.5)),
     steps=st.integers(1, 4),
+    cleared=st.booleans(),
 )
-def test_at_a_rate_of_few_binary_digits_no_step_is_rounded(device, w, update, rate, steps):
-    expected = [(1 - 2 * rate) ** steps * number for number in numbers(w)]
-    for _ in range(steps):
-        w.grad = None
-        (w * w + 1).sum().backward()
-        update(w, rate)
-    assert numbers(w) == expected
+def test_at_a_rate_of_few_binary_digits_no_step_is_rounded(device, w, rate, steps, cleared):
+    start = w.detach().clone()
+    for number, update in enumerate(UPDATES):
+        w.data.copy_(start)
+        for step in range(1, steps + 1):
+            if cleared and w.grad is not None:
+                w.grad.zero_()
+            else:
+                w.grad = None
+            (w * w + 1).sum().backward()
+            update(w, rate)
+            assert numbers(w) == [(1 - 2 * rate) ** step * before for before in numbers(start)], number
 
 
 @rule("fits.square-loop.report")
 @given(
     w=numbers_to_square(),
     offset=quarters(0, 80),
-    update=updates_by_gradient(),
+    turn=st.integers(0, 5),
     rate=rates(),
     steps=st.integers(2, 6),
 )
-@example(w=TEN, offset=20.0, update=BY_DATA, rate=0.01, steps=100)
-def test_each_line_shows_w_after_the_update_and_the_loss_before_it(device, w, offset, update, rate, steps):
+@example(w=TEN, offset=20.0, turn=0, rate=0.01, steps=100)
+def test_each_line_shows_w_after_the_update_and_the_loss_before_it(device, w, offset, turn, rate, steps):
     start, eps = w.item(), torch.finfo(w.dtype).eps
-    lines = [(f"{after:.4f}", f"{loss:.4f}") for after, loss in run(w, offset, update, rate, steps)]
+    lines = [(f"{after:.4f}", f"{loss:.4f}") for after, loss in run(w, offset, UPDATES[turn], rate, steps)]
     path = descent(ONE, NOTHING, np.array([start]), rate, steps)
     bound = descent_bound(ONE, NOTHING, path, rate, eps)
     heights = losses(ONE, NOTHING, path) + offset

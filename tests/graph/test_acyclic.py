@@ -19,6 +19,10 @@ CHANGES = (
     "lambda y: (y.view_as(y).add_(1), y)[1]",
     "lambda y: y.view_as(y).mul_(2)",
     "lambda y: y[None].add_(1)[0]",
+    "lambda y: y.mul_(y[None][0])",
+    "lambda y: torch.stack([y, y]).unbind()[1] * 1",
+    "lambda y: y.clone().copy_(y)",
+    "lambda y: torch.where(y.detach() > 0, y, y.exp_())",
 )
 """Steps of a loop that goes on with what it computed before, or changes it in place."""
 

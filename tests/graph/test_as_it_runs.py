@@ -34,6 +34,10 @@ LATER = (
     "lambda leaf, result: result.register_hook(lambda gradient: gradient)",
     "lambda leaf, result: leaf.register_hook(lambda gradient: None)",
     "lambda leaf, result: torch.no_grad()(lambda: result * 2)()",
+    "lambda leaf, result: torch.autograd.grad(result.sum(), leaf, create_graph=True)",
+    "lambda leaf, result: torch.no_grad()(lambda: (result * leaf).requires_grad_())()",
+    "lambda leaf, result: result.sum().backward(retain_graph=True) or setattr(leaf, 'grad', None)",
+    "lambda leaf, result: result.view_as(result)[None].detach()",
 )
 
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -69,17 +70,22 @@ def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_n
 ):
     block, _ = block_and_mode
     results = run(leaf, steps)
-    heard = [[] for _ in results]
-    for result, gradients in zip(results, heard, strict=True):
+    heard, heard_too = [[] for _ in results], [[] for _ in results]
+    for result, gradients, another in zip(results, heard, heard_too, strict=True):
         result.register_hook(gradients.append)
-    output = results[-1].sum()
-    for _ in range(2):
-        with block():
-            output.backward(retain_graph=True)
-        for gradients, gradient in zip(heard, gradients_of_last(steps), strict=True):
-            expected = [] if gradient is None else [[gradient] * leaf.numel()]
-            assert [numbers(arrived) for arrived in gradients] == expected
-            gradients.clear()
+        result.register_hook(another.append)
+    # Where all that arrives is one number, it is easily mistaken for another's.
+    weights = torch.arange(leaf.numel(), device=device).reshape(leaf.shape) % 3 - 1
+    for output, seeds in ((results[-1].sum(), [1] * leaf.numel()), ((results[-1] * weights).sum(), numbers(weights))):
+        for options in ({}, {"inputs": [leaf]}):
+            with block():
+                output.backward(retain_graph=True, **options)
+            for gradients, another, gradient in zip(heard, heard_too, gradients_of_last(steps), strict=True):
+                expected = [] if gradient is None else [[gradient * seed for seed in seeds]]
+                assert [numbers(arrived) for arrived in gradients] == expected
+                assert [numbers(arrived) for arrived in another] == expected
+                gradients.clear()
+                another.clear()
 
 
 @rule("graph.backward-order.users-first")
@@ -90,7 +96,10 @@ def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
     order = []
     for place, result in enumerate(results):
         result.register_hook(lambda gradient, place=place: order.append(place))
-    results[-1].sum().backward()
-    for place, (_, *operands) in enumerate(steps, start=1):
-        if place in order:
-            assert order.index(place) < min(order.index(operand) for operand in operands)
+    output = results[-1].sum()
+    for options in ({"retain_graph": True}, {"inputs": [leaf], "retain_graph": True}, {}):
+        order.clear()
+        output.backward(**options)
+        for place, (_, *operands) in enumerate(steps, start=1):
+            if place in order:
+                assert order.index(place) < min(order.index(operand) for operand in operands)

@@ -1,5 +1,6 @@
 """spec/graph/nodes.md"""
 
+import itertools
 from functools import cache
 
 import torch
@@ -7,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves, places, routes, shapes
+from tests.inputs import Expression, dtypes, elementwise, leaves, places, routes, shapes
 from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles.graph import leaves_reached, nodes_reached
 
@@ -109,6 +110,38 @@ def test_edges_lead_to_what_made_the_inputs_that_require_grad(device, operands, 
 
 
 @rule("graph.nodes.edges")
+@given(leaf=leaves(), drawn_places=st.tuples(places(), places(), places()))
+def test_edges_lead_to_each_of_three_inputs_that_requires_grad(device, leaf, drawn_places):
+    compute = [torch.addcmul, torch.addcdiv, torch.lerp, torch.clamp, lambda a, b, c: torch.where(c.detach() > 0, b, a)]
+    for function, flags in itertools.product(compute, itertools.product((False, True), repeat=3)):
+        inputs = [
+            place(leaf.detach().clone().requires_grad_(flag)) for place, flag in zip(drawn_places, flags, strict=True)
+        ]
+        result = function(*inputs)
+        if function is compute[-1]:
+            inputs = [inputs[1], inputs[0]]
+        expected = [value for value in inputs if value.requires_grad]
+        assert result.requires_grad is bool(expected)
+        edges = [edge for edge in result.grad_fn.next_functions if edge[0] is not None] if expected else []
+        assert len(edges) == len(expected)
+        assert all(leads_to(edge, value) for edge, value in zip(edges, expected, strict=True))
+
+
+@rule("graph.nodes.edges")
+@given(leaf=leaves(), other=leaves(st.just(()), dtypes.floating()))
+def test_edges_lead_to_inputs_of_other_shapes_and_dtypes_and_outlast_gradients(device, leaf, other):
+    wide = torch.ones(leaf.shape, dtype=torch.float64, device=device).requires_grad_()
+    for one, two in ((leaf, other), (other, leaf), (wide, leaf), (other, wide)):
+        results = [one + two, one - two, one * two]
+        for _ in range(2):
+            for result in results:
+                first, second = result.grad_fn.next_functions
+                assert leads_to(first, one)
+                assert leads_to(second, two)
+            torch.autograd.grad(results, [one, two], [torch.ones_like(result) for result in results], retain_graph=True)
+
+
+@rule("graph.nodes.edges")
 @given(leaf=leaves(shapes(min_side=1)), function=st.sampled_from(SEVERAL).map(Expression))
 def test_an_edge_says_which_of_several_results_it_leads_to(device, leaf, function):
     results = function(leaf)
@@ -132,6 +165,10 @@ def test_a_leaf_that_requires_grad_has_one_node_and_other_values_have_none(devic
     assert len(reached) <= 2
     for node in nodes_reached(output.grad_fn):
         assert bool(node.next_functions) is not hasattr(node, "variable")
+    output.sum().backward(retain_graph=True)
+    assert sorted(map(id, leaves_reached(output.grad_fn))) == sorted(map(id, reached))
+    apart = [node for node in nodes_reached((one_leaf * 2).grad_fn) if hasattr(node, "variable")]
+    assert apart == [node for node in nodes_reached(output.grad_fn) if getattr(node, "variable", None) is one_leaf]
 
 
 @rule("graph.nodes.leaves")
@@ -167,7 +204,9 @@ def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf
 )
 def test_an_expression_has_a_node_for_each_operation_and_none_for_its_constants(device, operands, steps):
     values, behind = list(operands), [set() for _ in operands]
-    for operation, one, other in steps:
+    idle = ((lambda a, b: a + b, -1, 3), (lambda a, b: a * b, -1, 3), (lambda a, b: a - b, -1, 3))
+    sums = ((lambda a, b: a + b, 0, 1), (lambda a, b: a + b, -1, 2))
+    for operation, one, other in (*steps, *sums, *idle):
         result = operation(values[one], values[other])
         values.append(result)
         behind.append({result.grad_fn, *behind[one], *behind[other]} if result.requires_grad else set())

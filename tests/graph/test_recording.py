@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,15 +115,19 @@ def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(devic
 @also(*BACKWARD)
 @given(leaf=leaves(), place=st.sampled_from(PLACES).map(Expression), discrete=st.sampled_from(DISCRETE).map(Expression))
 def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_it(device, leaf, place, discrete):
-    mask = discrete(place(leaf))
-    assert not mask.dtype.is_floating_point
-    assert not mask.requires_grad
-    assert mask.grad_fn is None
-    assert mask.is_leaf
-    product = leaf * mask
+    tensor = place(leaf)
+    mask = discrete(tensor)
+    others = (tensor > leaf, leaf <= tensor, torch.ne(tensor, 0), tensor.int(), tensor.short(), tensor.isfinite())
+    for result in (mask, *others):
+        assert not result.dtype.is_floating_point
+        assert not result.requires_grad
+        assert result.grad_fn is None
+        assert result.is_leaf
+    product, reversed_product = leaf * mask, mask * leaf
     assert [node is None for node, _ in product.grad_fn.next_functions] == [False, True]
-    product.sum().backward()
-    assert numbers(leaf.grad) == [int(value) for value in numbers(mask)]
+    assert [node is None for node, _ in reversed_product.grad_fn.next_functions] == [True, False]
+    (product + reversed_product * 2 + mask).sum().backward()
+    assert numbers(leaf.grad) == [3 * int(value) for value in numbers(mask)]
 
 
 @rule("graph.recording.discrete")
@@ -132,9 +137,10 @@ def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_
 )
 def test_the_place_of_an_element_is_not_recorded_and_what_it_picks_is(device, leaf, index):
     place = index(leaf)
-    assert not place.requires_grad
-    assert place.grad_fn is None
-    assert place.is_leaf
+    for found in (place, index(leaf * 1), index(leaf.view_as(leaf)), leaf.min(0)[1], leaf.topk(1).indices):
+        assert not found.requires_grad
+        assert found.grad_fn is None
+        assert found.is_leaf
     leaf[place].sum().backward()
     picked = place.reshape(-1).tolist()
     assert numbers(leaf.grad) == [picked.count(position) for position in range(leaf.numel())]
@@ -148,7 +154,11 @@ def test_floor_division_is_recorded_and_refuses_to_be_run_backward(device, leaf,
     result = divide(tensor, tensor.detach().abs() + 1)
     assert result.requires_grad
     assert result.grad_fn is not None
+    assert not result.is_leaf
+    other = leaf.detach().clone().requires_grad_()
     before = state(leaf)
-    with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
-        result.sum().backward()
-    assert state(leaf) == before
+    for output in (result.sum(), (leaf + other).sum() + result.sum(), (result - tensor).sum() + (leaf * other).sum()):
+        for options in ({"retain_graph": True}, {"inputs": [leaf]}):
+            with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+                output.backward(**options)
+            assert state(leaf) == before

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, shapes, tails, tensors
-from tests.inputs.circumstances import AS_RESULTS, INFERENCE, UNRECORDED, also
+from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.indices import basic, distinct_selection, indexed, selection
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
 
+ANY = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL + dtypes.COMPLEX)
 REAL = st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL)
-WIDE = st.sampled_from((*dtypes.FLOATING, "torch.int64"))
+NUMERIC = st.sampled_from((*dtypes.FLOATING, *dtypes.INTEGRAL[:2], *dtypes.INTEGRAL[:-1], *dtypes.COMPLEX))
 SQUARE = Expression("torch.arange(16.0).to(device).reshape(4, 4) - 7")
 TURNED = Expression("torch.arange(16.0).to(device).reshape(4, 4).T - 7")
 NINE = Expression("torch.arange(9.0).to(device)")
@@ -26,6 +27,13 @@ ROWS_AND_COLUMNS = Expression(
 )
 MASK_OF_ROWS = Expression("torch.tensor([1, 0, 1, 1], dtype=torch.bool, device=device)")
 TABLE = Expression("torch.tensor([[0, 3], [2, 1], [1, 2]], device=device).T")
+FAR_INTEGERS = Expression("torch.tensor([2**60 + 1, -2**53 - 1, 2**63 - 1], device=device)")
+IN_DOUBLE = Expression(
+    "torch.tensor([1 + 2**-40, -math.inf, -2**40 - 1], dtype=torch.float64, device=device)",
+    dtypes=frozenset({"torch.float64"}),
+)
+ROWS_OF_THREE = Expression("torch.tensor([2, 0, 1, 2], device=device)")
+MASK_OF_THREE = Expression("torch.tensor([True, True, True], device=device)")
 POSITIVE = Expression("torch.tensor([[0] * 4, [0] * 4, [1] * 4, [1] * 4], dtype=torch.bool, device=device)")
 
 STRIPES = Expression("torch.tensor([[0, 1, 0, 1]] * 4, dtype=torch.bool, device=device)")
@@ -33,7 +41,8 @@ STRIPES = Expression("torch.tensor([[0, 1, 0, 1]] * 4, dtype=torch.bool, device=
 VALUES = {
     "a number": lambda old: 7,
     "a tensor of the picked shape": lambda old: 2 * old + 1,
-    "a 0-d tensor": lambda old: old.sum(),
+    "a 0-d tensor": lambda old: old.sum(dtype=old.dtype),
+    "a tensor that is stretched": lambda old: 3 + old[:1] if old.ndim else 3 + old,
 }
 """What is assigned, made of what was there."""
 
@@ -70,6 +79,10 @@ def larger(draw, *kinds, dtypes, among=layouts.EVERY):
     return tensor_of(draw, shape, draw(dtypes), draw(layouts.layouts(shape, among))), index
 
 
+COMPLEX = Expression(
+    "torch.tensor([1 + 2j, 1 - 2j, 2j, -2j, 1, 0], dtype=torch.complex64, device=device)",
+    dtypes=frozenset({"torch.complex64"}),
+)
 NUMBERS = (0, 1, 2, -0.5, 0.5, 1.5)
 FAR = {
     "torch.float32": 2**12,
@@ -98,8 +111,6 @@ PAIRS = (
     ((3, 1, 2), (3, 1)),
 )
 """Shapes that broadcast."""
-
-MODES = (torch.enable_grad, torch.no_grad, torch.inference_mode)
 
 COMPARISONS = {
     "<": lambda x, y: x < y,
@@ -136,6 +147,13 @@ def limits(dtype):
     return Expression(source, dtypes=frozenset({dtype}))
 
 
+def ends(dtype):
+    """The least and the greatest integers of a dtype, in a row and in a column."""
+    least, most = (f"torch.iinfo({dtype}).{end}" for end in ("min", "max"))
+    row = f"torch.tensor([{least}, {most}, 0, -1, {most} - 1, {least} + 1, 1], dtype={dtype}, device=device)"
+    return tuple(Expression(source, dtypes=frozenset({dtype})) for source in (row, f"{row}.reshape(7, 1)"))
+
+
 def beside_each_other(dtype):
     """Numbers far from 0 and next to each other, in a row and in a column."""
     row = f"torch.tensor({[FAR[dtype] + step for step in (-1, 0, 1, 2)]}, dtype={dtype}, device=device)"
@@ -156,7 +174,7 @@ def for_numpy(index):
 
 @rule("indexing.selections.picks")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pair=indexed(selection, laid_out, dtypes=REAL) | larger(selection, laid_out, dtypes=REAL))
+@given(pair=indexed(selection, laid_out, dtypes=ANY) | larger(selection, laid_out, dtypes=ANY))
 @example(pair=(SQUARE, TABLE))
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
@@ -164,12 +182,17 @@ def for_numpy(index):
 @example(pair=(Expression("torch.tensor([True, False, True, True], device=device)"), MASK_OF_ROWS))
 @example(pair=(SQUARE, ROWS_AND_COLUMNS))
 @example(pair=(NINE, Expression("torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool, device=device)")))
+@example(pair=(Expression("torch.tensor(2.0, device=device)"), Expression("torch.tensor(True, device=device)")))
+@example(pair=(Expression("torch.tensor(2.0, device=device)"), Expression("torch.tensor(False, device=device)")))
+@example(pair=(FAR_INTEGERS, ROWS_OF_THREE))
+@example(pair=(FAR_INTEGERS, MASK_OF_THREE))
+@example(pair=(IN_DOUBLE, ROWS_OF_THREE))
+@example(pair=(IN_DOUBLE, MASK_OF_THREE))
 def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair):
     x, index = pair
     expected = array(x)[for_numpy(index)]
-    for mode in MODES:
-        with mode():
-            picked = x[index]
+    for _ in range(2):
+        picked = x[index]
         assert tuple(picked.shape) == expected.shape
         assert picked.dtype == x.dtype
         assert picked.tolist() == expected.tolist()
@@ -177,7 +200,7 @@ def test_index_tensors_and_masks_pick_the_elements_that_numpy_picks(device, pair
 
 @rule("indexing.selections.picks")
 @also(*UNRECORDED, AS_RESULTS)
-@given(x=tensors(shapes(min_dims=1, min_side=1) | tails(), REAL), start=st.integers(0, 3))
+@given(x=tensors(shapes(min_dims=1, min_side=1) | tails(), ANY), start=st.integers(0, 3))
 @example(x=SQUARE, start=0)
 @example(x=TURNED, start=1)
 def test_how_an_index_lies_in_memory_makes_no_difference(device, x, start):
@@ -189,24 +212,31 @@ def test_how_an_index_lies_in_memory_makes_no_difference(device, x, start):
             straight = torch.tensor(index.tolist(), device=device)
             turned = torch.tensor(index.T.tolist(), device=device).permute(*range(index.ndim)[::-1])
             assert x[straight].tolist() == x[turned].tolist() == expected, step
+        order = torch.tensor(places.reshape(-1).argsort().tolist(), device=device)
+        assert order[order].tolist() == array(order)[array(order)].tolist()
+
+
+def as_a_result(x):
+    """The same elements as a result that requires grad, if their dtype can."""
+    return x.detach().clone().requires_grad_(x.is_floating_point() or x.is_complex()).clone()
 
 
 @rule("indexing.selections.copies")
 @also(*UNRECORDED)
 @given(
-    pair=indexed(selection, laid_out, dtypes=WIDE, among=layouts.WRITABLE)
-    | larger(selection, laid_out, dtypes=WIDE, among=layouts.WRITABLE)
+    pair=indexed(selection, laid_out, dtypes=NUMERIC, among=layouts.WRITABLE)
+    | larger(selection, laid_out, dtypes=NUMERIC, among=layouts.WRITABLE)
 )
 @example(pair=(SQUARE, ROWS))
 @example(pair=(SQUARE, POSITIVE))
 def test_a_selection_and_its_tensor_share_no_memory(device, pair):
-    x, index = pair
-    before = numbers(x)
-    picked = x[index]
-    picked.fill_(9)
-    assert numbers(x) == before
-    x.fill_(5)
-    assert numbers(picked) == [9] * picked.numel()
+    for x, index in (pair, (as_a_result(pair[0]), pair[1])):
+        before = numbers(x)
+        picked = x[index]
+        picked.fill_(9)
+        assert numbers(x) == before
+        x.fill_(5)
+        assert numbers(picked) == [9] * picked.numel()
 
 
 AS_SLICES = {
@@ -221,38 +251,50 @@ AS_SLICES = {
 
 @rule("indexing.selections.copies")
 @also(*UNRECORDED)
-@given(x=tensors(shapes(min_dims=1) | tails(), WIDE, layouts.WRITABLE))
+@given(x=tensors(shapes(min_dims=1) | tails(), NUMERIC, layouts.WRITABLE))
 @example(x=SQUARE)
+@example(x=Expression("torch.arange(6).to(device)"))
+@example(x=Expression("torch.arange(9).to(device) - 4"))
 def test_a_selection_that_a_slice_could_tell_is_a_copy_too(device, x):
-    for name, index in AS_SLICES.items():
-        picked = x[index(x)]
-        before, there = numbers(x), numbers(picked)
-        picked.add_(1)
-        assert numbers(x) == before, name
-        x.sub_(2)
-        assert numbers(picked) == [number + 1 for number in there], name
+    for same in (x, as_a_result(x)):
+        for name, index in AS_SLICES.items():
+            picked = same[index(same)]
+            before = numbers(same)
+            picked.fill_(9)
+            assert numbers(same) == before, name
+            same.sub_(2)
+            assert numbers(picked) == [9] * picked.numel(), name
+
+
+def between(x):
+    """What stands in the memory of a view beside its elements."""
+    if x._base is None:
+        return []
+    whole = x._base.detach().clone()
+    whole.as_strided(x.shape, x.stride(), x.storage_offset()).zero_()
+    return numbers(whole)
 
 
 @rule("indexing.selections.writes")
-@also(INFERENCE)
+@also(*UNRECORDED)
 @given(
-    pair=indexed(basic, distinct_selection, distinct_laid_out, dtypes=WIDE, among=layouts.WRITABLE)
-    | larger(basic, distinct_selection, distinct_laid_out, dtypes=WIDE, among=layouts.WRITABLE)
+    pair=indexed(basic, distinct_selection, distinct_laid_out, dtypes=NUMERIC, among=layouts.WRITABLE)
+    | larger(basic, distinct_selection, distinct_laid_out, dtypes=NUMERIC, among=layouts.WRITABLE)
 )
 @example(pair=(SQUARE, POSITIVE))
 @example(pair=(SQUARE, MASK_OF_ROWS))
+@example(pair=(TURNED, MASK_OF_ROWS))
 @example(pair=(SQUARE, ROWS))
 def test_assigning_to_an_index_writes_into_the_tensor_where_numpy_writes(device, pair):
-    x, index = pair
-    start = x.clone()
-    for name, value in VALUES.items():
-        expected = array(start)
-        expected[for_numpy(index)] = value(expected[for_numpy(index)])
-        for mode in MODES:
+    start, gaps = pair[0].detach().clone(), between(pair[0])
+    for x, index in (pair, (as_a_result(pair[0]), pair[1])):
+        for name, value in VALUES.items():
+            expected = array(start)
+            expected[for_numpy(index)] = value(expected[for_numpy(index)])
             x.copy_(start)
-            with mode():
-                x[index] = value(x[index])
+            x[index] = value(x[index])
             assert array(x).tolist() == expected.tolist(), name
+    assert between(pair[0]) == gaps
 
 
 NOTHING = {
@@ -265,14 +307,15 @@ NOTHING = {
 
 @rule("indexing.selections.writes")
 @also(*UNRECORDED)
-@given(x=tensors(shapes(min_dims=1) | tails(), WIDE, layouts.WRITABLE))
+@given(x=tensors(shapes(min_dims=1) | tails(), NUMERIC, layouts.WRITABLE))
 @example(x=SQUARE)
 def test_assigning_where_nothing_is_picked_writes_nothing(device, x):
     before = numbers(x)
-    for name, index in NOTHING.items():
-        for value in (7, x[index(x)], x.sum() + 7):
-            x[index(x)] = value
-            assert numbers(x) == before, name
+    for same in (x, as_a_result(x)):
+        for name, index in NOTHING.items():
+            for value in (7, same[index(same)], same.sum(dtype=same.dtype) + 7):
+                same[index(same)] = value
+                assert numbers(same) == before, name
 
 
 @rule("indexing.selections.comparisons")
@@ -281,6 +324,11 @@ def test_assigning_where_nothing_is_picked_writes_nothing(device, x):
 @example(pair=(limits("torch.float32"), limits("torch.float32")))
 @example(pair=(limits("torch.float64"), limits("torch.float64")))
 @example(pair=(limits("torch.float16"), limits("torch.float16")))
+@example(pair=(limits("torch.bfloat16"), limits("torch.bfloat16")))
+@example(pair=ends("torch.int8"))
+@example(pair=ends("torch.int16"))
+@example(pair=ends("torch.int32"))
+@example(pair=ends("torch.int64"))
 @example(pair=(SQUARE, TURNED))
 @example(pair=beside_each_other("torch.float64"))
 @example(pair=beside_each_other("torch.int64"))
@@ -303,6 +351,12 @@ def test_a_comparison_gives_a_boolean_tensor_of_the_broadcast_shape(device, pair
 @given(case=beside_numbers())
 @example(case=(SQUARE, NUMBERS))
 @example(case=(limits("torch.float32"), NUMBERS))
+@example(case=(limits("torch.float32"), (math.inf, -math.inf, math.nan)))
+@example(case=(limits("torch.float16"), (math.inf, -math.inf, math.nan)))
+@example(case=(ends("torch.int64")[0], (2**63 - 1, 2**63 - 2, -(2**63), -(2**63) + 1, 0)))
+@example(case=(ends("torch.int8")[0], (127, 126, -128, -127, 0)))
+@example(case=(beside_each_other("torch.float64")[0], (2**30, 2**30 + 0.5, 2**30 + 1)))
+@example(case=(Expression("torch.tensor(0.0, device=device)"), NUMBERS))
 @example(case=(Expression("torch.tensor([0, 1, -1, 2], device=device)"), NUMBERS))
 def test_a_comparison_with_a_number_compares_every_element(device, case):
     x, those = case
@@ -312,3 +366,19 @@ def test_a_comparison_with_a_number_compares_every_element(device, case):
             assert result.dtype == reflected.dtype == torch.bool, (name, number)
             assert result.tolist() == compare(array(x), number).tolist(), (name, number)
             assert reflected.tolist() == compare(number, array(x)).tolist(), (name, number)
+
+
+@rule("indexing.selections.comparisons")
+@also(*UNRECORDED, AS_RESULTS)
+@given(x=tensors(dtypes=dtypes.complex_()))
+@example(x=COMPLEX)
+def test_complex_numbers_are_equal_if_both_parts_are(device, x):
+    others = (x, x.clone(), x.conj(), x + 1, x - 2j, x.reshape(-1, 1)[:1, 0] if x.numel() else x)
+    for other in others:
+        for name in ("==", "!="):
+            for left, right in ((x, other), (other, x)):
+                result = COMPARISONS[name](left, right)
+                expected = np.asarray(COMPARISONS[name](array(left), array(right)))
+                assert result.dtype == torch.bool, name
+                assert tuple(result.shape) == expected.shape, name
+                assert result.tolist() == expected.tolist(), name

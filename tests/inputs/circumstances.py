@@ -9,8 +9,8 @@ run once more in one such circumstance.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from unittest import mock
@@ -73,26 +73,32 @@ AS_RESULTS = Circumstance(then=(f"{IT}.requires_grad_()", f"{IT} = {IT}.view_as(
 """What was drawn are results that require grad: views of leaves, laid out as they are."""
 
 
-def backward_called(how: Callable[[Callable[..., None]], Callable[..., None]]) -> AbstractContextManager[object]:
-    """A block in which every `backward()` is called in this way."""
-    return mock.patch.object(torch.autograd, "backward", how(torch.autograd.backward))
+@contextmanager
+def backward_unrecorded() -> Iterator[None]:
+    """A block in which every `backward` is called where grad mode is off."""
+    method, function = torch.no_grad()(torch.Tensor.backward), torch.no_grad()(torch.autograd.backward)
+    with mock.patch.object(torch.Tensor, "backward", method), mock.patch.object(torch.autograd, "backward", function):
+        yield
 
 
-def after_one_of_zeros(backward: Callable[..., None]) -> Callable[..., None]:
-    """A backward that has been through the graph before, with a gradient of zeros."""
+@contextmanager
+def backward_again() -> Iterator[None]:
+    """A block in which every backward has been through its graph before, with a gradient of zeros."""
+    backward = torch.autograd.backward
 
-    def called(tensors: Any, *args: Any, **options: Any) -> None:
+    def again(tensors: Any, *args: Any, inputs: Any = None, **options: Any) -> None:
         outputs = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-        backward(outputs, [torch.zeros_like(output) for output in outputs], retain_graph=True)
-        backward(tensors, *args, **options)
+        backward(outputs, [torch.zeros_like(output) for output in outputs], retain_graph=True, inputs=inputs)
+        backward(tensors, *args, inputs=inputs, **options)
 
-    return called
+    with mock.patch.object(torch.autograd, "backward", again):
+        yield
 
 
-UNRECORDED_BACKWARD = Circumstance("backward_called(torch.no_grad())")
+UNRECORDED_BACKWARD = Circumstance("backward_unrecorded()")
 """Every backward is called where grad mode is off."""
 
-SECOND_BACKWARD = Circumstance("backward_called(after_one_of_zeros)")
+SECOND_BACKWARD = Circumstance("backward_again()")
 """Every backward is the second through its graph, after one that added nothing."""
 
 

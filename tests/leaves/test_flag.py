@@ -22,6 +22,15 @@ FACTORIES = (
     "torch.empty({shape}, dtype={dtype}, device=device{asked})",
     "torch.linspace(-1, 1, 4, dtype={dtype}, device=device{asked})",
     "torch.randn({shape}, dtype={dtype}, generator=torch.Generator().manual_seed(0){asked})",
+    "torch.rand({shape}, dtype={dtype}, generator=torch.Generator().manual_seed(0){asked})",
+    "torch.eye(2, 3, dtype={dtype}, device=device{asked})",
+    "torch.tensor(2.0, dtype={dtype}, device=device{asked})",
+    "torch.tensor([1.0, 2.0], device=device{asked})",
+    "torch.zeros({shape}, device=device{asked})",
+    "torch.full({shape}, 2.0, device=device{asked})",
+    "torch.arange(0.0, 2.5, 0.5, device=device{asked})",
+    "torch.empty_strided((2, 3), (1, 2), dtype={dtype}, device=device{asked})",
+    "torch.asarray([1.0, 2.0], dtype={dtype}, device=device{asked})",
 )
 LIKE = (
     "lambda other: torch.zeros_like(other{asked})",
@@ -31,43 +40,73 @@ LIKE = (
     "lambda other: other.new_zeros(2{asked})",
     "lambda other: other.new_full((), 2{asked})",
     "lambda other: other.new_tensor([1.0]{asked})",
+    "lambda other: other.new_ones(other.shape{asked})",
+    "lambda other: other.new_empty(0{asked})",
+    "lambda other: torch.zeros_like(other, dtype=torch.float32{asked})",
+    "lambda other: torch.tensor(other.tolist(), dtype=other.dtype, device=other.device{asked})",
 )
 
-ASKING = (
-    "lambda tensor: torch.tensor(tensor.tolist(), dtype=tensor.dtype, device=tensor.device, requires_grad=True)",
-    "lambda tensor: torch.ones(tensor.shape, dtype=tensor.dtype, device=tensor.device, requires_grad=True)",
-    "lambda tensor: torch.zeros_like(tensor, requires_grad=True)",
-    "lambda tensor: tensor.new_zeros(2, requires_grad=True)",
-    "lambda tensor: torch.nn.Parameter(tensor)",
-    "lambda tensor: setattr(tensor, 'requires_grad', True)",
-    "lambda tensor: tensor.requires_grad_()",
-    "lambda tensor: tensor.requires_grad_(True)",
-)
-NOT_ASKING = (
-    "lambda tensor: torch.zeros_like(tensor, requires_grad=False)",
-    "lambda tensor: torch.nn.Parameter(tensor, requires_grad=False)",
-    "lambda tensor: setattr(tensor, 'requires_grad', False) or tensor",
-    "lambda tensor: tensor.requires_grad_(False)",
-)
+
+def asking(tensor):
+    """Ways to ask that a tensor, or one of its dtype, requires grad."""
+    like = {"dtype": tensor.dtype, "device": tensor.device, "requires_grad": True}
+    yield lambda: torch.tensor(tensor.tolist(), **like)
+    yield lambda: torch.ones(tensor.shape, **like)
+    yield lambda: torch.zeros(tensor.shape, **like)
+    yield lambda: torch.empty(tensor.shape, **like)
+    yield lambda: torch.full(tensor.shape, 1, **like)
+    yield lambda: torch.zeros_like(tensor, requires_grad=True)
+    yield lambda: torch.ones_like(tensor, requires_grad=True)
+    yield lambda: torch.full_like(tensor, 1, requires_grad=True)
+    yield lambda: tensor.new_zeros(2, requires_grad=True)
+    yield lambda: tensor.new_full((2,), 1, requires_grad=True)
+    yield lambda: torch.nn.Parameter(tensor)
+    yield lambda: torch.nn.Parameter(tensor, requires_grad=True)
+    yield lambda: setattr(tensor, "requires_grad", True)
+    yield lambda: tensor.requires_grad_()
+    yield lambda: tensor.requires_grad_(True)
+    yield lambda: tensor.requires_grad_(requires_grad=True)
+    # What is made of integers or truth values is of them, though nobody says so.
+    yield lambda: torch.tensor([1, 2, 3], device=tensor.device, requires_grad=True)
+    yield lambda: torch.tensor(True, device=tensor.device, requires_grad=True)
+    yield lambda: torch.arange(3, device=tensor.device, requires_grad=True)
+    yield lambda: torch.full((2, 2), 1, device=tensor.device, requires_grad=True)
+    yield lambda: torch.full((), False, device=tensor.device, requires_grad=True)
+    yield lambda: torch.randint(5, (3,), generator=torch.Generator(), requires_grad=True)
+
+
+def not_asking(tensor):
+    """Ways to ask that a tensor, or one of its dtype, does not require grad."""
+    like = {"dtype": tensor.dtype, "device": tensor.device, "requires_grad": False}
+    yield lambda: torch.tensor(tensor.tolist(), **like)
+    yield lambda: torch.ones(tensor.shape, **like)
+    yield lambda: torch.zeros_like(tensor, requires_grad=False)
+    yield lambda: tensor.new_zeros(2, requires_grad=False)
+    yield lambda: torch.nn.Parameter(tensor, requires_grad=False)
+    yield lambda: setattr(tensor, "requires_grad", False) or tensor
+    yield lambda: tensor.requires_grad_(False)
+
+
 CANNOT = "(?i)^only Tensors of floating point (and complex )?dtype can require gradients"
 
 
 @st.composite
 def made(draw):
-    """(a function that makes a tensor, the flag that it asks for)."""
+    """Three pairs of (a function that makes a tensor, the flag that it asks for) for each of three factories."""
     tensor = draw(tensors(dtypes=dtypes.differentiable()))
-    # True is what has to be done, False what is done anyway.
-    asked, requires_grad = draw(st.sampled_from(ASKED) | st.just(ASKED[-1]))
-    source = draw(st.sampled_from(FACTORIES)).format(asked=asked, **tensor.facts)
-    return Expression(f"lambda: {source}", dtypes=tensor.dtypes), requires_grad
+    factories = draw(st.lists(st.sampled_from(FACTORIES), min_size=3, max_size=3))
+    return [
+        (Expression(f"lambda: {factory.format(asked=asked, **tensor.facts)}", dtypes=tensor.dtypes), requires_grad)
+        for factory in factories
+        for asked, requires_grad in ASKED
+    ]
 
 
 @st.composite
 def makers(draw):
-    """(a function that makes a tensor to match another, the flag that it asks for)."""
-    form = draw(st.sampled_from(LIKE))
-    asked, requires_grad = draw(st.sampled_from(ASKED) | st.just(ASKED[-1]))
-    return Expression(form.format(asked=asked)), requires_grad
+    """Three pairs of (a function that makes a tensor to match another, the flag that it asks for) for each of three."""
+    forms = draw(st.lists(st.sampled_from(LIKE), min_size=3, max_size=3))
+    return [(Expression(form.format(asked=asked)), requires_grad) for form in forms for asked, requires_grad in ASKED]
 
 
 STRIDED = leaves(shapes(min_dims=2, min_side=2), dtypes.differentiable(), (layouts.transposed, layouts.stepped))
@@ -75,31 +114,33 @@ STRIDED = leaves(shapes(min_dims=2, min_side=2), dtypes.differentiable(), (layou
 
 @rule("leaves.flag.as-asked")
 @also(*UNRECORDED)
-@given(maker=made())
-@example(maker=(Expression("lambda: torch.tensor([], requires_grad=True)"), True))
-@example(maker=(Expression("lambda: torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True))
-def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, maker):
-    make, asked = maker
-    for recording in (True, False):
-        with torch.set_grad_enabled(recording):
-            tensor = make()
-        assert tensor.requires_grad is asked
-        assert tensor.is_leaf
-        assert tensor.grad_fn is None
-        assert tensor.grad is None
+@given(makers=made())
+@example(makers=[(Expression("lambda: torch.tensor([], requires_grad=True)"), True)])
+@example(makers=[(Expression("lambda: torch.randn(2, generator=torch.Generator(), requires_grad=True)"), True)])
+def test_a_new_tensor_requires_grad_if_it_was_asked_to(device, makers):
+    for make, asked in makers:
+        for recording in (True, False):
+            with torch.set_grad_enabled(recording):
+                tensor = make()
+            assert tensor.requires_grad is asked
+            assert tensor.is_leaf
+            assert tensor.grad_fn is None
+            assert tensor.grad is None
 
 
 @rule("leaves.flag.as-asked")
 @also(*UNRECORDED)
-@given(other=leaves(dtypes=dtypes.differentiable()) | STRIDED, maker=makers(), recording=st.booleans())
-def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_asked_to(device, other, maker, recording):
-    make, asked = maker
-    for like in (other, other * 1):
-        with torch.set_grad_enabled(recording):
-            tensor = make(like)
-        assert tensor.requires_grad is asked
-        assert tensor.is_leaf
-        assert tensor.grad_fn is None
+@given(other=leaves(dtypes=dtypes.differentiable()) | STRIDED, makers=makers(), recording=st.booleans())
+def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_asked_to(
+    device, other, makers, recording
+):
+    for make, asked in makers:
+        for like in (other, other * 1, other[None], other.detach(), torch.nn.Parameter(other)):
+            with torch.set_grad_enabled(recording):
+                tensor = make(like)
+            assert tensor.requires_grad is asked
+            assert tensor.is_leaf
+            assert tensor.grad_fn is None
 
 
 @rule("leaves.flag.as-asked")
@@ -107,41 +148,56 @@ def test_a_tensor_made_to_match_one_that_requires_grad_does_so_only_if_it_was_as
 @given(data=tensors(dtypes=dtypes.differentiable()), recording=st.booleans())
 def test_a_parameter_requires_grad_unless_it_was_asked_not_to(device, data, recording):
     leaf = data.clone().requires_grad_()
-    for tensor in (data, leaf, leaf * 1):
+    frozen = torch.nn.Parameter(leaf, requires_grad=False)
+    for tensor in (data, leaf, leaf * 1, leaf[None], leaf.detach(), frozen, torch.nn.Parameter(leaf)):
         with torch.set_grad_enabled(recording):
-            parameters = [torch.nn.Parameter(tensor), torch.nn.Parameter(tensor, requires_grad=False)]
-        assert [parameter.requires_grad for parameter in parameters] == [True, False]
+            parameters = [
+                torch.nn.Parameter(tensor),
+                torch.nn.Parameter(tensor, requires_grad=False),
+                torch.nn.Parameter(tensor, False),
+                torch.nn.Parameter(tensor, True),
+            ]
+        assert [parameter.requires_grad for parameter in parameters] == [True, False, False, True]
         assert all(parameter.is_leaf and parameter.grad_fn is None for parameter in parameters)
 
 
 @rule("leaves.flag.dtypes")
 @also(*UNRECORDED)
-@given(tensor=tensors(dtypes=dtypes.integral()), ask=st.sampled_from(ASKING).map(Expression))
-@example(tensor=Expression("torch.tensor([1, 2, 3])"), ask=Expression(ASKING[0]))
-@example(tensor=Expression("torch.tensor([1, 2, 3])"), ask=Expression(ASKING[5]))
-def test_an_integer_or_boolean_tensor_cannot_be_asked_to_require_grad(device, tensor, ask):
+@given(tensor=tensors(dtypes=dtypes.integral()))
+@example(tensor=Expression("torch.tensor([1, 2, 3])"))
+def test_an_integer_or_boolean_tensor_cannot_be_asked_to_require_grad(device, tensor):
     before = state(tensor)
-    for block in (torch.enable_grad, torch.no_grad):
-        with block(), pytest.raises(RuntimeError, match=CANNOT) as refusal:
-            ask(tensor)
-        assert refusal.type is RuntimeError
-        assert state(tensor) == before
+    for ask in asking(tensor):
+        for block in (torch.enable_grad, torch.no_grad):
+            with block(), pytest.raises(RuntimeError, match=CANNOT) as refusal:
+                ask()
+            assert refusal.type is RuntimeError
+            assert state(tensor) == before
 
 
 @rule("leaves.flag.dtypes")
 @also(*UNRECORDED)
-@given(tensor=tensors(dtypes=dtypes.integral()), refrain=st.sampled_from(NOT_ASKING).map(Expression))
-def test_an_integer_or_boolean_tensor_can_be_asked_not_to_require_grad(device, tensor, refrain):
-    assert refrain(tensor).requires_grad is False
-    assert tensor.requires_grad is False
+@given(tensor=tensors(dtypes=dtypes.integral()))
+def test_an_integer_or_boolean_tensor_can_be_asked_not_to_require_grad(device, tensor):
+    for refrain in not_asking(tensor):
+        for block in (torch.enable_grad, torch.no_grad):
+            with block():
+                made = refrain()
+            assert made.dtype is tensor.dtype
+            assert made.requires_grad is False
+            assert tensor.requires_grad is False
 
 
 @rule("leaves.flag.integer-data")
 @given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), data=tensors(dtypes=dtypes.integral()))
 def test_a_leaf_that_requires_grad_takes_no_integers_as_its_data(device, leaf, data):
-    before = state(leaf, data)
+    parameter = torch.nn.Parameter(leaf.detach().clone())
+    alike = torch.zeros_like(leaf.detach(), dtype=data.dtype)
+    before = state(leaf, parameter, data, alike)
     for block in (torch.enable_grad, torch.no_grad):
-        with block(), pytest.raises(RuntimeError, match="must be floating point or complex") as refusal:
-            leaf.data = data
-        assert refusal.type is RuntimeError
-        assert state(leaf, data) == before
+        for tensor in (leaf, parameter):
+            for integers in (data, alike):
+                with block(), pytest.raises(RuntimeError, match="must be floating point or complex") as refusal:
+                    tensor.data = integers
+                assert refusal.type is RuntimeError
+                assert state(leaf, parameter, data, alike) == before

@@ -23,6 +23,15 @@ def copies(x):
     yield torch.cat([x[None], x[None]])
     yield torch.stack([x, x, x])
     yield torch.hstack([x, x])
+    yield torch.zeros_like(x)[None].copy_(x)
+    target = torch.zeros_like(x)
+    target[...] = x
+    yield target
+    target = torch.zeros_like(x)[None]
+    target[0].copy_(x)
+    yield target
+    yield torch.cat([torch.zeros_like(x.detach()[None]), x[None]])[1]
+    yield torch.stack([x.detach(), x.detach(), x])[2]
 
 
 @rule("leaves.leaf.no-grad-fn")
@@ -37,10 +46,34 @@ def test_a_tensor_is_a_leaf_unless_a_recorded_operation_made_it(device, tensor, 
     tensor.requires_grad_(requires_grad)
     assert tensor.is_leaf
     assert tensor.grad_fn is None
-    for result in (function(tensor), route(function(tensor)), route(tensor.view_as(tensor)), tensor.sum()):
+    data = torch.ones_like(tensor.detach())
+
+    def compute():
+        results = [function(tensor), route(function(tensor)), route(tensor.view_as(tensor)), tensor.sum()]
+        results += [tensor[None], tensor[None][0], tensor.T if tensor.ndim == 2 else tensor.reshape(-1), data * tensor]
+        results += [tensor.expand(2, *tensor.shape), torch.stack([data, tensor]), *tensor.reshape(1, -1).split(1)]
+        return results + [torch.zeros_like(data).copy_(result) for result in (tensor, tensor * 1)]
+
+    for result in compute():
         assert result.is_leaf is not requires_grad
         assert (result.grad_fn is None) is not requires_grad
         assert result.requires_grad is requires_grad
+        for apart in (result.detach(), result.data, torch.ones_like(result), result.detach().requires_grad_()):
+            assert apart.is_leaf
+            assert apart.grad_fn is None
+    with torch.no_grad():
+        unrecorded = [function(tensor), data * tensor, tensor.sum(), torch.stack([data, tensor]), tensor.clone()]
+    for result in unrecorded:
+        assert (result.is_leaf, result.requires_grad, result.grad_fn) == (True, False, None)
+        assert result.requires_grad_().is_leaf
+        assert not (result * 1).is_leaf
+    if requires_grad:
+        output = function(tensor)
+        for _ in range(2):
+            output.backward(torch.ones_like(output), retain_graph=True)
+            assert (output.is_leaf, tensor.is_leaf) == (False, True)
+            assert output.grad_fn is not None
+            assert tensor.grad_fn is None
 
 
 CHANGES = (
@@ -80,7 +113,7 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 @rule("leaves.leaf.copies")
 @also(*BACKWARD)
-@given(leaf=leaves() | leaves(shapes_of_one_element()))
+@given(leaf=leaves(dtypes=dtypes.differentiable()) | leaves(shapes_of_one_element()))
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
     before = numbers(leaf)
@@ -88,9 +121,9 @@ def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(d
         leaf.grad = None
         assert copied.requires_grad
         assert not copied.is_leaf
-        (copied * 3).sum().backward()
+        (copied * 3).backward(copied.detach() + 1)
         times = copied.numel() // max(leaf.numel(), 1)
-        assert numbers(leaf.grad) == [3 * times] * leaf.numel()
+        assert numbers(leaf.grad) == [3 * times * (value + 1) for value in before]
         with torch.no_grad():
             copied.fill_(7)
         assert numbers(leaf) == before

@@ -1,5 +1,7 @@
 """spec/leaves/switching.md"""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +15,7 @@ from tests.oracles import numbers, state
 SWITCHES = (
     "lambda x, flag: x.requires_grad_(flag)",
     "lambda x, flag: setattr(x, 'requires_grad', flag)",
+    "lambda x, flag: x.requires_grad_() if flag else x.requires_grad_(requires_grad=False)",
 )
 ONLY_LEAVES = "you can only change requires_grad flags of leaf variables"
 
@@ -40,41 +43,62 @@ def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(
 ):
     function, _ = operation
     with torch.no_grad():
-        tensor = origin(made)
-    before = function(tensor)
-    with torch.set_grad_enabled(recording):
-        switch_on(tensor, True)
-    assert (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn) == (True, True, None)
-    during = function(tensor)
-    switch_off(tensor, False)
-    assert (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn) == (False, True, None)
-    after = function(tensor)
-    assert [result.requires_grad for result in (before, during, after)] == [False, True, False]
-    assert [result.grad_fn is None for result in (before, during, after)] == [True, False, True]
+        leaves = [origin(made), torch.nn.Parameter(made, requires_grad=False)]
+    for tensor in leaves:
+        computations = [function, lambda x: torch.ones_like(x) * x, lambda x: torch.stack([x.detach(), x]), torch.sum]
+        off, on = [], []
+        for _ in range(2):
+            off += [compute(tensor) for compute in computations]
+            with torch.set_grad_enabled(recording):
+                switch_on(tensor, True)
+                assert (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn) == (True, True, None)
+            on += [compute(tensor) for compute in computations]
+            with torch.set_grad_enabled(not recording):
+                switch_off(tensor, False)
+                assert (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn) == (False, True, None)
+        off += [compute(tensor) for compute in computations]
+        for flag, results in ((False, off), (True, on)):
+            assert [result.requires_grad for result in results] == [flag] * len(results)
+            assert [result.grad_fn is not None for result in results] == [flag] * len(results)
+            assert [result.is_leaf for result in results] == [not flag] * len(results)
 
 
 @rule("leaves.switching.non-leaves")
-@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes(), switch=switches())
-def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, operation, route, switch):
+@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
+def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, operation, route):
     function, _ = operation
-    result = route(function(leaf))
-    before = state(leaf, result)
-    for recording in (True, False):
+    result, view, written = route(function(leaf)), route(leaf.view_as(leaf)), torch.zeros_like(leaf).copy_(leaf)
+    part = torch.stack([leaf.detach(), leaf]).unbind()[1]
+    results = [result, view, written, part, result.sum()]
+    before = state(leaf, *results)
+    switches = (
+        lambda tensor: tensor.requires_grad_(False),
+        lambda tensor: tensor.requires_grad_(requires_grad=False),
+        lambda tensor: setattr(tensor, "requires_grad", False),
+    )
+    for switch, tensor, recording in itertools.product(switches, results, (True, False)):
         with torch.set_grad_enabled(recording), pytest.raises(RuntimeError, match=ONLY_LEAVES) as refusal:
-            switch(result, False)
+            switch(tensor)
         assert refusal.type is RuntimeError
-        assert state(leaf, result) == before
+        assert state(leaf, *results) == before
 
 
 @rule("leaves.switching.off-before-backward")
 @also(*BACKWARD)
-@given(pair=like(leaves(earlier_grad=True)), operation=elementwise(), switch=switches())
-def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair, operation, switch):
+@given(pair=like(leaves(earlier_grad=True)), operation=elementwise(), switch=switches(), recording=st.booleans())
+def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair, operation, switch, recording):
     (leaf, other), (function, derivative) = pair, operation
     other.requires_grad_()
     output = (3 * leaf + function(other) + leaf * other + (leaf - other)).sum()
-    switch(leaf, False)
+    alone = (leaf * 2).sum() + leaf.reshape(-1).sum()
+    with torch.set_grad_enabled(recording):
+        switch(leaf, False)
     before = state(leaf)
+    alone.backward()
+    assert state(leaf) == before
+    output.backward(retain_graph=True)
+    assert state(leaf) == before
+    other.grad = None
     output.backward()
     assert state(leaf) == before
     assert other.grad is not None
@@ -88,8 +112,10 @@ def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair,
 def test_a_result_of_a_leaf_that_was_off_in_between_still_leads_to_it(device, leaf, operation, switch_off, switch_on):
     function, derivative = operation
     output = function(leaf).sum()
-    switch_off(leaf, False)
-    switch_on(leaf, True)
-    output.backward()
-    assert leaf.grad is not None
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    for times in (1, 2):
+        for switch, flag in ((switch_off, False), (switch_on, True)):
+            with torch.set_grad_enabled(times == 1):
+                switch(leaf, flag)
+        output.backward(retain_graph=True)
+        assert leaf.grad is not None
+        assert numbers(leaf.grad) == [times * derivative(value) for value in numbers(leaf)]

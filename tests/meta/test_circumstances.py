@@ -173,9 +173,9 @@ def test_a_program_brings_along_what_its_circumstance_needs(circumstance: Circum
 
 def test_a_program_that_goes_through_its_graph_twice_says_how() -> None:
     source = program.program(body_with_backward, {"device": "cpu", "x": LEAF}, block=SECOND_BACKWARD.block)
-    assert "def after_one_of_zeros(" in source
+    assert "def backward_again(" in source
     assert "    (3 * x).sum().backward()\n\n    assert" in source
-    assert source.count("with backward_called(after_one_of_zeros):\n    x = torch") == 1
+    assert source.count("with backward_again():\n    x = torch") == 1
 
 
 @rule("sample.circumstances.lacks")
@@ -183,7 +183,7 @@ def test_a_program_that_goes_through_its_graph_twice_says_how() -> None:
 @MANY
 @given(x=tensors())
 def lacks_an_operator_where_nothing_is_recorded(device: str, x: torch.Tensor) -> None:
-    if torch.autograd.backward.__module__ == "torch.autograd" and hasattr(torch.autograd.backward, "__wrapped__"):
+    if hasattr(torch.autograd.backward, "__wrapped__"):
         raise NotImplementedError("Could not run 'aten::neg' with arguments from the 'Unheard' backend")
 
 

@@ -40,7 +40,7 @@ def resumptions():
 
 def errors():
     """A class of errors; an interrupt is one that `except Exception` lets through."""
-    return st.sampled_from(("KeyError", "RuntimeError", "KeyboardInterrupt")).map(Expression)
+    return st.sampled_from(("KeyError", "RuntimeError", "KeyboardInterrupt", "SystemExit")).map(Expression)
 
 
 @rule("modes.decorators.every-call")
@@ -67,12 +67,69 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defin
         assert now() == inside
         return depth
 
+    def both():
+        assert now() == inside
+        assert decorated(0) == 0
+        assert now() == inside
+
     with definer():
         decorated = decorator(call)
+        other = decorator(both)
     with caller():
         for depth in (0, 0, 1, 2):
             assert decorated(depth) == depth
             assert now() == (outside, False)
+            assert other() is None
+            assert now() == (outside, False)
+
+
+@rule("modes.decorators.every-call")
+@also(NO_GRAD)
+@given(
+    outermost=modes(called=True),
+    second=modes(called=True),
+    callers=st.lists(blocks(), min_size=2, max_size=3),
+    error=errors(),
+)
+def test_the_innermost_of_two_decorators_counts_and_each_caller_has_its_own_mode_back(
+    device, outermost, second, callers, error
+):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    (outer, around), (inner, inside) = outermost, second
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    @inner
+    def found(*, fails=False):
+        if fails:
+            raise error
+        return now()
+
+    @outer
+    def calls(function, **options):
+        before = now()
+        try:
+            return before, function(**options)
+        finally:
+            assert now() == before
+
+    for caller, outside in (*callers, (torch.inference_mode, None)):
+        with caller():
+            before = now()
+            assert outside is None or before == (outside, False)
+            _, deep = calls(found)
+            assert around[1] or outside is None or deep == inside
+            assert now() == before
+            with pytest.raises(error):
+                calls(found, fails=True)
+            assert now() == before
+            if outside is not None:
+                assert (calls(now), found()) == ((around, around), inside)
+            assert now() == before
+            with pytest.raises(error):
+                found(fails=True)
+            assert now() == before
 
 
 @rule("modes.decorators.every-call")
@@ -143,16 +200,45 @@ def test_a_decorated_method_runs_in_its_mode(device, mode, called):
         def of_class(cls, times):
             return cls, leaf * times
 
-    model = Model()
+        @property
+        @decorator
+        def double(self):
+            return leaf * 2
+
+        @decorator
+        def __call__(self, *factors, plus=1, **others):
+            return leaf * sum(factors) + plus + sum(others.values())
+
+    class Special(Model):
+        def forward(self, times, *, plus):
+            _, result = super().forward(times, plus=plus)
+            return self, result, leaf * 2
+
+    model, special = Model(), Special()
     with caller():
-        received, result = model.forward(2, plus=1)
-        assert received is model
-        owner, of_class = model.of_class(2)
-        assert owner is Model
-        for made in (result, of_class, model.static(2)):
-            assert made.requires_grad == records
-            assert made.is_inference() == inference
-        assert (leaf * 2).requires_grad == outside
+        for _ in range(2):
+            received, result = model.forward(2, plus=1)
+            assert received is model
+            received, inherited, own = special.forward(2, plus=1)
+            assert received is special
+            assert own.requires_grad == outside
+            owner, of_class = model.of_class(2)
+            assert owner is Model
+            called_with = model(2, 3, plus=4, more=5)
+            assert called_with.tolist() == [14, 14]
+            for made in (
+                result,
+                inherited,
+                of_class,
+                model.static(2),
+                model.static(times=2),
+                model.double,
+                called_with,
+            ):
+                assert made.requires_grad == records
+                assert made.is_inference() == inference
+            assert (leaf * 2).requires_grad == outside
+            assert not torch.is_inference_mode_enabled()
 
 
 @rule("modes.decorators.without-parentheses")
@@ -190,24 +276,120 @@ def test_a_mode_decorates_without_parentheses(device, mode, called, error):
             assert now() == (outside, False)
 
 
+@rule("modes.decorators.without-parentheses")
+@also(NO_GRAD)
+@given(mode=modes(called=False), called=blocks())
+def test_methods_and_generators_are_decorated_without_parentheses_too(device, mode, called):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, inside = mode
+    caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    class Model:
+        @decorator
+        def method(self, said, *, also):
+            return self, said, also, now()
+
+        @staticmethod
+        @decorator
+        def static(said, *, also):
+            return said, also, now()
+
+        @decorator
+        def generator(self, said):
+            try:
+                while said != "last":
+                    try:
+                        said = yield said, now()
+                    except KeyError:
+                        said = "thrown"
+                return now()
+            finally:
+                closed.append(now())
+
+    model, here, closed = Model(), decorator(now), []
+    with ThreadPoolExecutor(max_workers=1) as pool, caller():
+        for _ in range(2):
+            assert model.method("said", also=2) == (model, "said", 2, inside)
+            assert Model.static("said", also=2) == ("said", 2, inside)
+            assert pool.submit(here).result() == inside
+            assert pool.submit(now).result() == (True, False)
+            generator, other = model.generator("first"), model.generator(said="other")
+            assert (next(generator), next(other)) == (("first", inside), ("other", inside))
+            assert now() == (outside, False)
+            assert generator.send("second") == ("second", inside)
+            assert generator.throw(KeyError()) == ("thrown", inside)
+            assert now() == (outside, False)
+            with pytest.raises(StopIteration) as end:
+                generator.send("last")
+            assert end.value.value == inside
+            other.close()
+            assert closed == [inside] * 2
+            assert now() == (outside, False)
+            closed.clear()
+
+
 @rule("modes.decorators.set-grad-enabled")
 @also(NO_GRAD)
-@given(mode=st.booleans(), defined=blocks(), called=blocks())
-def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, called):
+@given(
+    mode=st.booleans(),
+    defined=blocks() | st.just((Expression("torch.inference_mode"), False)),
+    callers=st.lists(blocks(), min_size=2, max_size=3),
+    error=errors(),
+)
+def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, callers, error):
     leaf = torch.ones(2, device=device, requires_grad=True)
     definer, around = defined
-    caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad
+
     with definer():
 
         @torch.set_grad_enabled(mode)
-        def recording():
-            return (leaf * 2).requires_grad
+        def recording(depth=0, *, fails=False):
+            found = now()
+            if fails and not depth:
+                raise error
+            if depth:
+                assert recording(depth - 1, fails=fails) == mode
+                assert now() == mode
+            return found
 
-        assert (leaf * 2).requires_grad == around
-    with caller():
-        for _ in range(2):
-            assert recording() == mode
-            assert (leaf * 2).requires_grad == outside
+        assert now() == around
+
+        @torch.set_grad_enabled(mode=mode)
+        def steps(said):
+            while True:
+                said = yield said, now()
+
+        class Model:
+            @torch.set_grad_enabled(mode)
+            def method(self, *, said):
+                return self, said, now()
+
+        assert now() == around
+    generator, model = steps("first"), Model()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for caller, outside in callers:
+            with caller():
+                for depth in (0, 0, 1):
+                    assert recording(depth) == mode
+                    assert now() == outside
+                    with pytest.raises(error):
+                        recording(depth, fails=True)
+                    assert now() == outside
+                assert generator.send(None) in (("first", mode), (None, mode))
+                assert now() == outside
+                assert generator.send("second") == ("second", mode)
+                assert now() == outside
+                assert model.method(said=2) == (model, 2, mode)
+                assert now() == outside
+                assert pool.submit(recording).result() == mode
+                assert pool.submit(now).result()
+                assert now() == outside
 
 
 @rule("modes.decorators.generators")
@@ -242,6 +424,48 @@ def test_a_decorated_generator_runs_in_its_mode_and_its_caller_in_its_own(device
             steps[-1][0](generator)
         assert end.value.value == ([said for _, said in steps], inside)
         assert now() == (outside, False)
+
+
+@rule("modes.decorators.generators")
+@also(NO_GRAD)
+@given(mode=modes(called=True), other_mode=modes(called=True), callers=st.lists(blocks(), min_size=3, max_size=5))
+def test_generators_that_take_turns_run_each_in_its_mode_whatever_mode_they_are_resumed_in(
+    device, mode, other_mode, callers
+):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    (decorator, inside), (other_decorator, other_inside) = mode, other_mode
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    @decorator
+    def count(depth):
+        yield depth, now()
+        while True:
+            if depth:
+                yield from count(depth - 1)
+            yield depth, now()
+
+    @other_decorator
+    def other():
+        while True:
+            yield now()
+
+    with torch.no_grad():
+        waiting = [count(0), count(0), count(depth=1), other()]
+    for caller, outside in callers:
+        with caller():
+            for generator, expected in zip(waiting, (inside, inside, inside, other_inside), strict=True):
+                found = next(generator)
+                assert (found if generator is waiting[-1] else found[1]) == expected
+                assert now() == (outside, False)
+    with torch.inference_mode():
+        before = now()
+        for generator in waiting:
+            next(generator)
+            assert now() == before
+            generator.close()
+            assert now() == before
 
 
 @rule("modes.decorators.generators")
@@ -299,10 +523,17 @@ def test_a_decorated_generator_is_closed_in_its_mode(device, mode, called):
             found.append(now())
 
     with caller():
+        for close in (lambda generator: generator.close(), lambda generator: None):
+            generator = endless()
+            next(generator)
+            close(generator)
+            del generator  # which closes it, too
+            assert found == [inside]
+            assert now() == (outside, False)
+            found.clear()
         generator = endless()
-        next(generator)
-        generator.close()
-        assert found == [inside]
+        generator.close()  # before it has begun
+        assert found == []
         assert now() == (outside, False)
 
 
@@ -322,11 +553,20 @@ def test_a_decorated_generator_that_raises_gives_its_caller_the_mode_back(device
         yield
 
     with caller():
-        generator = failing()
+        for _ in range(2):
+            generator = failing()
+            with pytest.raises(error):
+                list(generator)
+            assert (leaf * 2).requires_grad == outside
+            assert not torch.is_inference_mode_enabled()
+            with pytest.raises(StopIteration):
+                next(generator)
+            assert (leaf * 2).requires_grad == outside
+    with torch.inference_mode():
         with pytest.raises(error):
-            list(generator)
-        assert (leaf * 2).requires_grad == outside
-        assert not torch.is_inference_mode_enabled()
+            list(failing())
+        assert torch.is_inference_mode_enabled()
+        assert not torch.is_grad_enabled()
 
 
 @rule("modes.decorators.generators")
@@ -359,24 +599,54 @@ def test_a_decorated_generator_keeps_its_mode_when_another_thread_resumes_it(dev
 @given(mode=modes(called=True), called=blocks())
 def test_of_a_decorated_class_only_the_construction_runs_in_the_mode(device, mode, called):
     leaf = torch.ones(2, device=device, requires_grad=True)
-    decorator, (records, _) = mode
-    caller, outside = called
-    with pytest.warns(Warning, match="Decorating classes is deprecated"):
+    decorator, inside = mode
 
-        @decorator
-        class Model:
-            def __init__(self, factor, *, shift=0):
-                self.built = (leaf * factor + shift).requires_grad
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
 
-            def recording(self):
-                return (leaf * 2).requires_grad
+    class Plain(torch.nn.Module):
+        def __init__(self, factor, *, shift=0):
+            super().__init__()
+            self.built = now(), factor, shift
+            if factor == 0:
+                raise KeyError
 
-    for caller, outside in (called, (torch.no_grad, False), (torch.enable_grad, True), called):
-        with caller():
-            model = Model(2, shift=1)
-            assert model.built == records
-            assert model.recording() == outside
-            assert torch.is_grad_enabled() == outside
+        def forward(self):
+            return now()
+
+        def steps(self):
+            yield now()
+
+        def __len__(self):
+            self.counted = now()
+            return 1
+
+    class Derived(Plain):
+        @staticmethod
+        def static():
+            return now()
+
+        @property
+        def current(self):
+            return now()
+
+    for undecorated in (Plain, Derived):
+        with pytest.warns(Warning, match="Decorating classes is deprecated"):
+            constructing = decorator(undecorated)
+        for caller, outside in (called, (torch.no_grad, False), (torch.enable_grad, True), called):
+            with caller():
+                model = constructing(2, shift=1)
+                assert type(model) is undecorated
+                assert model.built == (inside, 2, 1)
+                assert now() == (outside, False)
+                with pytest.raises(KeyError):
+                    constructing(0)
+                assert now() == (outside, False)
+                assert len(model) == 1
+                found = [model(), model.forward(), next(model.steps()), model.counted]
+                found += [model.static(), model.current] if undecorated is Derived else []
+                assert found == [(outside, False)] * len(found)
+                assert torch.is_grad_enabled() == outside
 
 
 @rule("modes.decorators.async-functions")
@@ -388,13 +658,73 @@ def test_the_body_of_a_decorated_async_function_runs_in_the_mode_of_whoever_runs
     caller, _ = called
     runner, records = ran
 
-    @decorator
-    async def recording():
-        before = (leaf * 2).requires_grad
-        await asyncio.sleep(0)
-        return before, (leaf * 2).requires_grad
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
 
-    with caller():
-        coroutine = recording()
+    @decorator
+    async def recording(depth=0):
+        before = now()
+        await asyncio.sleep(0)
+        deeper = await recording(depth - 1) if depth else now()
+        return deeper if before == deeper == now() else "they differ"
+
+    @decorator
+    async def steps():
+        yield now()
+        await asyncio.sleep(0)
+        yield now()
+
+    async def collected(generator):
+        return [found async for found in generator]
+
+    async def all_of(*coroutines):
+        return [await coroutine for coroutine in coroutines]
+
+    class Model:
+        @decorator
+        async def method(self, said):
+            await asyncio.sleep(0)
+            return self, said, now()
+
+    model = Model()
+    for _ in range(2):
+        with caller():
+            coroutine, deeper, generator, bound = recording(), recording(depth=1), steps(), model.method("said")
+        with runner():
+            assert asyncio.run(all_of(coroutine, deeper, bound, collected(generator))) == [
+                (records, False),
+                (records, False),
+                (model, "said", (records, False)),
+                [(records, False)] * 2,
+            ]
+
+
+@rule("modes.decorators.async-functions")
+@also(NO_GRAD)
+@given(mode=modes(called=True), runners=st.lists(blocks(), min_size=2, max_size=4))
+def test_each_piece_of_a_decorated_async_function_runs_in_the_mode_of_whoever_runs_that_piece(device, mode, runners):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, _ = mode
+    found = []
+
+    class Waiting:
+        def __await__(self):
+            yield
+
+    @decorator
+    async def work():
+        try:
+            while True:
+                found.append(((leaf * 2).requires_grad, torch.is_inference_mode_enabled()))
+                await Waiting()
+        finally:
+            found.append(((leaf * 2).requires_grad, torch.is_inference_mode_enabled()))
+
+    coroutine = work()
+    for runner, _ in runners:
+        with runner():
+            coroutine.send(None)
+    runner, records = runners[0]
     with runner():
-        assert asyncio.run(coroutine) == (records, records)
+        coroutine.close()
+    assert found == [(mode, False) for _, mode in runners] + [(records, False)]

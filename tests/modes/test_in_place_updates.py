@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, layouts, leaves, routes, shapes, tails, updates
-from tests.inputs.circumstances import BACKWARD, NO_GRAD, also
+from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
+from tests.inputs.updates import UPDATES
 from tests.oracles import numbers, state
 
 REFUSED = "leaf Variable that requires grad is being used in an in-place operation"
@@ -28,15 +29,44 @@ OPERANDS = (
     ("lambda x: x.addcmul_(x, x)", "lambda v: v + v * v"),
     ("lambda x: x.masked_fill_(x == x, 2)", "lambda v: 2"),
     ("lambda x: x.copy_(torch.ones_like(x, dtype=torch.int32))", "lambda v: 1"),
+    ("lambda x: x.add_(torch.ones_like(x), alpha=-2)", "lambda v: v - 2"),
+    ("lambda x: x.__isub__(1)", "lambda v: v - 1"),
+    ("lambda x: x.__imul__(2)", "lambda v: 2 * v"),
+    ("lambda x: x.__itruediv__(2)", "lambda v: v / 2"),
+    ("lambda x: x.addcdiv_(torch.ones_like(x), torch.ones_like(x), value=-1)", "lambda v: v - 1"),
+    ("lambda x: x.pow_(2)", "lambda v: v * v"),
+    ("lambda x: x.__setitem__(x == x, 2)", "lambda v: 2"),
+    ("lambda x: torch.neg_(x)", "lambda v: -v"),
+    ("lambda x: x.mul_(torch.tensor(2, device=x.device))", "lambda v: 2 * v"),
+    ("lambda x: x.add_(0)", "lambda v: v"),
 )
 
 
-def changes():
-    """As `updates`, and some by an operand that requires grad or is of another dtype."""
-    by_operands = st.sampled_from(OPERANDS).map(
-        lambda pair: (Expression(pair[0], dtypes=frozenset({"torch.int32"})), Expression(pair[1]))
-    )
-    return updates() | by_operands
+CHANGES = [
+    (Expression(change, dtypes=frozenset({"torch.int32"} if "int32" in change else ())), Expression(value))
+    for change, value in (*UPDATES, *OPERANDS)
+]
+"""As `updates`, and some by an operand that requires grad or is of another dtype."""
+
+
+def some(count):
+    """So many of them."""
+    return st.lists(st.sampled_from(CHANGES), min_size=count, max_size=count)
+
+
+PARTS = (
+    "lambda x: x[0]",
+    "lambda x: x[-1]",
+    "lambda x: x[0][...]",
+    "lambda x: x[:1].unsqueeze(0)",
+    "lambda x: x.view_as(x)[0]",
+    "lambda x: x[..., ::2]",
+    "lambda x: x[..., -1:]",
+    "lambda x: x.movedim(0, -1)[..., -1]",
+    "lambda x: x.narrow(0, len(x) - 1, 1)",
+    "lambda x: x[:0]",
+)
+"""Views of a part of a tensor, or of all of it, taken one of the other."""
 
 
 @rule("modes.in-place-updates.inside")
@@ -46,16 +76,18 @@ def changes():
         leaves(dtypes=st.sampled_from(("torch.bfloat16", "torch.float16")), among=layouts.WRITABLE),
         EXTREME,
     ),
-    updates=st.tuples(changes(), changes()),
+    updates=some(8),
 )
 @example(
     drawn=(Expression("torch.tensor([0., 2., 3.], device=device)[1:].requires_grad_()"),),
     updates=((Expression(OPERANDS[-1][0]), Expression(OPERANDS[-1][1])),),
 )
 def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, drawn, updates):
-    for leaf in drawn:
+    for leaf in (*drawn, torch.nn.Parameter(drawn[0].detach())):
         alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
+        start = alias.clone()
         for change, value in updates:
+            alias.copy_(start)
             version = leaf._version
             expected = [value(number) for number in numbers(leaf)]
             with torch.no_grad():
@@ -81,22 +113,35 @@ def test_every_element_of_a_long_leaf_is_updated_inside(device, leaf, update):
 
 
 @rule("modes.in-place-updates.inside")
-@also(NO_GRAD)
-@given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE), update=updates())
-def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, update):
-    change, value = update
-    row = leaf.numel() // len(leaf)
-    parts = (lambda x: x[0], lambda x: x[0][...], lambda x: x[:1].unsqueeze(0), lambda x: x.view_as(x)[0])
-    for part in parts:
+@given(
+    leaf=leaves(
+        shapes(min_dims=1, min_side=1) | tails(),
+        dtypes=dtypes.differentiable(),
+        among=layouts.WRITABLE,
+        earlier_grad=True,
+    ),
+    parts=st.permutations(PARTS).map(lambda drawn: [Expression(part) for part in drawn[:5]]),
+    updates=some(5),
+)
+def test_a_part_of_a_leaf_can_be_updated_inside(device, leaf, parts, updates):
+    places = torch.arange(leaf.numel()).reshape(leaf.shape)
+    alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
+    start = alias.clone()
+    for part, (change, value) in zip(parts, updates, strict=True):
+        alias.copy_(start)
         version = leaf._version
-        was = numbers(leaf)
+        written = set(numbers(part(places)))
+        expected = [value(number) if place in written else number for place, number in enumerate(numbers(leaf))]
         with torch.no_grad():
             change(part(leaf))
-        assert numbers(leaf) == [value(number) for number in was[:row]] + was[row:]
+        assert numbers(leaf) == expected
+        assert numbers(alias) == expected
+        assert (leaf.data_ptr(), leaf.stride(), leaf.dtype) == memory
         assert leaf._version > version
         assert leaf.is_leaf
         assert leaf.requires_grad
         assert leaf.grad_fn is None
+        assert leaf.grad is grad
 
 
 @rule("modes.in-place-updates.inside")
@@ -110,66 +155,131 @@ def test_a_step_of_gradient_descent_changes_the_leaf_itself(device, leaf):
     assert leaf is same
     assert numbers(leaf) == [number / 2 for number in was]
     assert (leaf * 2).requires_grad
+    (leaf * leaf).sum().backward()
+    assert numbers(leaf.grad) == [3 * number for number in was]
+    with torch.no_grad():
+        leaf.sub_(leaf.grad, alpha=0.5)
+    assert numbers(leaf) == [-number for number in was]
 
 
 @rule("modes.in-place-updates.outside")
 @given(
-    leaf=leaves(dtypes=dtypes.floating(), among=layouts.WRITABLE, earlier_grad=True) | EXTREME,
-    updates=st.tuples(changes(), changes(), changes()),
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True) | EXTREME,
+    updates=some(9),
 )
 @example(
     leaf=Expression("torch.tensor([1., 2.], device=device, requires_grad=True)"),
     updates=((Expression("lambda x: x.mul_(2)"), Expression("lambda v: 2 * v")),),
 )
 def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, updates):
-    output = (leaf * leaf).sum()
+    output = leaf * leaf
     before = state(leaf)
     for change, _ in updates:
         with pytest.raises(RuntimeError, match=REFUSED) as refusal:
             change(leaf)
         assert refusal.type is RuntimeError
         assert state(leaf) == before
-    (grad,) = torch.autograd.grad(output, leaf)
-    assert numbers(grad) == [2 * number for number in numbers(leaf)]
+    change, _ = updates[0]
+    with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=REFUSED):
+        change(leaf)
+    parameter = torch.nn.Parameter(leaf.detach())
+    with pytest.raises(RuntimeError, match=REFUSED):
+        change(parameter)
+    assert state(leaf) == before
+    (grad,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
+    assert numbers(grad) == [2 * number.conjugate() for number in numbers(leaf)]
 
 
 @rule("modes.in-place-updates.outside")
-@given(leaf=leaves(shapes(min_dims=1, min_side=1), among=layouts.WRITABLE, earlier_grad=True), update=updates())
-def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, update):
-    change, _ = update
+@given(
+    leaf=leaves(shapes(min_dims=1, min_side=1), dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+    parts=st.permutations((*PARTS, "lambda x: x.view_as(x)")).map(
+        lambda drawn: [Expression(part) for part in drawn[:6]]
+    ),
+    updates=some(6),
+)
+def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, parts, updates):
+    output = leaf * leaf
     before = state(leaf)
-    outside = (leaf[0], leaf[0][...], leaf[:1].unsqueeze(0)[0], leaf.view_as(leaf), leaf.unsqueeze(0)[..., :1])
-    for part in outside:
+    for part, (change, _) in zip(parts, updates, strict=True):
         with pytest.raises(RuntimeError, match=REFUSED) as refusal:
-            change(part)
+            change(part(leaf))
         assert refusal.type is RuntimeError
         assert state(leaf) == before
+    (grad,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
+    assert numbers(grad) == [2 * number.conjugate() for number in numbers(leaf)]
 
 
 @rule("modes.in-place-updates.not-recorded")
-@given(leaf=leaves(), node=nodes(), updates=st.tuples(changes(), changes()))
+@also(UNRECORDED_BACKWARD)
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable()),
+    node=nodes(),
+    updates=some(4),
+)
 def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
     for change, value in updates:
         tensor = node(leaf)
+        earlier = tensor * 2
         with torch.no_grad():
             change(tensor)
+        now = [value(3 * number) for number in numbers(leaf)]
         assert tensor.grad_fn is not None
-        assert numbers(tensor) == [value(3 * number) for number in numbers(leaf)]
-        (gradient,) = torch.autograd.grad(tensor.sum(), leaf)
-        assert numbers(gradient) == [3] * leaf.numel()
+        assert tensor.requires_grad
+        assert not tensor.is_leaf
+        assert numbers(tensor) == now
+        assert numbers(earlier) == [6 * number for number in numbers(leaf)]
+        later = tensor * tensor
+        for output, expected in (
+            (tensor, [3] * leaf.numel()),
+            (earlier, [6] * leaf.numel()),
+            (later, [6 * number.conjugate() for number in now]),
+        ):
+            (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output), retain_graph=True)
+            assert numbers(gradient) == expected
 
 
 @rule("modes.in-place-updates.old-values")
 @also(*BACKWARD)
-@given(leaf=leaves(among=layouts.WRITABLE, earlier_grad=True), route=routes(), update=updates())
-def test_a_backward_pass_that_needs_the_old_values_is_refused(device, leaf, route, update):
-    change, _ = update
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE, earlier_grad=True),
+    route=routes(),
+    updates=some(5),
+)
+def test_a_backward_pass_that_needs_the_old_values_is_refused(device, leaf, route, updates):
+    uses = (
+        lambda tensor, other: tensor * tensor,
+        lambda tensor, other: tensor.square(),
+        lambda tensor, other: other * tensor,
+        lambda tensor, other: tensor * other,
+        lambda tensor, other: torch.addcmul(other, other, tensor),
+    )
     tensor = route(leaf)
-    output = (tensor * tensor).sum()
-    with torch.no_grad():
-        change(tensor)
-    before = state(leaf)
-    with pytest.raises(RuntimeError, match=MODIFIED) as refusal:
-        output.backward()
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    other = torch.ones_like(tensor, requires_grad=True)
+    for use, (change, _) in zip(uses, updates, strict=True):
+        output = use(tensor, other)
+        output.backward(torch.zeros_like(output), retain_graph=True)
+        with torch.no_grad():
+            change(tensor)
+        before = state(leaf, tensor, other)
+        with pytest.raises(RuntimeError, match=MODIFIED) as refusal:
+            output.backward(torch.ones_like(output))
+        assert refusal.type is RuntimeError
+        assert state(leaf, tensor, other) == before
+
+
+@rule("modes.in-place-updates.old-values")
+@also(*BACKWARD)
+@given(leaf=leaves(among=layouts.WRITABLE, earlier_grad=True), updates=some(4))
+def test_a_backward_pass_that_needs_an_old_result_is_refused(device, leaf, updates):
+    uses = (torch.exp, torch.sigmoid, torch.tanh, torch.sqrt)
+    for use, (change, _) in zip(uses, updates, strict=True):
+        result = use(leaf)
+        with torch.no_grad():
+            change(result)
+        before = state(leaf)
+        for output in (result, result * 2):
+            with pytest.raises(RuntimeError, match=MODIFIED) as refusal:
+                output.backward(torch.ones_like(output))
+            assert refusal.type is RuntimeError
+            assert state(leaf) == before

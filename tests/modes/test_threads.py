@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -27,12 +28,30 @@ def test_a_new_thread_records_whatever_the_mode_of_the_thread_that_starts_it(dev
         found.append(((leaf * 2).requires_grad, torch.is_inference_mode_enabled()))
         torch.set_grad_enabled(last)
 
+    def working():
+        work()
+        within = threading.Thread(target=work)
+        within.start()
+        within.join()
+
+    class Own(threading.Thread):
+        def run(self):
+            work()
+
     with block():
+        made_inside = threading.Thread(target=work)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pool.submit(work).result()
         for _ in range(2):
-            thread = threading.Thread(target=work)
+            thread = threading.Thread(target=working)
             thread.start()
             thread.join()
-    assert found == [(True, False)] * 2
+    made_outside = Own()
+    for thread, mode in ((made_inside, torch.enable_grad), (made_outside, block)):
+        with mode():
+            thread.start()
+            thread.join()
+    assert found == [(True, False)] * 7
 
 
 @rule("modes.threads.kept-apart")
@@ -67,11 +86,60 @@ def test_a_block_in_one_thread_changes_nothing_in_the_other(device, leaf, block,
     def recording():
         return (leaf * 2).requires_grad
 
-    with ThreadPoolExecutor(max_workers=1) as pool, outer():
+    with ThreadPoolExecutor(max_workers=1) as pool, ThreadPoolExecutor(max_workers=1) as second, outer():
         assert pool.submit(recording).result()
-        with inner():
+        second.submit(torch.set_grad_enabled, False).result()
+        for block in (inner, torch.inference_mode):
+            with block():
+                assert pool.submit(recording).result()
+                assert not second.submit(recording).result()
+                with pytest.raises(KeyError), inner():
+                    raise KeyError
+                assert pool.submit(recording).result()
+                assert not second.submit(recording).result()
             assert pool.submit(recording).result()
-        assert pool.submit(recording).result()
+            assert not second.submit(recording).result()
+
+
+@rule("modes.threads.kept-apart")
+@also(NO_GRAD)
+@given(leaf=leaves(), mine=blocks(), others=st.tuples(blocks(), blocks()))
+def test_what_another_thread_does_in_a_block_of_its_own_changes_nothing_here(device, leaf, mine, others):
+    here, records = mine
+
+    def recording():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    def steps():
+        for block, _ in others:
+            with block():
+                yield recording()[0]
+                torch.set_grad_enabled(not records)
+                yield recording()[0]
+        with torch.inference_mode():
+            yield recording()[0]
+        yield recording()[0]
+
+    def fail():
+        with others[0][0]():
+            raise KeyError
+
+    @torch.no_grad()
+    def decorated():
+        return recording()[0]
+
+    expected = [mode for _, first in others for mode in (first, not records)] + [False, True]
+    with ThreadPoolExecutor(max_workers=1) as pool, here():
+        working = steps()
+        for mode in expected:
+            assert pool.submit(next, working).result() == mode
+            assert recording() == (records, False)
+        with pytest.raises(KeyError):
+            pool.submit(fail).result()
+        assert recording() == (records, False)
+        assert not pool.submit(decorated).result()
+        assert recording() == (records, False)
+        assert pool.submit(recording).result() == (True, False)
 
 
 @rule("modes.threads.kept-apart")

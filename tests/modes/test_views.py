@@ -21,6 +21,13 @@ LOOKS = (
     "lambda x: x.squeeze()",
     "lambda x: x.movedim(0, -1) if x.ndim > 1 else x[...]",
     "lambda x: x.unsqueeze(0).unbind()[0]",
+    "lambda x: x[-1] if x.ndim and len(x) else x[...]",
+    "lambda x: x.narrow(0, 0, len(x)) if x.ndim else x[...]",
+    "lambda x: x.chunk(2, -1)[-1] if x.ndim and x.numel() else x[...]",
+    "lambda x: x.split(1)[-1] if x.ndim and len(x) else x[...]",
+    "lambda x: x.diagonal() if x.ndim == 2 else x.unsqueeze(-1)",
+    "lambda x: x.transpose(0, -1) if x.ndim else x[...]",
+    "lambda x: x.view_as(x)[None][0]",
 )
 BASES = (
     "lambda x: x.detach().clone().requires_grad_()",
@@ -28,7 +35,6 @@ BASES = (
     "lambda x: x * 1",
     "lambda x: (x * 1)[...]",
 )
-USES = ("lambda x: x * 2", "lambda x: x.sum()", "lambda x: x.clone()", "lambda x: x + torch.ones_like(x)")
 CREATED_INSIDE = "created in no_grad mode"
 
 
@@ -52,115 +58,176 @@ def origins():
     return st.just(Expression("lambda x: x")) | bases()
 
 
+def some_updates(count):
+    return st.lists(updates(idle=True), min_size=count, max_size=count)
+
+
 @rule("modes.views.changed-inside")
 @also(NO_GRAD)
-@given(leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE), origin=origins(), look=looks())
-def test_a_view_made_inside_is_written_inside(device, leaf, origin, look):
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    origin=origins(),
+    looks=st.tuples(looks(), looks()),
+    updates=some_updates(3),
+)
+def test_a_view_made_inside_is_written_inside(device, leaf, origin, looks, updates):
     base = origin(leaf)
-    version = base._version
-    with torch.no_grad():
-        view = look(base)
-        second = look(view.view_as(view)[...])
-        view.fill_(7)
-    assert numbers(look(base.detach())) == [7] * view.numel()
-    assert numbers(base).count(7) == view.numel()
-    assert base._version > version
-    assert view._version == base._version == second._version
-    version = base._version
-    with torch.no_grad():
-        second.fill_(8)
-    assert numbers(look(look(base.detach()))) == [8] * second.numel()
-    assert numbers(base).count(8) == second.numel()
-    assert base._version > version
-    assert view._version == base._version == second._version
+    places = torch.arange(base.numel()).reshape(base.shape)
+    for look in looks:
+        with torch.no_grad():
+            view = look(base)
+            second = look(view.view_as(view)[...])
+        written = look(places)
+        again = look(written)
+        for target, at in ((view, set(numbers(written))), (second, set(numbers(again)))):
+            for change, value in (*updates, (lambda x: x.fill_(7), lambda v: 7)):
+                version = base._version
+                expected = [value(v) if place in at else v for place, v in enumerate(numbers(base))]
+                with torch.no_grad():
+                    change(target)
+                assert numbers(base) == expected
+                assert [expected[place] for place in numbers(written)] == numbers(view)
+                assert [expected[place] for place in numbers(again)] == numbers(second)
+                assert base._version > version
+                assert view._version == base._version == second._version
+            with torch.no_grad():
+                base.fill_(1)
 
 
 @rule("modes.views.changed-outside")
 @given(
-    leaf=leaves(among=layouts.WRITABLE),
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
     origin=bases(),
     look=looks(),
     again=looks_again(),
     block=blocks(recording=False),
-    update=updates(),
+    updates=some_updates(7),
 )
-def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, look, again, block, update):
-    change, _ = update
+def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, look, again, block, updates):
     switch_off, _ = block
     base = origin(leaf)
     with switch_off():
         view = look(base)
-        inside = [view, again(view), view[...], view.unsqueeze(0)[0].view_as(view)]
-    for second in (*inside, again(view), view[...]):
+        inside = [view, view, again(view), view[...], view.unsqueeze(0)[0].view_as(view)]
+    outside = [again(view), view[...]]
+    for second, (change, _) in zip(inside + outside, updates, strict=True):
         before = state(leaf, base, view, second)
         with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
             change(second)
         assert refusal.type is RuntimeError
         assert state(leaf, base, view, second) == before
+    change, _ = updates[0]
+    with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=CREATED_INSIDE):
+        change(view)
+    with pytest.raises(RuntimeError, match=CREATED_INSIDE):
+        view.add_(torch.ones_like(view, requires_grad=True))
+    assert state(leaf, base, view, second) == before
+
+
+INTEGERS = st.sampled_from(("torch.int64", "torch.int32", "torch.int16", "torch.int8"))
 
 
 @rule("modes.views.free-base")
 @also(INFERENCE)
 @given(
-    base=tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
-    look=looks(),
-    updates=st.tuples(updates(), updates()),
+    bases=st.tuples(
+        tensors(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+        tensors(dtypes=INTEGERS, among=layouts.WRITABLE),
+    ),
+    looks=st.tuples(looks(), looks()),
+    updates=some_updates(3),
 )
-def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, base, look, updates):
-    with torch.no_grad():
-        view = look(base)
-    for change, value in updates:
-        expected = [value(number) for number in numbers(view)]
-        change(view)
-        assert numbers(view) == expected
-        assert numbers(look(base)) == expected
-    view.fill_(200)
-    assert numbers(base).count(200) == view.numel()
-    assert not view.requires_grad
-    assert not base.requires_grad
+def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, bases, looks, updates):
+    result = torch.ones_like(bases[0], requires_grad=True) * bases[0]
+    for base in (*bases, bases[0] * 1, result.detach()):
+        for look in looks:
+            with torch.no_grad():
+                view = look(base)
+                second = view.view_as(view)
+            for target in (view, second, view[...]):
+                for change, value in updates[: 3 if target is view else 1]:
+                    expected = [value(number) for number in numbers(view)]
+                    change(target)
+                    assert numbers(target) == expected
+                    assert numbers(view) == expected
+                    assert numbers(look(base)) == expected
+            view.fill_(100)
+            assert numbers(base).count(100) == view.numel()
+            assert not view.requires_grad
+            assert not base.requires_grad
+            base.fill_(1)
 
 
 @rule("modes.views.flag")
 @also(*BACKWARD)
-@given(leaf=leaves(), origin=origins(), look=looks())
-def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, leaf, origin, look):
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), origin=origins(), looks=st.tuples(looks(), looks())
+)
+def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, leaf, origin, looks):
     tensor = origin(leaf)
     base = tensor if tensor._base is None else tensor._base
-    flags = (base.requires_grad, tensor.requires_grad)
-    with torch.no_grad():
-        view = look(tensor)
-    assert (base.requires_grad, tensor.requires_grad) == flags
-    assert view.requires_grad == base.requires_grad
-    assert view.grad_fn is None
-    assert view.is_leaf
-    weight = torch.full_like(view, 2, requires_grad=True)
-    (view * weight).sum().backward()
-    assert numbers(weight.grad) == numbers(view)
-    assert view.grad is None
-    assert leaf.grad is None
-    assert not tensor.is_leaf or tensor.grad is None
+    flags = (base.requires_grad, tensor.requires_grad, tensor.grad_fn, tensor.is_leaf)
+    before = state(leaf)
+    for look in looks:
+        with torch.no_grad():
+            made = look(tensor)
+            for view in (made, made.view_as(made)):
+                assert view.requires_grad == base.requires_grad
+                assert view.grad_fn is None
+        assert (base.requires_grad, tensor.requires_grad, tensor.grad_fn, tensor.is_leaf) == flags
+        assert made.requires_grad == base.requires_grad
+        assert made.grad_fn is None
+        assert made.is_leaf
+        weight = torch.full_like(made, 2, requires_grad=True)
+        output = made * weight + weight * made
+        output.backward(torch.ones_like(output))
+        assert numbers(weight.grad) == [2 * number.conjugate() for number in numbers(made)]
+        assert made.grad is None
+        assert state(leaf) == before
+        assert tensor is leaf or not tensor.is_leaf or tensor.grad is None
 
 
 @rule("modes.views.stale")
 @given(
-    leaf=leaves(among=layouts.WRITABLE),
+    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
     origin=bases(),
     look=looks(),
-    update=updates(),
-    by_view=st.booleans(),
-    use=st.sampled_from(USES).map(Expression),
+    update=updates(idle=True),
+    writer=st.sampled_from(
+        (
+            "lambda base, view: base",
+            "lambda base, view: view",
+            "lambda base, view: base.detach()",
+            "lambda base, view: view.detach()",
+            "lambda base, view: base.view_as(base)",
+        )
+    ).map(Expression),
 )
 def test_a_view_made_inside_is_of_no_use_to_autograd_once_its_base_has_changed(
-    device, leaf, origin, look, update, by_view, use
+    device, leaf, origin, look, update, writer
 ):
     change, _ = update
     base = origin(leaf)
     with torch.no_grad():
-        view = look(base)
-        change(view if by_view else base)
-    with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
-        use(view)
-    assert refusal.type is RuntimeError
-    with torch.no_grad():
-        assert not use(view).requires_grad
-    assert numbers(view) == numbers(look(base.detach()))
+        made = look(base)
+        views = (made, made.view_as(made))
+        change(writer(base, made))
+    uses = (
+        lambda x: x * 2,
+        lambda x: x.sum(),
+        lambda x: x.clone(),
+        lambda x: x + torch.ones_like(x),
+        lambda x: torch.ones_like(x) * x,
+        lambda x: x[None],
+        lambda x: torch.stack([torch.ones_like(x), x]),
+        lambda x: torch.where(x == x, torch.ones_like(x), x),
+        lambda x: torch.ones_like(x).add_(x),
+    )
+    for view in views:
+        for use in uses:
+            with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
+                use(view)
+            assert refusal.type is RuntimeError
+        with torch.no_grad():
+            assert not (view * 2).requires_grad
+    assert numbers(made) == numbers(look(base.detach()))

@@ -16,7 +16,7 @@ from tests.oracles import array
 FEATURES = st.sampled_from((2, 3, 1))
 OFTEN_TRANSPOSED = (*layouts.EVERY, layouts.transposed, layouts.transposed)
 TAILS = FEATURES | st.sampled_from((5, 9))
-SIZES = st.tuples(TAILS, TAILS, dtypes.floating())
+SIZES = st.tuples(TAILS, TAILS, dtypes.floating() | st.sampled_from(dtypes.FLOATING[2:] + dtypes.COMPLEX))
 POINTS = shapes(max_dims=2) | shapes(min_dims=3, max_dims=3) | shapes(min_dims=1, max_dims=1, min_side=2)
 UNBIASED = st.sampled_from((False, False, True))
 
@@ -76,23 +76,43 @@ NO_INPUTS, NO_OUTPUTS = (
 )
 
 
+IN_DOUBLE = tuple(
+    Expression(source, dtypes=frozenset({"torch.float64"}))
+    for source in (
+        "torch.tensor([[1 + 2**-40, 3], [-2, 1 - 2**-30]], dtype=torch.float64, device=device)",
+        "torch.tensor([2**-50, 2**40 + 1], dtype=torch.float64, device=device)",
+        "torch.tensor([[1, 2], [-3, 1], [1, 0]], dtype=torch.float64, device=device)",
+        "torch.tensor([[1, 2], [2**33 + 1, -1], [0, 2**-40 + 1]], dtype=torch.float64, device=device)",
+    )
+)
+"""What float32 does not hold; sums of it, in float64, are exact."""
+
+NOT_FINITE = tuple(
+    Expression(f"torch.tensor({numbers}, dtype=torch.float32, device=device)", dtypes=frozenset({"torch.float32"}))
+    for numbers in ("[[1, 2], [-3, 1]]", "[1, 2]", "[[math.inf, 1], [1, -math.inf], [3, 1]]")
+)
+
+
 def many(*shape):
     """Small integers in a shape that is larger than a kernel's block, and no multiple of one."""
     source = f"(torch.arange({math.prod(shape)}) % 7 - 3).to(torch.float32).reshape({shape}).to(device)"
     return Expression(source, dtypes=frozenset({"torch.float32"}))
 
 
-NO_BIAS_IN_HALF = tuple(
-    numbers
-    and Expression(
-        f"torch.tensor({numbers}, dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+NO_BIAS_IN_HALF, BIAS_IN_HALF = (
+    tuple(
+        numbers
+        and Expression(
+            f"torch.tensor({numbers}, dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+        )
+        for numbers in ([[1, 2]], bias, [[[1, 2], [3, -1]]])
     )
-    for numbers in ([[1, 2]], None, [[[1, 2], [3, -1]]])
+    for bias in (None, [3])
 )
 TURNED = "lambda x: x.transpose(0, x.ndim // 2).contiguous().transpose(0, x.ndim // 2)"
 """Gives the elements as they are, with two dimensions swapped in memory: of batches of points those two."""
 
-LEARNING = st.sampled_from(((True, True), (True, False), (False, True), (False, False)))
+LEARNING = ((True, True), (True, False), (False, True), (False, False))
 """Whether the weight and the bias require grad."""
 
 MANY, MANY_GRADIENTS = (many(18, 33), many(18), many(19, 33)), many(19, 18)
@@ -112,104 +132,128 @@ ONE_OUTPUT = (
 @given(drawn=parameters_and_inputs())
 @example(drawn=THREE_BATCHES)
 @example(drawn=NO_BIAS_IN_HALF)
+@example(drawn=BIAS_IN_HALF)
+@example(drawn=(many(5, 40), None, many(40)))
 @example(drawn=MANY)
 @example(drawn=NO_INPUTS)
 @example(drawn=NO_OUTPUTS)
+@example(drawn=IN_DOUBLE[:3])
+@example(drawn=NOT_FINITE)
 def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device, drawn):
     weight, bias, x = drawn
     layer = layer_of(weight, bias)
-    expected = array(x) @ array(weight).T + (0 if bias is None else array(bias))
+    product, added = array(x) @ array(weight).T, 0 if bias is None else array(bias)
     for same in (x, x, *(x.transpose(0, dim).contiguous().transpose(0, dim) for dim in range(x.ndim))):
         z = layer(same)
         assert z.shape == (*x.shape[:-1], len(weight))
         assert z.dtype == x.dtype
-        assert array(z).tolist() == expected.tolist()
+        assert array(z).tolist() == (product + added).tolist()
+    layer.requires_grad_(False)
+    assert array(layer(x.detach())).tolist() == (product + added).tolist()
+    layer.weight = torch.nn.Parameter(weight.clone())
+    with torch.no_grad():
+        layer(x)
+        layer.weight.neg_()
+    assert array(layer(x)).tolist() == (added - product).tolist()
+
+
+KINDS = ({}, {"dtype": torch.float32}, {"dtype": torch.float64}, {"dtype": torch.float16}, {"dtype": torch.bfloat16})
+"""What else a layer may be made with."""
+
+SIDES = st.integers(0, 8) | st.sampled_from((9, 16, 17, 33))
 
 
 @rule("nn.linear.weight-shape")
 @also(*UNRECORDED)
-@given(inputs=st.integers(0, 8), outputs=st.integers(0, 8), biased=st.booleans())
-@example(inputs=5, outputs=3, biased=True)
-@example(inputs=1, outputs=1, biased=True)
-@example(inputs=3, outputs=0, biased=True)
-@example(inputs=0, outputs=3, biased=False)
-def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device, inputs, outputs, biased):
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
-    assert layer.weight.shape == (outputs, inputs)
-    assert layer.bias.shape == (outputs,) if biased else layer.bias is None
+@given(inputs=SIDES, outputs=SIDES, kind=st.sampled_from(KINDS))
+@example(inputs=5, outputs=3, kind={})
+@example(inputs=1, outputs=1, kind={})
+@example(inputs=3, outputs=0, kind={})
+@example(inputs=0, outputs=3, kind={})
+def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device, inputs, outputs, kind):
+    for biased in (True, False, True):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            layer = torch.nn.Linear(inputs, outputs, biased, device=device, **kind)
+        assert layer.weight.shape == (outputs, inputs)
+        assert layer.bias.shape == (outputs,) if biased else layer.bias is None
 
 
 @rule("nn.linear.parameters")
 @also(*UNRECORDED)
-@given(inputs=FEATURES, outputs=FEATURES, biased=st.booleans(), block=blocks())
-def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inputs, outputs, biased, block):
+@given(inputs=SIDES, outputs=SIDES, kind=st.sampled_from(KINDS), block=blocks())
+@example(inputs=1, outputs=1, kind={}, block=(Expression("torch.no_grad"), False))
+def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inputs, outputs, kind, block):
     mode, _ = block
-    with torch.random.fork_rng(devices=[]), mode():
-        layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device)
-    parameters = list(layer.parameters())
-    assert len(parameters) == (2 if biased else 1)
-    assert parameters[0] is layer.weight
-    assert parameters[-1] is (layer.bias if biased else layer.weight)
-    for parameter in parameters:
-        assert isinstance(parameter, torch.nn.Parameter)
-        assert parameter.is_leaf
-        assert parameter.requires_grad
-        assert parameter.grad is None
-        assert parameter.device == torch.empty(0, device=device).device
+    for biased in (True, False, True):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), mode():
+            warnings.simplefilter("ignore")
+            layer = torch.nn.Linear(inputs, outputs, bias=biased, device=device, **kind)
+        parameters = list(layer.parameters())
+        assert len(parameters) == (2 if biased else 1)
+        assert parameters[0] is layer.weight
+        assert parameters[-1] is (layer.bias if biased else layer.weight)
+        for parameter in parameters:
+            assert isinstance(parameter, torch.nn.Parameter)
+            assert parameter.is_leaf
+            assert parameter.requires_grad
+            assert parameter.grad is None
+            assert parameter.device == torch.empty(0, device=device).device
 
 
 @rule("nn.linear.recorded")
-@given(drawn=parameters_and_inputs(), learns=st.sampled_from(("weight", "bias", "both")), block=blocks())
-def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn, learns, block):
-    mode, _ = block
+@given(drawn=parameters_and_inputs())
+@example(drawn=NO_POINTS[:3])
+@example(drawn=ONE_OUTPUT[:3])
+def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, drawn):
     weight, bias, x = drawn
-    layer = layer_of(weight, bias)
-    layer.weight.requires_grad_(learns != "bias" or bias is None)
-    if bias is not None:
-        layer.bias.requires_grad_(learns != "weight")
-    with mode():
-        layer(x)
-    z = layer(x)
+    for learning in ((True, True), (True, False), (False, True)):
+        layer = layer_of(weight, bias)
+        layer.weight.requires_grad_(learning[0] or bias is None)
+        if bias is not None:
+            layer.bias.requires_grad_(learning[1])
+        for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            with mode():
+                layer(x)
+            for same in (x, x.clone().requires_grad_()):
+                z = layer(same)
+                assert z.requires_grad
+                assert z.grad_fn is not None
     assert not x.requires_grad
-    assert z.requires_grad
-    assert z.grad_fn is not None
 
 
 @rule("nn.linear.gradients")
 @also(*BACKWARD)
 @given(
     drawn=parameters_and_inputs(gradient=True),
-    learning=LEARNING,
     follows=st.booleans(),
     place=places() | st.just(Expression(TURNED)),
     uses=st.integers(1, 2),
 )
-@example(drawn=(*MANY, MANY_GRADIENTS), learning=(True, True), follows=True, place=ITSELF, uses=1)
-@example(drawn=ONE_OUTPUT, learning=(True, True), follows=True, place=ITSELF, uses=1)
-@example(drawn=SWAPPED, learning=(False, True), follows=False, place=Expression(TURNED), uses=1)
-@example(drawn=NO_POINTS, learning=(True, True), follows=True, place=ITSELF, uses=1)
-def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(
-    device, drawn, learning, follows, place, uses
-):
-    weight, bias, x, gradient = drawn
-    layer = layer_of(weight, bias)
-    layer.weight.requires_grad_(learning[0])
-    if bias is not None:
-        layer.bias.requires_grad_(learning[1])
-    x.requires_grad_(follows or not any(parameter.requires_grad for parameter in layer.parameters()))
-    sum(layer(place(x)) for _ in range(uses)).backward(gradient)
-    points = array(x).reshape(-1, layer.in_features)
-    arriving = uses * array(gradient).reshape(-1, layer.out_features)
+@example(drawn=(many(5, 40), None, many(40), many(5)), follows=True, place=ITSELF, uses=1)
+@example(drawn=(*MANY, MANY_GRADIENTS), follows=True, place=ITSELF, uses=1)
+@example(drawn=ONE_OUTPUT, follows=True, place=ITSELF, uses=1)
+@example(drawn=SWAPPED, follows=False, place=Expression(TURNED), uses=1)
+@example(drawn=NO_POINTS, follows=True, place=ITSELF, uses=1)
+@example(drawn=IN_DOUBLE, follows=True, place=ITSELF, uses=1)
+def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(device, drawn, follows, place, uses):
+    weight, bias, data, gradient = drawn
+    points = array(data).reshape(-1, weight.shape[1]).conj()
+    arriving = uses * array(gradient).reshape(-1, len(weight))
     expected = [arriving.T @ points, arriving.sum(axis=0)]
-    for parameter, collected in zip(layer.parameters(), expected, strict=False):
-        if parameter.requires_grad:
-            assert parameter.grad.shape == parameter.shape
-            assert array(parameter.grad).tolist() == collected.tolist()
+    for learning in LEARNING:
+        layer = layer_of(weight, bias)
+        for parameter, learns in zip(layer.parameters(), learning, strict=False):
+            parameter.requires_grad_(learns)
+        x = data.detach().requires_grad_(follows or not any(learning[: len(list(layer.parameters()))]))
+        sum(layer(place(x)) for _ in range(uses)).backward(gradient)
+        for parameter, collected in zip(layer.parameters(), expected, strict=False):
+            if parameter.requires_grad:
+                assert parameter.grad.shape == parameter.shape
+                assert array(parameter.grad).tolist() == collected.tolist()
+            else:
+                assert parameter.grad is None
+        if x.requires_grad:
+            assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight).conj()).tolist()
         else:
-            assert parameter.grad is None
-    if x.requires_grad:
-        assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight)).tolist()
-    else:
-        assert x.grad is None
+            assert x.grad is None

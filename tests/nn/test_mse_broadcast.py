@@ -1,5 +1,6 @@
 """spec/nn/mse-broadcast.md"""
 
+import functools
 import itertools
 import warnings
 
@@ -14,13 +15,11 @@ from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, numbers
 
-BY_HAND = st.sampled_from(
-    (
-        Expression("lambda input, target: ((input - target) ** 2).mean()"),
-        Expression("lambda input, target: (input - target).square().mean()"),
-    )
+BY_HAND = (
+    lambda input, target: ((input - target) ** 2).mean(),
+    lambda input, target: (input - target).square().mean(),
 )
-MSE = st.sampled_from((Expression("torch.nn.MSELoss()"), Expression("torch.nn.functional.mse_loss")))
+MSE = (torch.nn.MSELoss(), torch.nn.functional.mse_loss)
 
 
 def narrower(shape):
@@ -53,26 +52,46 @@ A_COLUMN_AND_A_LIST = (
 )
 
 
+SEVENTEEN = tuple(
+    Expression(f"(torch.arange(17) % 7 - 3).to(torch.float64).to(device){column}", dtypes=frozenset({"torch.float64"}))
+    for column in ("[:, None]", "")
+)
+
+
+def learning(input, target):
+    """The pair as data, and as leaves and results of which one requires grad or both do."""
+    yield input, target
+    for learns, follows in ((True, False), (False, True), (True, True)):
+        leaves = [
+            tensor.detach().clone().requires_grad_(flag)
+            for tensor, flag in zip((input, target), (learns, follows), strict=True)
+        ]
+        yield leaves
+        yield [leaf.view_as(leaf) * 1 for leaf in leaves]
+
+
 @rule("nn.mse-broadcast.all-pairs")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pair=stretched(), mean_of_squares=BY_HAND | MSE)
-@example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("lambda input, target: ((input - target) ** 2).mean()"))
-@example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("torch.nn.MSELoss()"))
-def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, mean_of_squares):
+@given(pair=stretched(), turn=st.integers(0, 3))
+@example(pair=A_COLUMN_AND_A_LIST, turn=0)
+@example(pair=A_COLUMN_AND_A_LIST, turn=2)
+@example(pair=SEVENTEEN, turn=0)
+def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, turn):
     """A power may be off by 16 eps, the loosest of the published limits, a difference and a division by a few, the sum
     of positive terms by one for each."""
-    input, target = pair
-    squares = (array(input) - array(target)) ** 2
-    for same in (input, input.clone().requires_grad_(), input.clone().requires_grad_().clone()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loss = mean_of_squares(same, target)
-        assert loss.shape == ()
-        off = abs(loss.item() - squares.mean())
-        assert off <= (squares.size + 24) * torch.finfo(input.dtype).eps * squares.mean()
+    of_one_memory = pair[1].reshape(-1, 1), pair[1].reshape(-1)
+    for one, other in (pair, pair[::-1], of_one_memory):
+        squares = (array(one) - array(other)) ** 2
+        for number, (input, target) in enumerate(learning(one, other), start=turn):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                loss = (*BY_HAND, *MSE)[number % 4](input, target)
+            assert loss.shape == ()
+            off = abs(loss.item() - squares.mean())
+            assert off <= (squares.size + 24) * torch.finfo(input.dtype).eps * squares.mean()
 
 
-LENGTHS = st.tuples(st.integers(2, 8), st.booleans(), dtypes.floating())
+LENGTHS = st.tuples(st.integers(1, 8) | st.sampled_from((9, 16, 17, 33)), st.booleans(), dtypes.floating())
 
 
 @st.composite
@@ -85,21 +104,23 @@ def columns_against_lists(draw):
 
 @rule("nn.mse-broadcast.order-forgotten")
 @also(AS_RESULTS, *BACKWARD)
-@given(drawn=columns_against_lists(), mean_of_squares=BY_HAND | MSE, turn=st.integers(0, 7))
-def test_each_prediction_is_drawn_to_the_mean_of_all_targets(device, drawn, mean_of_squares, turn):
+@given(drawn=columns_against_lists(), turn=st.integers(0, 7), follows=st.booleans())
+def test_each_prediction_is_drawn_to_the_mean_of_all_targets(device, drawn, turn, follows):
     """The gradient is a sum of n terms, each a power that may be off by 16 eps, the loosest of the published limits,
     divided by n twice and multiplied."""
     prediction, target = drawn
     n, wanted = len(target), np.array(numbers(target))
-    for same in (prediction, prediction.clone(), prediction.view_as(prediction)):
+    places = (prediction, prediction.clone(), prediction.view_as(prediction))
+    for number, mean_of_squares in enumerate((*BY_HAND, *MSE, *MSE), start=turn):
         prediction.grad = None
+        targets = target.detach().roll(number, dims=0).requires_grad_(follows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mean_of_squares(same, target.roll(turn, dims=0)).backward()
+            mean_of_squares(places[number % 3], targets).backward(retain_graph=True)
         assert prediction.grad.shape == prediction.shape
-        for slope, number in zip(numbers(prediction.grad), numbers(prediction), strict=True):
-            off = abs(slope - 2 / n * (number - wanted.mean()))
-            assert off <= (n + 24) * torch.finfo(target.dtype).eps * 2 / n * abs(number - wanted).mean()
+        for slope, p in zip(numbers(prediction.grad), numbers(prediction), strict=True):
+            off = abs(slope - 2 / n * (p - wanted.mean()))
+            assert off <= (n + 24) * torch.finfo(target.dtype).eps * 2 / n * abs(p - wanted).mean()
 
 
 def same_shapes():
@@ -107,18 +128,26 @@ def same_shapes():
     return like(tensors())
 
 
+EMPTY = tuple(
+    Expression(f"torch.zeros({shape}, dtype=torch.float32, device=device)", dtypes=frozenset({"torch.float32"}))
+    for shape in ((3, 1), (0,))
+)
+TO_WHAT = ("mean", "sum", "none")
+
+
 @rule("nn.mse-broadcast.warning")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pair=stretched() | same_shapes(), mse=MSE)
-@example(pair=A_COLUMN_AND_A_LIST, mse=Expression("torch.nn.MSELoss()"))
-def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, mse):
-    input, target = pair
-    leaf = input.clone().requires_grad_()
-    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
-        for same in (input, leaf, leaf.clone()):
-            with warnings.catch_warnings(record=True) as issued, mode():
+@given(pair=stretched() | same_shapes(), turn=st.integers(0, 5))
+@example(pair=A_COLUMN_AND_A_LIST, turn=0)
+@example(pair=EMPTY, turn=0)
+@example(pair=EMPTY[::-1], turn=0)
+def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, turn):
+    for number, (input, target) in enumerate(learning(*pair), start=turn):
+        reduction = TO_WHAT[number % 3]
+        for mse in (torch.nn.MSELoss(reduction=reduction), functools.partial(MSE[1], reduction=reduction)):
+            with warnings.catch_warnings(record=True) as issued:
                 warnings.simplefilter("always")
-                mse(same, target)
+                mse(input, target)
             messages = [str(warning.message) for warning in issued if "broadcasting" in str(warning.message)]
             if input.shape == target.shape:
                 assert messages == []
@@ -130,13 +159,14 @@ def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, mse
 
 @rule("nn.mse-broadcast.by-hand-no-warning")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pair=stretched(), mean_of_squares=BY_HAND)
-@example(pair=A_COLUMN_AND_A_LIST, mean_of_squares=Expression("lambda input, target: ((input - target) ** 2).mean()"))
-def test_written_by_hand_nothing_is_said(device, pair, mean_of_squares):
-    input, target = pair
-    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
-        for same in (input, input.clone().requires_grad_()):
-            with warnings.catch_warnings(record=True) as issued, mode():
+@given(pair=stretched())
+@example(pair=A_COLUMN_AND_A_LIST)
+@example(pair=EMPTY)
+@example(pair=EMPTY[::-1])
+def test_written_by_hand_nothing_is_said(device, pair):
+    for input, target in learning(*pair):
+        for mean_of_squares in BY_HAND:
+            with warnings.catch_warnings(record=True) as issued:
                 warnings.simplefilter("always")
-                mean_of_squares(same, target)
+                mean_of_squares(input, target)
             assert [warning for warning in issued if "broadcast" in str(warning.message)] == []

@@ -1,53 +1,69 @@
 """spec/nn/sgd.md"""
 
+import math
+
 import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, layouts, leaves, like
+from tests.inputs import Expression, blocks, dtypes, layouts, leaves, like
 from tests.inputs.circumstances import AS_RESULTS, NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
 FOREACH = st.sampled_from((None, True, False))
 DYADIC = st.sampled_from((0.25, 0.5, 1.0, 2.0, 0.0))
+DTYPES = dtypes.floating() | dtypes.floating() | dtypes.complex_()
 RATES = st.sampled_from((0.01, 0.1, 1e-3, 0.3))
 
 
-def by_hand():
-    """Steps as they are written without an optimizer."""
-    return st.sampled_from(
-        (
-            Expression("lambda p, rate: p.__isub__(rate * p.grad)"),
-            Expression("lambda p, rate: p.sub_(p.grad, alpha=rate)"),
-            Expression("lambda p, rate: p.copy_(p - rate * p.grad)"),
-        )
-    )
-
-
-def steps():
-    """A step of one parameter at a rate: with an optimizer, or by hand."""
-    return by_hand() | FOREACH.map(
-        lambda foreach: Expression(f"lambda p, rate: torch.optim.SGD([p], lr=rate, foreach={foreach}).step()")
-    )
+STEPS = (
+    lambda p, rate: p.__isub__(rate * p.grad),
+    lambda p, rate: p.sub_(p.grad, alpha=rate),
+    lambda p, rate: p.copy_(p - rate * p.grad),
+    lambda p, rate: torch.optim.SGD([p], lr=rate).step(),
+    lambda p, rate: torch.optim.SGD([p], lr=rate, foreach=True).step(),
+    lambda p, rate: torch.optim.SGD([p], lr=rate, foreach=False).step(),
+)
+"""A step of one parameter at a rate: by hand, or with an optimizer."""
 
 
 def with_gradients():
     """A leaf and what its gradient will be."""
-    return like(leaves(among=layouts.WRITABLE))
+    return like(leaves(dtypes=DTYPES, among=layouts.WRITABLE))
 
 
 @rule("nn.sgd.step")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pair=with_gradients(), rate=DYADIC, step=steps())
-def test_a_step_by_a_power_of_two_is_exact(device, pair, rate, step):
+@given(pair=with_gradients(), rate=DYADIC)
+def test_a_step_by_a_power_of_two_is_exact(device, pair, rate):
     p, gradient = pair
     p.grad = gradient
+    start = p.detach().clone()
     expected = [old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)]
-    with torch.no_grad():
-        step(p, rate)
-    assert numbers(p) == expected
+    for number, step in enumerate(STEPS):
+        with torch.no_grad():
+            p.copy_(start)
+            step(p, rate)
+        assert numbers(p) == expected, number
+
+
+@rule("nn.sgd.step")
+@also(*UNRECORDED, AS_RESULTS)
+@given(p=leaves(among=layouts.WRITABLE), rate=st.sampled_from((0.5, 0.25, 2.0)))
+def test_gradients_that_are_not_finite_are_subtracted_too(device, p, rate):
+    start = p.detach().clone()
+    for slope, end in ((math.inf, -math.inf), (-math.inf, math.inf), (math.nan, math.nan)):
+        far = [place % 3 == 0 for place in range(p.numel())]
+        slopes = [slope if is_far else 1 for is_far in far]
+        p.grad = torch.tensor(slopes, dtype=p.dtype, device=device).reshape(p.shape)
+        expected = [str(end if is_far else old - rate) for old, is_far in zip(numbers(start), far, strict=True)]
+        for number, step in enumerate(STEPS):
+            with torch.no_grad():
+                p.copy_(start)
+                step(p, rate)
+            assert [str(new) for new in numbers(p)] == expected, number
 
 
 IN_DOUBLE = tuple(
@@ -61,17 +77,20 @@ IN_DOUBLE = tuple(
 
 @rule("nn.sgd.step")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pair=with_gradients(), rate=RATES, step=steps())
-@example(pair=IN_DOUBLE, rate=0.1, step=Expression("lambda p, rate: torch.optim.SGD([p], lr=rate).step()"))
-def test_a_step_of_any_rate_is_right_up_to_rounding(device, pair, rate, step):
+@given(pair=with_gradients(), rate=RATES)
+@example(pair=IN_DOUBLE, rate=0.1)
+@example(pair=IN_DOUBLE, rate=0.3)
+def test_a_step_of_any_rate_is_right_up_to_rounding(device, pair, rate):
     """The rate, the product and the difference are rounded, each by half an eps of its size."""
     p, gradient = pair
     p.grad = gradient
-    old, move = np.array(numbers(p)), rate * np.array(numbers(gradient))
-    with torch.no_grad():
-        step(p, rate)
-    off = abs(np.array(numbers(p)) - (old - move))
-    assert (off <= 2 * torch.finfo(p.dtype).eps * (abs(move) + abs(old - move))).all()
+    start, old, move = p.detach().clone(), np.array(numbers(p)), rate * np.array(numbers(gradient))
+    for number, step in enumerate(STEPS):
+        with torch.no_grad():
+            p.copy_(start)
+            step(p, rate)
+        off = abs(np.array(numbers(p)) - (old - move))
+        assert (off <= 2 * torch.finfo(p.dtype).eps * (abs(move) + abs(old - move))).all(), number
 
 
 NUMBERS = tuple(
@@ -89,24 +108,29 @@ NUMBERS = tuple(
 @example(pair=NUMBERS, later=2, rate=0.5, foreach=True)
 def test_each_step_takes_the_gradient_that_is_there_then(device, pair, later, rate, foreach):
     p, gradient = pair
-    expected = [old - rate * slope - rate * later for old, slope in zip(numbers(p), numbers(gradient), strict=True)]
     optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach)
-    for slopes in (gradient, torch.full_like(p, later, requires_grad=False)):
-        p.grad = slopes
+    slopes = [gradient, gradient, torch.full_like(p, later, requires_grad=False), gradient.clone()]
+    for number, (slope, part) in enumerate(zip(slopes, (1, 1, 1, 0.5), strict=True)):
+        p.grad = slope
+        optimizer.param_groups[0]["lr"] = part * rate
+        expected = [old - part * rate * move for old, move in zip(numbers(p), numbers(slope), strict=True)]
         optimizer.step()
-    assert numbers(p) == expected
+        assert numbers(p) == expected, number
 
 
 @rule("nn.sgd.step")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pairs=st.lists(st.tuples(with_gradients(), DYADIC), min_size=2, max_size=3), foreach=FOREACH)
-def test_each_group_has_its_rate(device, pairs, foreach):
+@given(pairs=st.lists(st.tuples(with_gradients(), DYADIC), min_size=2, max_size=3), foreach=FOREACH, late=st.booleans())
+def test_each_group_has_its_rate(device, pairs, foreach, late):
     groups, expected = [], []
     for (p, gradient), rate in pairs:
         p.grad = gradient
         groups.append({"params": [torch.zeros((), device=device, requires_grad=True), p], "lr": rate})
         expected.append([old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)])
-    torch.optim.SGD(groups, lr=8, foreach=foreach).step()
+    optimizer = torch.optim.SGD(groups[: len(groups) - late], lr=8, foreach=foreach)
+    for group in groups[len(groups) - late :]:
+        optimizer.add_param_group(group)
+    optimizer.step()
     assert [numbers(p) for (p, _), _ in pairs] == expected
 
 
@@ -118,34 +142,51 @@ def test_every_parameter_of_a_group_is_updated(device, pairs, rate, foreach):
     for p, gradient in pairs:
         p.grad = gradient
         expected.append([old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)])
-    torch.optim.SGD([p for p, _ in pairs], lr=rate, foreach=foreach).step()
+    block = torch.zeros(6, device=device)
+    halves = [block[:3].requires_grad_(), block[3:].requires_grad_()]  # two parameters in one memory, and one gradient
+    halves[0].grad = halves[1].grad = torch.ones(3, device=device)
+    torch.optim.SGD([*halves, *(p for p, _ in pairs)], lr=rate, foreach=foreach).step()
     assert [numbers(p) for p, _ in pairs] == expected
+    assert numbers(block) == [-rate] * 6
 
 
 @rule("nn.sgd.same-leaf")
 @also(NO_GRAD, AS_RESULTS)
-@given(pair=with_gradients(), rate=DYADIC, foreach=FOREACH, decay=st.sampled_from((0, 2)), block=blocks())
-def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(device, pair, rate, foreach, decay, block):
+@given(
+    pair=with_gradients(),
+    rate=DYADIC,
+    foreach=FOREACH,
+    decay=st.sampled_from((0, 2)),
+    momentum=st.sampled_from((0, 0.5)),
+    block=blocks(),
+)
+def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(
+    device, pair, rate, foreach, decay, momentum, block
+):
     p, gradient = pair
-    p.grad = gradient
+    first = torch.zeros(2, device=device, requires_grad=True)
+    p.grad, first.grad = gradient, torch.zeros(2, device=device)
     mode, records = block
-    optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach, weight_decay=decay)
-    alias, version, slopes = p.detach(), p._version, numbers(gradient)
+    optimizer = torch.optim.SGD([first, p], lr=rate, foreach=foreach, weight_decay=decay, momentum=momentum)
+    alias, slopes = p.detach(), numbers(gradient)
     expected = [old - rate * (slope + decay * old) for old, slope in zip(numbers(p), slopes, strict=True)]
-    with mode():
-        assert optimizer.step() is None
-        assert torch.is_grad_enabled() == records
-    assert optimizer.param_groups[0]["params"][0] is p
-    assert numbers(alias) == numbers(p) == expected
-    assert p._version > version
-    assert p.is_leaf
-    assert p.requires_grad
-    assert p.grad_fn is None
-    assert p.grad is gradient
-    assert numbers(gradient) == slopes
-    if p._base is not None:  # between the elements stand zeros
+    for times in range(2):
+        version = p._version
+        with mode():
+            assert optimizer.step() is None
+            assert torch.is_grad_enabled() == records
+        assert optimizer.param_groups[0]["params"][1] is p
+        assert numbers(alias) == numbers(p)
+        assert numbers(p) == expected or times
+        assert p._version > version
+        assert p.is_leaf
+        assert p.requires_grad
+        assert p.grad_fn is None
+        assert p.grad is gradient
+        assert numbers(gradient) == slopes
+    if p._base is not None:  # between the elements stand zeros, or i
         alias.zero_()
-        assert not p._base.any()
+        assert set(numbers(p._base)) <= {0, 1j}
 
 
 SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.5, 'weight_decay': 0.5}")
@@ -155,27 +196,30 @@ SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.
 @also(NO_GRAD, AS_RESULTS)
 @given(
     reached=with_gradients(),
-    skipped=leaves(among=layouts.WRITABLE),
+    skipped=leaves(dtypes=DTYPES, among=layouts.WRITABLE),
     rate=DYADIC,
     foreach=FOREACH,
     settings=st.sampled_from(SETTINGS).map(Expression),
     times=st.integers(1, 2),
-    moved=st.booleans(),
 )
-def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped, rate, foreach, settings, times, moved):
+def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped, rate, foreach, settings, times):
     p, gradient = reached
     p.grad = gradient
-    optimizer = torch.optim.SGD([skipped, p], lr=rate, foreach=foreach, **settings)
-    if moved:
-        skipped.grad = torch.ones_like(skipped, requires_grad=False)
-        optimizer.step()
-        skipped.grad = None
-    was, version = numbers(skipped), skipped._version
-    for _ in range(times):
-        optimizer.step()
-    assert numbers(skipped) == was
-    assert skipped._version == version
-    assert skipped.grad is None
+    last, frozen = skipped.detach().clone().requires_grad_(), skipped.detach().clone()
+    optimizer = torch.optim.SGD([skipped, p, last, frozen], lr=rate, foreach=foreach, **settings)
+    for moved in (False, True):
+        if moved:
+            for parameter in (skipped, last):
+                parameter.grad = torch.ones_like(parameter, requires_grad=False)
+            optimizer.step()
+            skipped.grad = last.grad = None
+        for parameter in (skipped, last, frozen):
+            was, version = numbers(parameter), parameter._version
+            for _ in range(times):
+                optimizer.step()
+            assert numbers(parameter) == was
+            assert parameter._version == version
+            assert parameter.grad is None
 
 
 @rule("nn.sgd.nothing-random")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, arrays, shapes, telling_shapes
-from tests.inputs.arrays import FLOATING, SIGNED, c_order
+from tests.inputs.arrays import COMPLEX, FLOATING, SIGNED, c_order, fortran_order
 from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import aliases, disjoint
 
@@ -21,35 +21,41 @@ SHARING = (
     lambda a: torch.as_tensor(a, device="cpu"),
     lambda a: torch.asarray(a),
     lambda a: torch.asarray(a, copy=False),
+    lambda a: torch.as_tensor(a, dtype=torch.from_numpy(a).dtype),
+    lambda a: torch.asarray(a, dtype=torch.from_numpy(a).dtype, device="cpu"),
 )
+OF_NO_DIMENSIONS = SHARING[:3] + SHARING[5:6]
+"""Those that share the memory of an array of no dimensions, too, on every torch."""
+
 COPYING = (
     lambda a: torch.tensor(a),
     lambda a: torch.tensor(a, dtype=torch.from_numpy(a).dtype),
     lambda a: torch.asarray(a, copy=True),
+    lambda a: torch.asarray(a, dtype=torch.from_numpy(a).dtype, copy=True),
 )
 CONVERTING = (
     lambda a, to: torch.tensor(a, dtype=to),
     lambda a, to: torch.as_tensor(a, dtype=to),
     lambda a, to: torch.asarray(a, dtype=to),
+    lambda a, to: torch.asarray(a, dtype=to, device="cpu"),
+    lambda a, to: torch.from_numpy(a).to(to),
 )
-ANOTHER_DTYPE = {
-    "np.float32": "torch.int32",
-    "np.float64": "torch.float32",
-    "np.int64": "torch.float64",
-    "np.int32": "torch.float32",
-    "np.int16": "torch.float16",
-    "np.int8": "torch.int16",
-    "np.uint8": "torch.int8",
-    "np.bool_": "torch.uint8",
-    "np.complex64": "torch.complex128",
+REAL = (*FLOATING, *SIGNED)
+SIGNED_DTYPES = tuple(name.replace("np.", "torch.") for name in REAL)
+COMPLEX_DTYPES = ("torch.complex64", "torch.complex128")
+OTHER_DTYPES = {
+    **dict.fromkeys((*REAL, "np.uint8", "np.bool_"), (*SIGNED_DTYPES, "torch.bfloat16", *COMPLEX_DTYPES)),
+    **dict.fromkeys(COMPLEX, COMPLEX_DTYPES),
 }
-"""A dtype that holds the same small integers, of the same size where there is one."""
+"""Dtypes that hold the same small integers."""
 
 STEPS = (
     "lambda it: it.numpy() if isinstance(it, torch.Tensor) else torch.from_numpy(it)",
     "lambda it: np.asarray(it) if isinstance(it, torch.Tensor) else torch.as_tensor(it)",
     "lambda it: it[None]",
     "lambda it: it.swapaxes(0, -1)",
+    "lambda it: it.numpy(force=True) if isinstance(it, torch.Tensor) else torch.asarray(it)",
+    "lambda it: it.detach() if isinstance(it, torch.Tensor) else it.view()",
 )
 
 
@@ -60,7 +66,33 @@ EXTREMES = (
     "np.array([0, 255], dtype=np.uint8)",
     "np.array(2**53 + 1)",
     "np.array([[complex(np.inf, -0.0), complex(np.nan, 1)]])",
+    "np.array([0.1, 1e300, 5e-324, 2.0**53 + 2])",
+    "np.array([0.1 + 0.2j, -1e300j])",
+    "np.array([[-128, 127], [-1, 1]], dtype=np.int8).T",
+    "np.arange(-(2**63), 2**63 - 1, 2**59 + 1)[::2]",
+    "np.array([3.4e38, 1e-45, 0.1], dtype=np.float32)",
 )
+WIDER = (
+    ("np.array([0, 255, 128], dtype=np.uint8)", "np.int16"),
+    ("np.array([[0, 255], [200, 129]], dtype=np.uint8).T", "np.float16"),
+    ("np.arange(256, dtype=np.uint8)[::5]", "np.int64"),
+    ("np.array(255, dtype=np.uint8)", "np.float32"),
+    ("np.array([-128, 127], dtype=np.int8)", "np.int32"),
+    ("np.array([-(2**15), 2**15 - 1], dtype=np.int16)", "np.float32"),
+    ("np.array([2**31 - 1, -(2**31)], dtype=np.int32)", "np.int64"),
+    ("np.array([2**31 - 1, -(2**31), 2**24 + 1], dtype=np.int32)", "np.float64"),
+    ("np.array([2**53 - 1, 1 - 2**53])", "np.float64"),
+    ("np.array([2**53 - 1, 1 - 2**53])", "np.complex128"),
+    ("np.array([0.1, 3.4e38, 1e-45], dtype=np.float32)", "np.float64"),
+    ("np.array([0.1, np.inf, -0.0], dtype=np.float32)", "np.complex128"),
+    ("np.array([0.1, -0.3])", "np.float32"),
+    ("np.array([2.5, -2.5, -0.5])", "np.int32"),
+    ("np.array([0.5, 0.0, -0.0, -3.0, np.nan, 256.0])", "np.bool_"),
+    ("np.array([256, 0, -1])", "np.bool_"),
+    ("np.array([0.1 + 0.2j, 3j], dtype=np.complex64)", "np.complex128"),
+)
+"""An array, and another dtype that has its numbers, or to which NumPy and torch round as IEEE 754 or C does."""
+
 FLOATS = ("torch.float64", "torch.float32", "torch.float16")
 
 
@@ -76,16 +108,28 @@ def floats():
     return st.sampled_from(FLOATS).map(Expression)
 
 
+def arrays_and_other_dtypes(shapes=None):
+    """An array and all other dtypes that hold its numbers."""
+
+    def with_others(array):
+        own = array.facts["dtype"].replace("np.", "torch.")
+        return array, [Expression(dtype) for dtype in OTHER_DTYPES[array.facts["dtype"]] if dtype != own]
+
+    return arrays(shapes, tuple(OTHER_DTYPES)).map(with_others)
+
+
 def arrays_and_another_dtype(shapes=None):
-    return arrays(shapes, tuple(ANOTHER_DTYPE)).map(
-        lambda array: (array, Expression(ANOTHER_DTYPE[array.facts["dtype"]]))
-    )
+    return arrays_and_other_dtypes(shapes).flatmap(lambda pair: st.tuples(st.just(pair[0]), st.sampled_from(pair[1])))
 
 
 @rule("numpy.array-to-tensor.same-memory")
 @also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)))
 @example(a=Expression("np.arange(68.).reshape(2, 34)[:, ::2]"))
+@example(a=Expression("np.array([[3.0]])"))
+@example(a=Expression("np.arange(48.).reshape(2, 3, 2, 4).transpose(2, 0, 3, 1)"))
+@example(a=Expression("np.arange(33, dtype=np.uint8) + 200"))
+@example(a=Expression("torch.arange(6.0).reshape(2, 3).T.numpy()"))
 def test_the_tensor_is_the_memory_of_the_array(device, a):
     before = torch.get_default_dtype()
     try:
@@ -100,22 +144,37 @@ def test_the_tensor_is_the_memory_of_the_array(device, a):
         x = share(a)
         assert x.is_leaf
         assert not x.requires_grad
+        assert x.grad is None
+        assert tuple(x.shape) == a.shape
         assert a.size == 0 or [step * x.element_size() for step in x.stride()] == list(a.strides)
         assert aliases(x, a)
+        if x.is_floating_point():
+            x.requires_grad_()  # the next tensor of this array is another one
 
 
 @rule("numpy.array-to-tensor.zero-dimensional")
 @also(*UNRECORDED)
 @given(a=arrays(st.just(())))
 def test_from_numpy_and_as_tensor_share_the_memory_of_an_array_of_no_dimensions(device, a):
-    for share in SHARING[:3]:
-        assert aliases(share(a), a)
+    before = torch.get_default_dtype()
+    try:
+        for share, default in itertools.product(OF_NO_DIMENSIONS, DEFAULTS):
+            torch.set_default_dtype(default)
+            x = share(a)
+            assert str(x.dtype) == f"torch.{a.dtype.name}"
+            assert x.is_leaf
+            assert not x.requires_grad
+            assert aliases(x, a)
+            if x.is_floating_point():
+                x.requires_grad_()  # the next tensor of this array is another one
+    finally:
+        torch.set_default_dtype(before)
 
 
 @rule("numpy.array-to-tensor.zero-dimensional")
 @given(a=arrays(st.just(())))
 def test_asarray_shares_the_memory_of_an_array_of_no_dimensions(device, a):
-    for share in SHARING[3:]:
+    for share in SHARING[3:5]:
         assert aliases(share(a), a)
 
 
@@ -132,12 +191,14 @@ def test_asarray_converts_an_array_of_no_dimensions(device, pair):
 @also(*UNRECORDED)
 @given(a=arrays())
 def test_a_copy_is_independent(device, a):
-    before = torch.get_default_dtype()
+    before, drawn = torch.get_default_dtype(), a.copy()
     try:
         for copy, default in itertools.product(COPYING, DEFAULTS):
             torch.set_default_dtype(default)
+            a[...] = drawn
             x = copy(a)
             assert str(x.dtype) == f"torch.{a.dtype.name}"
+            assert tuple(x.shape) == a.shape
             assert x.tolist() == a.tolist()
             assert disjoint(x, a)
     finally:
@@ -146,14 +207,22 @@ def test_a_copy_is_independent(device, a):
 
 @rule("numpy.array-to-tensor.copies")
 @also(*UNRECORDED)
-@given(pair=arrays_and_another_dtype())
-def test_another_dtype_is_an_independent_copy(device, pair):
-    a, to = pair
-    for convert in CONVERTING:
-        x = convert(a, to)
-        assert x.dtype == to
-        assert x.tolist() == a.tolist()
-        assert disjoint(x, a)
+@given(drawn=arrays_and_other_dtypes())
+def test_another_dtype_is_an_independent_copy(device, drawn):
+    a, others = drawn
+    values = a.copy()
+    for to in others:
+        converted = [convert(a, to) for convert in CONVERTING]
+        for x in converted:
+            assert x.dtype == to
+            assert tuple(x.shape) == a.shape
+            assert x.tolist() == values.tolist()
+        a[...] = values == 0
+        assert [x.tolist() for x in converted] == [values.tolist()] * len(converted)
+        a[...] = values
+        for x in converted:
+            x.zero_()
+        assert a.tolist() == values.tolist()
 
 
 @rule("numpy.array-to-tensor.copies")
@@ -166,7 +235,10 @@ def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(devi
         torch.asarray(a, dtype=to, copy=False)
     assert refusal.type is ValueError
     assert a.tolist() == before
-    assert torch.asarray(a, dtype=to, copy=True).tolist() == before
+    x = torch.asarray(a, dtype=to, copy=True)
+    assert x.dtype == to
+    assert x.tolist() == before
+    assert disjoint(x, a)
 
 
 @rule("numpy.array-to-tensor.copies")
@@ -174,8 +246,23 @@ def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(devi
 @given(a=extremes())
 @example(a=Expression(EXTREMES[3]))
 def test_a_copy_has_the_largest_and_the_strangest_numbers(device, a):
-    for copy in (*SHARING, *COPYING):
-        assert repr(copy(a).tolist()) == repr(a.tolist())
+    before = torch.get_default_dtype()
+    try:
+        for copy, default in itertools.product((*SHARING, *COPYING), DEFAULTS):
+            torch.set_default_dtype(default)
+            assert repr(copy(a).tolist()) == repr(a.tolist())
+    finally:
+        torch.set_default_dtype(before)
+
+
+@rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
+@given(pair=st.sampled_from(WIDER).map(lambda pair: tuple(map(Expression, pair))))
+def test_a_conversion_has_the_numbers_of_the_whole_range(device, pair):
+    a, to = pair
+    converted = a.astype(to)
+    for convert in CONVERTING:
+        assert repr(convert(a, torch.from_numpy(converted).dtype).tolist()) == repr(converted.tolist())
 
 
 @rule("numpy.array-to-tensor.copies")
@@ -189,31 +276,40 @@ def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device
 @rule("numpy.array-to-tensor.not-resizable")
 @also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)), more=st.integers(1, 40))
+@example(a=Expression("np.arange(3.)"), more=1)
+@example(a=Expression("np.array(3.)"), more=1)
 def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
     before = a.tolist()
-    for share in SHARING:
+    for share in SHARING if a.ndim else OF_NO_DIMENSIONS:
         x = share(a)
         room = max(x.numel(), x.untyped_storage().nbytes() // x.element_size())
-        with pytest.raises(RuntimeError, match="storage that is not resizable") as refusal:
-            x.resize_(room + more)
-        assert refusal.type is RuntimeError
-        assert a.tolist() == before
+        cases = ((x[None], ((1, room + 1),)), (x, (room + more,)))
+        for view, sizes in cases if share is SHARING[0] else cases[1:]:
+            with pytest.raises(RuntimeError, match="storage that is not resizable") as refusal:
+                view.resize_(*sizes)
+            assert refusal.type is RuntimeError
+            assert a.tolist() == before
 
 
 @rule("numpy.array-to-tensor.kept-alive")
+@also(*UNRECORDED)
 @given(
-    a=arrays(shapes(min_dims=1), FLOATING + SIGNED, (c_order,)),
-    steps=st.lists(st.sampled_from(STEPS).map(Expression), min_size=1, max_size=4),
+    a=arrays(shapes(min_dims=1), among=(c_order, fortran_order)),
+    steps=st.lists(st.sampled_from(STEPS).map(Expression), min_size=2, max_size=5),
 )
+@example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[0])])
+@example(a=Expression("np.arange(3)"), steps=[Expression(STEPS[1])])
+@example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[4])])
+@example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[4])] * 2)
 @example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[2]), Expression(STEPS[0])])
 def test_memory_lives_as_long_as_its_last_name_and_no_longer(device, a, steps):
-    owner = a.copy()
+    owner = a.copy(order="K")
     owned = weakref.ref(owner)
     last = owner
     for step in steps:
         last = step(last)
     del owner
     assert owned() is not None
-    assert sorted(last.reshape(-1).tolist()) == sorted(a.reshape(-1).tolist())
+    assert sorted(last.reshape(-1).tolist(), key=repr) == sorted(a.reshape(-1).tolist(), key=repr)
     del last
     assert owned() is None

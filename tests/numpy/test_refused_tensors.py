@@ -1,5 +1,7 @@
 """spec/numpy/refused-tensors.md"""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,22 @@ CONVERSIONS = (
     lambda x: x.numpy(),
     lambda x: np.asarray(x),
     lambda x: x.__array__(),
+    lambda x: x.numpy(force=False),
 )
+WITH_A_DTYPE = (
+    lambda x: np.asarray(x, dtype="complex128"),
+    lambda x: x.__array__("complex128"),
+)
+PLACES = (
+    lambda x: x,
+    lambda x: x * 1,
+    lambda x: x.view_as(x),
+    lambda x: (x * 1)[None],
+    lambda x: x.detach().requires_grad_(),
+    lambda x: torch.nn.Parameter(x.detach()),
+)
+"""Functions that give a tensor requiring grad at another place: a leaf, a result, a view of either, a parameter."""
+
 NOT_RECORDING = (
     lambda: torch.no_grad(),
     lambda: torch.set_grad_enabled(False),
@@ -33,6 +50,7 @@ NEEDS_DETACH = r"Can't call numpy\(\) on Tensor that requires grad. Use tensor.d
 NUMPY_DIFFERENTIABLE = st.sampled_from(
     ("torch.float32", "torch.float64", "torch.float16", "torch.complex64", "torch.complex128")
 )
+NO_NAME = "unsupported ScalarType"
 WITH_A_BIT = (
     (lambda z: z.conj(), "conjugate bit set.*resolve_conj"),
     (lambda z: z[None].conj(), "conjugate bit set.*resolve_conj"),
@@ -51,22 +69,20 @@ def complex_tensors(draw):
 
 
 def unsupported():
-    """A tensor that NumPy has no name for, and what is said of it."""
+    """Tensors that NumPy has no name for, and what is said of each."""
     dtypes = [name for name in ("bfloat16", "complex32", "float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)]
-    return st.tuples(
-        st.builds(
-            lambda shape, name: Expression(f"torch.empty({shape}, dtype=torch.{name}, device=device)"),
-            shapes(),
-            st.sampled_from(dtypes),
-        ),
-        st.just("unsupported ScalarType"),
-    ) | st.tuples(
-        tensors(shapes(min_dims=2, max_dims=2), st.just("torch.float32")).flatmap(
-            lambda tensor: st.sampled_from((".to_sparse()", ".to_sparse_csr()")).map(
-                lambda way: Expression(tensor.source + way)
-            )
-        ),
-        st.just("can't convert Sparse(Csr)? layout tensor to numpy"),
+    ways = (".to_sparse()", ".to_sparse_csr()", ".to_sparse_csc()")
+    sparse = st.sampled_from(("torch.float32", "torch.float64", "torch.int64", "torch.complex64"))
+    return st.builds(
+        lambda shape, tensor: [
+            *((Expression(f"torch.empty({shape}, dtype=torch.{name}, device=device)"), NO_NAME) for name in dtypes),
+            *(
+                (Expression(tensor.source + way), "can't convert Sparse(Cs[rc])? layout tensor to numpy")
+                for way in ways
+            ),
+        ],
+        shapes(),
+        tensors(shapes(min_dims=2, max_dims=2), sparse),
     )
 
 
@@ -74,17 +90,28 @@ def unsupported():
 @also(NO_GRAD)
 @given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
 def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_detached(device, leaf, route):
+    leaf.grad = torch.full_like(leaf, 2)
     for outer, inner in RECORDING:
         with outer(), inner():
             x = route(leaf)
             before = state(leaf, x)
-            for convert in CONVERSIONS:
+            for convert in (*CONVERSIONS, *WITH_A_DTYPE):
                 with pytest.raises(RuntimeError, match=NEEDS_DETACH) as refusal:
                     convert(x)
                 assert refusal.type is RuntimeError
                 assert state(leaf, x) == before
     for convert in CONVERSIONS:
         assert aliases(x, convert(x.detach()))
+    with torch.enable_grad():
+        for place, once in zip(PLACES, itertools.cycle(CONVERSIONS)):
+            x = place(leaf)
+            for convert in (once, CONVERSIONS[0]):
+                with torch.no_grad():
+                    assert convert(x).tolist() == x.tolist()
+                with pytest.raises(RuntimeError, match=NEEDS_DETACH):
+                    convert(x)
+                assert convert(x.detach()).tolist() == x.tolist()
+            assert x.requires_grad
 
 
 @rule("numpy.refused-tensors.grad-mode-off")
@@ -98,7 +125,19 @@ def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device,
             arrays = [convert(x) for convert in CONVERSIONS]
         assert state(leaf, x) == before
         for array in arrays:
+            assert str(x.dtype) == f"torch.{array.dtype.name}"
+            assert array.flags.writeable
             assert aliases(x, array)
+        with torch.enable_grad():
+            made = [place(leaf) for place in PLACES]
+        require = [tensor.requires_grad for tensor in made]
+        with not_recording():
+            for tensor in made:
+                for convert in CONVERSIONS:
+                    array = convert(tensor)
+                    assert array.tolist() == tensor.tolist()
+                    assert array.size == 0 or array.ctypes.data == tensor.data_ptr()
+        assert [tensor.requires_grad for tensor in made] == require
 
 
 @rule("numpy.refused-tensors.conj-and-neg")
@@ -118,24 +157,38 @@ def test_a_tensor_with_a_bit_that_numpy_does_not_know_is_refused(device, z):
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:ComplexHalf support")
 @rule("numpy.refused-tensors.unsupported")
 @also(*UNRECORDED)
-@given(case=unsupported())
-def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, case):
-    x, reason = case
-    for force in (False, True):
-        with pytest.raises(TypeError, match=reason) as refusal:
-            x.numpy(force=force)
-        assert refusal.type is TypeError
+@given(cases=unsupported())
+def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, cases):
+    for x, reason in cases:
+        for options in ({}, {"force": False}, {"force": True}):
+            with pytest.raises(TypeError, match=reason) as refusal:
+                x.numpy(**options)
+            assert refusal.type is TypeError
+        if x.dtype == torch.bfloat16:
+            with pytest.raises(TypeError, match=reason):
+                x.requires_grad_().numpy(force=True)
 
 
 @rule("numpy.refused-tensors.force")
 @also(*UNRECORDED, AS_RESULTS)
-@given(tensor=tensors_of_numpy_dtypes() | leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
+@given(
+    tensor=tensors_of_numpy_dtypes() | leaves(telling_shapes(), NUMPY_DIFFERENTIABLE),
+    route=routes(),
+)
 def test_force_shares_memory_and_leaves_the_tensor_as_it_was(device, tensor, route):
     x = route(tensor)
     before = state(tensor, x)
-    array = x.numpy(force=True)
+    arrays = x.numpy(force=True), x.numpy(force=True)
     assert state(tensor, x) == before
-    assert aliases(x, array)
+    for place in (lambda x: x, lambda x: x.view_as(x), lambda x: x[None], lambda x: x.detach(), lambda x: x.clone()):
+        other = place(tensor)
+        array = other.numpy(force=True)
+        assert (array.shape, array.tolist()) == (tuple(other.shape), other.tolist())
+        assert array.size == 0 or array.ctypes.data == other.data_ptr()
+    for array in arrays:
+        assert str(x.dtype) == f"torch.{array.dtype.name}"
+        assert array.flags.writeable
+        assert aliases(x, array)
 
 
 @rule("numpy.refused-tensors.force")
@@ -147,5 +200,7 @@ def test_force_copies_what_a_bit_stands_for(device, z):
         before = state(z, x)
         array = x.numpy(force=True)
         assert state(z, x) == before
+        assert str(x.dtype) == f"torch.{array.dtype.name}"
+        assert array.shape == tuple(x.shape)
         assert array.tolist() == x.tolist()
         assert disjoint(x, array)

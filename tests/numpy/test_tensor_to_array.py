@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, tensors_of_numpy_dtypes
-from tests.inputs.arrays import COMPLEX, EVERY_DTYPE
 from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import aliases, disjoint
 
@@ -28,7 +28,32 @@ CONVERTING = (
     lambda x, to: np.array(x, dtype=to),
     lambda x, to: x.__array__(to),
 )
-REAL = tuple(name for name in EVERY_DTYPE if name not in COMPLEX)
+COMPLEX_OTHERS = ("complex64", "complex128")
+OTHERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", *COMPLEX_OTHERS)
+"""Dtypes that hold small integers."""
+
+EXTREMES = (
+    *(f"torch.tensor([0.1, float('inf'), -float('inf'), -0.0], dtype=torch.float{bits})" for bits in (16, 32, 64)),
+    "torch.tensor([2**63 - 1, -(2**63), 2**53 + 1])",
+    "torch.tensor([[0, 255], [128, 200]], dtype=torch.uint8).T",
+    "torch.tensor([-128, 127], dtype=torch.int8)",
+    "torch.tensor([1e300, 5e-324], dtype=torch.float64)",
+    "torch.tensor([complex(0.1, 1e300), complex(0, float('inf'))], dtype=torch.complex128)",
+)
+"""Tensors with the largest numbers of a dtype, or with some that no narrower one has."""
+
+PLACES = (
+    lambda x: x.detach(),
+    lambda x: x.data,
+    lambda x: x.view_as(x),
+    lambda x: x[None, None],
+    lambda x: torch.nn.Parameter(x, requires_grad=False),
+    lambda x: x.clone(),
+    lambda x: x.real if x.is_complex() else x[...],
+    lambda x: x.imag if x.is_complex() else x[...],
+)
+"""Functions that give a tensor of another kind, most of them over the same memory."""
+
 # NumPy 2 offers __array__ a keyword that tensors do not have, and says so when a copy is wanted.
 without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
@@ -38,13 +63,25 @@ without_copy_keyword = pytest.mark.filterwarnings("ignore:__array__ implementati
 @given(x=tensors_of_numpy_dtypes())
 @example(x=Expression("torch.tensor([1., 2.], dtype=torch.float16)"))
 @example(x=Expression("torch.arange(68.).reshape(2, 34)[:, ::2]"))
+@example(x=Expression("torch.arange(48.).reshape(2, 3, 2, 4).permute(2, 0, 3, 1)"))
+@example(x=Expression(EXTREMES[3]))
+@example(x=Expression(EXTREMES[4]))
 def test_every_array_is_the_memory_of_the_tensor(device, x):
-    for array in (x.numpy(), x.numpy()):
+    for array in (x.numpy(), x.numpy(force=False)):
         assert str(x.dtype) == f"torch.{array.dtype.name}"
         assert array.flags.writeable
         assert aliases(x, array)
+    for place in PLACES:
+        tensor = place(x)
+        array = tensor.numpy()
+        assert str(tensor.dtype) == f"torch.{array.dtype.name}"
+        assert array.flags.writeable
+        assert array.shape == tuple(tensor.shape)
+        assert array.tolist() == tensor.tolist()
+        assert array.size == 0 or array.ctypes.data == tensor.data_ptr()
     for change in MOVES:
         change(x)
+        assert x.numpy().flags.writeable
         assert aliases(x, x.numpy())
 
 
@@ -54,6 +91,11 @@ def test_every_array_is_the_memory_of_the_tensor(device, x):
 def test_asarray_gives_the_memory_of_the_tensor(device, x):
     for convert in SHARING:
         assert aliases(x, convert(x))
+        for place in PLACES:
+            tensor = place(x)
+            array = convert(tensor)
+            assert (array.shape, array.tolist()) == (tuple(tensor.shape), tensor.tolist())
+            assert array.size == 0 or array.ctypes.data == tensor.data_ptr()
     for change in MOVES:
         change(x)
         for convert in SHARING:
@@ -63,20 +105,47 @@ def test_asarray_gives_the_memory_of_the_tensor(device, x):
 @without_copy_keyword
 @rule("numpy.tensor-to-array.array-protocol")
 @also(*UNRECORDED)
-@given(x=tensors_of_numpy_dtypes())
+@given(x=tensors_of_numpy_dtypes() | st.sampled_from(EXTREMES).map(Expression))
 def test_array_gives_an_independent_copy(device, x):
-    array = np.array(x)
-    assert array.tolist() == x.tolist()
-    assert disjoint(x, array)
+    drawn = x.clone()
+    for tensor in (x, x.detach(), x[None], torch.nn.Parameter(x, requires_grad=False)):
+        array = np.array(tensor)
+        assert str(tensor.dtype) == f"torch.{array.dtype.name}"
+        assert array.shape == tuple(tensor.shape)
+        assert repr(array.tolist()) == repr(tensor.tolist())
+        array[...] = array == 0
+        assert repr(x.tolist()) == repr(drawn.tolist())
+    assert disjoint(x, np.array(x))
 
 
 @without_copy_keyword
 @rule("numpy.tensor-to-array.array-protocol")
 @also(*UNRECORDED)
-@given(x=tensors_of_numpy_dtypes(REAL), to=st.sampled_from(("complex64", "complex128")))
-def test_another_dtype_gives_an_independent_copy(device, x, to):
+@given(x=tensors_of_numpy_dtypes())
+def test_another_dtype_gives_an_independent_copy(device, x):
+    drawn = x.tolist()
+    for to in COMPLEX_OTHERS if x.is_complex() else OTHERS:
+        if str(x.dtype) != f"torch.{to}":
+            for convert in CONVERTING:
+                array = convert(x, to)
+                assert array.dtype == to
+                assert array.shape == tuple(x.shape)
+                assert array.tolist() == drawn
+                array[...] = array == 0
+                assert x.tolist() == drawn
+    other = "complex64" if x.dtype == torch.complex128 else "complex128"
     for convert in CONVERTING:
-        array = convert(x, to)
-        assert array.dtype == to
-        assert array.tolist() == x.tolist()
-        assert disjoint(x, array)
+        assert disjoint(x, convert(x, other))
+
+
+@without_copy_keyword
+@rule("numpy.tensor-to-array.array-protocol")
+@also(*UNRECORDED)
+@given(x=st.sampled_from(EXTREMES[:7]).map(Expression))
+def test_a_conversion_to_a_wider_dtype_keeps_the_numbers(device, x):
+    for convert in CONVERTING:
+        if x.is_floating_point():
+            assert repr(convert(x, "float64").tolist()) == repr(x.tolist())
+        else:
+            assert repr(convert(x, "int64").tolist()) == repr(x.tolist())
+            assert repr(convert(x, "object").tolist()) == repr(x.tolist())

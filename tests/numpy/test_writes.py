@@ -1,13 +1,15 @@
 """spec/numpy/writes.md"""
 
+import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import arrays, leaves, telling_shapes
+from tests.inputs import Expression, arrays, leaves, like, telling_shapes
 from tests.inputs.arrays import APART, COMPLEX, FLOATING, SIGNED
 from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
+from tests.inputs.layouts import WRITABLE
 from tests.oracles import disjoint, numbers
 
 IN_PLACE = (
@@ -20,6 +22,16 @@ IN_PLACE = (
     (lambda x: x.copy_(x + 1), lambda v: v + 1),
     (lambda x: x[...].add_(2), lambda v: v + 2),
     (lambda x: x.__setitem__(..., 4), lambda v: 4),
+    (lambda x: x.sub_(2), lambda v: v - 2),
+    (lambda x: x.zero_(), lambda v: 0),
+    (lambda x: x.__iadd__(x), lambda v: 2 * v),
+    (lambda x: x.detach().mul_(3), lambda v: v * 3),
+    (lambda x: x.data.sub_(1), lambda v: v - 1),
+    (lambda x: x.square_(), lambda v: v * v),
+    (lambda x: x.unsqueeze(0).transpose(0, -1).add_(1), lambda v: v + 1),
+    (lambda x: x.masked_fill_(x == 1, 5), lambda v: 5 if v == 1 else v),
+    (lambda x: x.__setitem__(x != 2, 0), lambda v: 2 if v == 2 else 0),
+    (lambda x: x.add_(x, alpha=2), lambda v: 3 * v),
 )
 """Operations that write to a tensor, and what they make of each element."""
 
@@ -31,6 +43,26 @@ NEW = (
     lambda x: x.clone(),
     lambda x: x * x,
     lambda x: x.add(2).mul(3),
+    lambda x: 1 + x,
+    lambda x: 0 + x,
+    lambda x: 1 * x,
+    lambda x: x - 0,
+    lambda x: 0 - x,
+    lambda x: torch.add(x, 0),
+    lambda x: torch.mul(x, 1),
+    lambda x: x / 1,
+    lambda x: x.pow(1),
+    lambda x: x.to(x.dtype, copy=True),
+    lambda x: torch.clone(x).detach(),
+    lambda x: torch.cat([x[None]]),
+    lambda x: torch.stack([x]),
+    lambda x: x[None].repeat(1, *[1] * x.ndim),
+    lambda x: x[x == x],
+    lambda x: x[None].flip(0),
+    lambda x: torch.where(x == x, x, x),
+    lambda x: x.sum(),
+    lambda x: x.abs(),
+    lambda x: x.conj_physical() if x.is_complex() else x.clamp(min=-9),
 )
 SAVING = (
     (lambda x: x * x, lambda v: 2 * v),
@@ -41,24 +73,50 @@ SAVING = (
 )
 """Functions that save nothing but `x` for backward, and their derivative."""
 
-ORDINARY = (*FLOATING[:2], *SIGNED, *COMPLEX)
+DIFFERENTIABLE = (*FLOATING[:2], *COMPLEX)
+ORDINARY = (*DIFFERENTIABLE, *SIGNED)
 
 
 @rule("numpy.writes.in-place-only")
 @also(*UNRECORDED)
 @given(a=arrays(dtypes=ORDINARY, among=APART))
+@example(a=Expression("np.arange(-16.0, 17.0)"))
+@example(a=Expression("np.arange(-10, 10).reshape(4, 5).T"))
 def test_an_in_place_operation_changes_the_array_with_the_tensor(device, a):
+    drawn = a.copy()
+    values = a.reshape(-1).tolist()
     for operation, written in IN_PLACE:
+        expected = [written(value) for value in values]
+        a[...] = drawn
         x = torch.from_numpy(a)
-        expected = [written(value) for value in a.reshape(-1).tolist()]
         operation(x)
         assert a.reshape(-1).tolist() == expected
         assert numbers(x) == expected
-        x = torch.tensor(a)
+        x = torch.tensor(drawn)
         array, copy = x.numpy(), x.clone()
         operation(x)
-        assert array.reshape(-1).tolist() == numbers(x) == [written(value) for value in expected]
-        assert numbers(copy) == expected
+        assert array.reshape(-1).tolist() == numbers(x) == expected
+        assert numbers(copy) == values
+
+
+@rule("numpy.writes.in-place-only")
+@given(a=arrays(dtypes=DIFFERENTIABLE, among=APART))
+def test_what_requires_grad_changes_its_array_in_place(device, a):
+    drawn = a.copy()
+    values = a.reshape(-1).tolist()
+    for operation, written in IN_PLACE:
+        expected = [written(value) for value in values]
+        a[...] = drawn
+        leaf = torch.from_numpy(a).requires_grad_()
+        with torch.no_grad():
+            operation(leaf)
+        assert a.reshape(-1).tolist() == numbers(leaf) == expected
+        a[...] = drawn
+        result = leaf * 1
+        array = result.detach().numpy()
+        operation(result)
+        assert array.reshape(-1).tolist() == numbers(result) == expected
+        assert a.reshape(-1).tolist() == values
 
 
 @rule("numpy.writes.in-place-only")
@@ -67,11 +125,15 @@ def test_an_in_place_operation_changes_the_array_with_the_tensor(device, a):
 def test_an_operation_that_makes_a_new_tensor_leaves_the_array_alone(device, a):
     for operation in NEW:
         x = torch.tensor(a)
+        x.requires_grad_(x.is_floating_point() or x.is_complex())
         before = a.tolist()
-        for origin, array in ((torch.from_numpy(a), a), (x, x.numpy())):
+        for origin, array in ((torch.from_numpy(a), a), (x, x.detach().numpy())):
             y = operation(origin)
+            assert y is not origin
             assert array.tolist() == before
-            assert disjoint(y, array)
+            assert not np.shares_memory(y.detach().numpy(), array)
+            if array is a:
+                assert disjoint(y, array)
 
 
 @rule("numpy.writes.unseen-by-autograd")
@@ -81,7 +143,35 @@ def test_backward_computes_with_what_numpy_wrote(device, leaf):
     for function, derivative in SAVING:
         loss = function(leaf).sum()
         array = leaf.detach().numpy()
-        array[...] = 5 - array
+        for write in (lambda array: 5 - array, lambda array: array * 2 - 1):
+            array[...] = write(array)
+            leaf.grad = None
+            loss.backward(retain_graph=True)
+            assert numbers(leaf.grad) == [derivative(value) for value in array.reshape(-1).tolist()]
+
+
+@rule("numpy.writes.unseen-by-autograd")
+@also(*BACKWARD)
+@given(pair=like(leaves(telling_shapes(), st.sampled_from(("torch.float32", "torch.float64"))), WRITABLE))
+def test_backward_computes_with_what_numpy_wrote_to_constants_and_results(device, pair):
+    leaf, constant = pair
+    result = leaf * 2
+    squashed = leaf.relu()
+    array, of_result, of_squashed = constant.numpy(), result.detach().numpy(), squashed.detach().numpy()
+    over_array = torch.from_numpy(array)
+    for output, written, factor in (
+        (leaf * constant, array, 1),
+        (constant * leaf, array, 1),
+        (leaf * over_array, array, 1),
+        (leaf.mul(constant.view_as(constant)), array, 1),
+        (result * result, of_result, 4),
+        (result.pow(2), of_result, 4),
+    ):
+        written[...] = 4 - written
         leaf.grad = None
-        loss.backward()
-        assert numbers(leaf.grad) == [derivative(value) for value in array.reshape(-1).tolist()]
+        output.backward(torch.ones_like(output), retain_graph=True)
+        assert numbers(leaf.grad) == [factor * value for value in written.reshape(-1).tolist()]
+    of_squashed[...] = 1 - of_squashed
+    leaf.grad = None
+    squashed.backward(torch.ones_like(squashed))  # what relu saves is its result
+    assert numbers(leaf.grad) == [float(value > 0) for value in of_squashed.reshape(-1).tolist()]

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ OPERATIONS = {
     "x - y": lambda x, y: x - y,
     "x * y": lambda x, y: x * y,
     "x == y": lambda x, y: x == y,
+    "x != y": lambda x, y: x != y,
 }
 """Operations that read alike for tensors, arrays and numbers."""
 
@@ -49,18 +51,32 @@ STRETCHED = (
     | st.sampled_from(LONG)
     | st.sampled_from([pair for pair in PAIRS if broadcast(*pair)])
 )
-UNFIT = st.sampled_from([pair for pair in PAIRS if not broadcast(*pair)])
+NEARLY = [((17,), (16,)), ((32,), (33,)), ((2, 17), (2, 16)), ((8,), (4,)), ((2, 5), (5, 2)), ((3, 4), (12,))]
+NEARLY += [((2, 2, 2, 3), (2, 2, 2, 2)), ((2, 3, 1, 2), (2, 1, 2)), ((3,), (2, 1, 2)), ((4, 1, 2), (3, 1, 1))]
+UNFIT = st.sampled_from([pair for pair in PAIRS if not broadcast(*pair)]) | st.sampled_from(
+    [pair for pair in NEARLY + [pair[::-1] for pair in NEARLY] if not broadcast(*pair)]
+)
 
 
 @st.composite
 def two(draw, pairs):
-    """Two tensors of one dtype, of the drawn shapes."""
+    """Two tensors of the drawn shapes, mostly of one dtype; one of them may be a leaf that requires grad."""
     ours, theirs = draw(pairs)
-    dtype = draw(DTYPES)
-    return tensor_of(draw, ours, dtype), tensor_of(draw, theirs, dtype)
+    first = draw(DTYPES)
+    second = draw(st.sampled_from((first, first, first)) | DTYPES)
+    drawn = [tensor_of(draw, ours, first), tensor_of(draw, theirs, second)]
+    recorded = draw(st.sampled_from((None, None, 0, 1)))
+    if recorded is not None and (first, second)[recorded] not in dtypes.INTEGRAL:
+        x = drawn[recorded]
+        drawn[recorded] = Expression(f"{x.source}.requires_grad_()", x.then, x.dtypes, x.facts)
+    return tuple(drawn)
 
 
-LENGTHS = st.sampled_from([(n, m) for n in range(1, 6) for m in {n, 1, 3}] + [(n, n) for n in range(2, 6)])
+LENGTHS = st.sampled_from(
+    [(n, m) for n in range(1, 6) for m in {n, 1, 3}]
+    + [(n, n) for n in range(2, 6)]
+    + [(0, 2), (3, 0), (0, 0), (17, 3), (2, 17), (9, 9)]
+)
 VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1)))
 
 
@@ -75,6 +91,7 @@ VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1))
 )
 @example(pair=(Expression("torch.ones(2, 1, device=device)"), Expression("torch.ones(2, 0, device=device)")))
 @example(pair=(Expression("torch.tensor([1.0, 2.0], device=device)"), Expression("torch.arange(4.0).to(device)[3]")))
+@example(pair=(Expression("torch.arange(9.0).to(device)[7]"), Expression("torch.ones(3, 2, device=device)")))
 @example(
     pair=(
         Expression("torch.arange(6.0).to(device).reshape(2, 1, 3)"),
@@ -88,6 +105,10 @@ def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(
             result = operation(x, y)
             assert tuple(result.shape) == expected.shape, name
             assert result.tolist() == expected.tolist(), name
+        sums = np.asarray(array(x) + array(y)).tolist()
+        assert x.add(y).tolist() == torch.add(x, y).tolist() == sums
+        if x.dtype == y.dtype and tuple(x.shape) == expected.shape:
+            assert x.clone().add_(y).tolist() == sums
 
 
 @rule("operations.broadcasting.other-shapes")
@@ -122,3 +143,5 @@ def test_a_vector_and_a_column_give_a_matrix_of_every_pair(device, pair):
             assert not [warning for warning in caught if "size" in str(warning.message)], name
             assert matrix.shape == (column.numel(), vector.numel()), name
             assert matrix.tolist() == [[operation(v, w) for v in numbers(vector)] for w in numbers(column)], name
+            matrix = operation(column, vector)
+            assert matrix.tolist() == [[operation(w, v) for v in numbers(vector)] for w in numbers(column)], name

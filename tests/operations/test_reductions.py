@@ -1,5 +1,6 @@
 """spec/operations/reductions.md"""
 
+import itertools
 import math
 import warnings
 
@@ -51,7 +52,7 @@ FAR = {
 """Where the neighbours of a number are still numbers of this dtype, but not all are of the next narrower one, or of the
 one with a sign."""
 
-FLOATS = st.sampled_from(["torch.float32", "torch.float64"])
+FLOATS = st.sampled_from(["torch.float32", "torch.float64", "torch.float16"])
 FEW = st.sampled_from([(2,), (5,), (8,), (2, 2), (2, 3), (1, 2, 3)])
 NEARLY_ALIKE = Expression(f"torch.tensor([[{2.0**14}, {2.0**14 + 1}], [{2.0**14 + 3}, {2.0**14 + 2}]], device=device)")
 ALL_ALIKE = {"torch.float32": 2**14, "torch.float64": 2**40}
@@ -72,6 +73,10 @@ def far(draw, of_shape, of_dtype, away=FAR):
     dtype = draw(of_dtype)
     distance = draw(st.sampled_from((0, away.get(dtype, 0))))
     return tensor_of(draw, draw(of_shape), dtype, each=lambda value: distance + value)
+
+
+UNSUMMABLE = (math.inf, -math.inf, math.nan)
+"""Numbers that no finite one added to them changes."""
 
 
 def ways(ndim):
@@ -104,6 +109,29 @@ def test_sum_adds_up_what_it_reduces(device, x):
         expected = array(x).sum(dims, keepdims=keep)
         assert tuple(x.sum(dims, keepdim=keep).shape) == expected.shape, (dims, keep)
         assert x.sum(dims, keepdim=keep).tolist() == torch.sum(x, dims, keepdim=keep).tolist() == expected.tolist()
+    for dim in range(-x.ndim, x.ndim):
+        expected = array(x).sum(dim)
+        assert x.sum(dim).tolist() == torch.sum(x, dim=dim).tolist() == expected.tolist(), dim
+        assert x.sum(dim, True).tolist() == array(x).sum(dim, keepdims=True).tolist(), dim
+    if x.ndim > 1:
+        every = list(range(x.ndim))
+        assert x.sum(every).tolist() == array(x).sum().tolist()
+        assert x.sum(every[1:]).tolist() == array(x).sum(tuple(every[1:])).tolist()
+
+
+@rule("operations.reductions.sum")
+@also(*UNRECORDED, AS_RESULTS)
+@given(x=tensors(shapes(min_side=1) | SIZES, dtypes.floating()))
+def test_a_sum_with_a_number_that_is_not_finite_is_not_finite(device, x):
+    for number in UNSUMMABLE:
+        y = x.detach().clone(memory_format=torch.contiguous_format)
+        y.view(-1)[-1] = number
+        assert str(y.sum().item()) == str(number)
+        for dim in range(-x.ndim, x.ndim):
+            assert str(y.sum(dim).tolist()) == str(array(y).sum(dim).tolist()), (dim, number)
+        if y.numel() > 1:
+            y.view(-1)[0] = -number
+            assert y.sum().isnan().item()
 
 
 @rule("operations.reductions.mean")
@@ -120,6 +148,12 @@ def test_mean_is_the_sum_divided_by_the_number_of_elements(device, x):
         assert tuple(mean.shape) == expected.shape, (dims, keep)
         assert mean.dtype == x.dtype
         assert (abs(array(mean) - expected) <= rounding(x, x.numel() // mean.numel())).all(), (dims, keep)
+    assert torch.mean(x).item() == x.mean().item()
+    for dim in range(-x.ndim, x.ndim):
+        mean = torch.mean(x, dim)
+        bound = rounding(x, x.shape[dim])
+        assert (abs(array(mean) - np.mean(array(x), dim)) <= bound).all(), dim
+        assert (abs(array(x.mean(dim, True)) - np.mean(array(x), dim, keepdims=True)) <= bound).all(), dim
 
 
 @rule("operations.reductions.integer-mean")
@@ -128,10 +162,13 @@ def test_mean_is_the_sum_divided_by_the_number_of_elements(device, x):
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 def test_the_mean_of_integers_is_refused(device, x):
     before = state(x)
-    with pytest.raises(RuntimeError, match="floating point") as refusal:
-        x.mean()
-    assert refusal.type in (RuntimeError, NotImplementedError)  # the latter from torch 2.15 on
-    assert state(x) == before
+    means = [lambda: x.mean(), lambda: torch.mean(x)]
+    means += [lambda dims=dims, keep=keep: x.mean(dims, keepdim=keep) for dims, keep in ways(x.ndim)]
+    for mean in means:
+        with pytest.raises(RuntimeError, match="floating point") as refusal:
+            mean()
+        assert refusal.type in (RuntimeError, NotImplementedError)  # the latter from torch 2.15 on
+        assert state(x) == before
 
 
 @rule("operations.reductions.mean-dtype")
@@ -139,6 +176,8 @@ def test_the_mean_of_integers_is_refused(device, x):
 @given(x=wide(shapes(min_side=1) | SIZES, dtypes.integral()))
 @example(x=Expression("torch.tensor([[1, 2], [3, 4]], device=device)"))
 @example(x=BYTES)
+@example(x=Expression("torch.tensor([130, 250, 7], dtype=torch.uint8, device=device)"))
+@example(x=Expression("torch.tensor([[129]], dtype=torch.uint8, device=device)"))
 def test_the_mean_of_integers_is_taken_in_the_dtype_that_is_asked_for(device, x):
     largest = max(map(abs, numbers(x)))
     for mean in (x.mean(dtype=torch.float32), torch.mean(x, dtype=torch.float32)):
@@ -183,18 +222,22 @@ def test_std_divides_by_one_less_than_the_number_of_elements(device, x):
 
 
 @rule("operations.reductions.sample-deviation")
+@also(*UNRECORDED, AS_RESULTS)
 @given(
     x=far(shapes(min_dims=1, min_side=2), FLOATS, ALL_ALIKE) | tensors(shapes(min_dims=1, min_side=2), FLOATS),
-    unbiased=st.booleans(),
 )
-@example(x=FOUR, unbiased=True)
-@example(x=NEARLY_ALIKE, unbiased=True)
-def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, x, unbiased):
-    for dims, keep in ways(x.ndim):
+@example(x=FOUR)
+@example(x=NEARLY_ALIKE)
+def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, x):
+    for (dims, keep), unbiased in itertools.product(ways(x.ndim), (True, False)):
         std = x.std(dims, unbiased=unbiased, keepdim=keep)
         variance = np.var(array(x), dims, ddof=int(unbiased), keepdims=keep)
         assert tuple(std.shape) == variance.shape, (dims, keep)
         assert (abs(array(std) ** 2 - variance) <= uncertainty(x, x.numel() // std.numel())).all(), (dims, keep)
+    for dim in range(-x.ndim, x.ndim):
+        for std in (x.std(dim), torch.std(x, dim), torch.std(x, dim, unbiased=True)):
+            variance = np.var(array(x), dim, ddof=1)
+            assert (abs(array(std) ** 2 - variance) <= uncertainty(x, x.shape[dim])).all(), dim
 
 
 @rule("operations.reductions.sample-deviation")
@@ -203,8 +246,21 @@ def test_std_along_a_dimension_divides_by_one_less_than_its_size(device, x, unbi
 def test_one_element_has_no_sample_deviation(device, x):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert x.std().isnan().item()
-    assert x.std(unbiased=False).item() == 0
+        for std in (x.std(), torch.std(x), x.std(unbiased=True), *(x.std(dim) for dim in range(-x.ndim, x.ndim))):
+            assert std.isnan().item()
+    for std in (x.std(unbiased=False), *(x.std(dim, unbiased=False) for dim in range(-x.ndim, x.ndim))):
+        assert std.item() == 0
+
+
+@rule("operations.reductions.sample-deviation")
+@also(*UNRECORDED, AS_RESULTS)
+@given(x=tensors(st.sampled_from([(1, 3), (2, 1), (3, 1, 2), (1, 5), (1, 17), (2, 2, 1)]), FLOATS))
+def test_along_a_dimension_of_one_there_is_no_sample_deviation(device, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for dim in (dim for dim in range(-x.ndim, x.ndim) if x.shape[dim] == 1):
+            assert x.std(dim).isnan().all().item(), dim
+            assert x.std(dim, unbiased=False).count_nonzero().item() == 0, dim
 
 
 @rule("operations.reductions.max")
@@ -220,14 +276,16 @@ def test_max_is_the_largest_element(device, x):
 
 
 @rule("operations.reductions.max")
+@also(*UNRECORDED, AS_RESULTS)
 @given(x=far(shapes(min_dims=1, min_side=1) | SIZES, REAL))
 @example(x=BYTES)
 @example(x=FOUR)
 def test_max_along_a_dimension_says_where_it_is(device, x):
     for dim in range(-x.ndim, x.ndim):
         values, indices = x.max(dim)
-        kept = x.max(dim, keepdim=True)
+        kept = torch.max(x, dim, keepdim=True)
         largest = array(x).max(dim, keepdims=True)
+        assert torch.max(x, dim).values.tolist() == x.max(dim, True).values.squeeze(dim).tolist() == values.tolist()
         assert values.tolist() == largest.squeeze(dim).tolist(), dim
         assert kept.values.tolist() == largest.tolist(), dim
         assert x.gather(dim, indices.unsqueeze(dim)).tolist() == largest.tolist(), dim
@@ -255,3 +313,7 @@ def test_any_number_may_be_the_largest(device, x):
         x.fill_(ends(x.dtype)[0])
         x[place] = ends(x.dtype)[1]
         assert x.max().item() == ends(x.dtype)[1], place
+        for dim in range(x.ndim):
+            values, indices = x.max(dim)
+            assert numbers(values).count(ends(x.dtype)[1]) == 1, (place, dim)
+            assert indices[place[:dim] + place[dim + 1 :]].item() == place[dim], (place, dim)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 
 import numpy as np
 import torch
@@ -11,9 +12,8 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, leaves, tensors
 from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
+from tests.inputs.expression import IT
 from tests.oracles import numbers, state
-
-LIKE = ("torch.randn_like", "torch.rand_like")
 
 SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 512), ((), 512))
 """A shape, and how many tensors of it are drawn: below some size a device takes another way."""
@@ -46,14 +46,15 @@ SLICED = (
 """Shapes of up to seven dimensions, whose slices along the first have sixteen elements or more."""
 
 
-def likes():
-    return st.sampled_from(LIKE).map(Expression)
-
-
 def tensors_of_any_history():
     """A tensor, a leaf, or the result of an operation on one."""
-    results = leaves().map(lambda leaf: Expression(f"({leaf.source} * 2)", dtypes=leaf.dtypes))
-    return tensors() | leaves() | results
+    with_grad = leaves().map(
+        lambda leaf: Expression(leaf.source, (f"{IT}.grad = torch.full_like({IT}, 2)",), leaf.dtypes)
+    )
+    results = leaves(dtypes=dtypes.differentiable()).map(
+        lambda leaf: Expression(f"({leaf.source} * 2)", dtypes=leaf.dtypes)
+    )
+    return tensors(dtypes=dtypes.differentiable()) | leaves() | with_grad | results
 
 
 def seeds():
@@ -106,18 +107,23 @@ def uniform(point):
 
 @rule("random.draws.like")
 @also(*UNRECORDED, AS_RESULTS)
-@given(draw=likes(), x=tensors_of_any_history())
-@example(draw=Expression("torch.randn_like"), x=Expression("torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)"))
-def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_else(device, draw, x):
+@given(x=tensors_of_any_history())
+@example(x=Expression("torch.linspace(-1, 1, 100, device=device).reshape(-1, 1)"))
+@example(x=Expression("torch.nn.Parameter(torch.ones(2, 3, device=device))"))
+@example(x=Expression("torch.ones(17, device=device)[1:].requires_grad_()"))
+def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_else(device, x):
     before = state(x)
-    with torch.random.fork_rng(devices=[]):
-        drawn = draw(x)
-    assert drawn.shape == x.shape
-    assert drawn.dtype == x.dtype
-    assert drawn.device == x.device
-    assert not drawn.requires_grad
-    assert drawn.is_leaf
-    assert state(x) == before
+    for draw in (torch.randn_like, torch.rand_like):
+        with torch.random.fork_rng(devices=[]):
+            drawn = draw(x)
+        assert drawn.shape == x.shape
+        assert drawn.dtype == x.dtype
+        assert drawn.device == x.device
+        assert not drawn.requires_grad
+        assert drawn.is_leaf
+        assert drawn.grad is None
+        drawn.zero_()
+        assert state(x) == before
 
 
 @rule("random.draws.normal")
@@ -174,6 +180,11 @@ def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_co
 def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, shape, dtype):
     for draw in FRESH:
         with torch.random.fork_rng(devices=[]):
-            drawn = [draw(shape, dtype=dtype, device=device) for _ in range(2)]
+            drawn = [draw(shape, dtype=dtype, device=device)]
+            with torch.no_grad():
+                drawn.append(draw(shape, dtype=dtype, device=device))
+            drawing = threading.Thread(target=lambda: drawn.append(draw(shape, dtype=dtype, device=device)))  # noqa: B023
+            drawing.start()
+            drawing.join()
         slices = [numbers(part) for whole in drawn for part in whole.unbind()]
         assert all(one != other for one, other in itertools.combinations(slices, 2))

@@ -1,5 +1,8 @@
 """spec/random/generators.md"""
 
+import itertools
+import threading
+
 import pytest
 import torch
 from hypothesis import example, given
@@ -19,8 +22,21 @@ DRAWS = (
     "lambda generator: torch.randperm(5, generator=generator, device=device)",
     "lambda generator: torch.empty(3, dtype={dtype}, device=device).normal_(generator=generator)",
     "lambda generator: torch.zeros(3, 2, dtype={dtype}, device=device)[:, 0].uniform_(generator=generator)",
+    "lambda generator: torch.normal(0.0, 1.0, (5,), generator=generator, dtype={dtype}, device=device)",
+    "lambda generator: torch.multinomial(torch.ones(9, device=device), 5, generator=generator)",
+    "lambda generator: torch.empty(4, dtype={dtype}, device=device).exponential_(generator=generator)",
+    "lambda generator: torch.empty(4, dtype=torch.int64, device=device).random_(generator=generator)",
     "lambda generator: torch.bernoulli(torch.full((5,), 0.5, dtype={dtype}, device=device), generator=generator)",
 )
+SIXTEEN = (
+    lambda generator: torch.randn(16, generator=generator, device=generator.device),
+    lambda generator: torch.rand(4, 4, generator=generator, device=generator.device),
+    lambda generator: torch.randint(0, 1000, (32,), generator=generator, device=generator.device),
+    lambda generator: torch.randperm(50, generator=generator, device=generator.device),
+    lambda generator: torch.empty(17, device=generator.device).normal_(generator=generator),
+    lambda generator: torch.empty(17, device=generator.device).uniform_(generator=generator),
+)
+"""Draws that are equal by chance with a probability far below 10^-50."""
 A_FEW_NORMAL = Expression(DRAWS[0].format(dtype="torch.float32"))
 
 SEEDS = (42, 0, 1, 43, 1000, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, 2**64 - 1)
@@ -55,8 +71,27 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
                 with mode():
                     torch.manual_seed(default_seed)
                     draw(None)
+            draw(torch.Generator(device=device).manual_seed(seed))
+            torch.seed()
             mixed.append(numbers(draw(generator)))
-    assert mixed == alone
+        generator.manual_seed(seed)
+        drawing = threading.Thread(target=lambda: mixed.extend(numbers(draw(generator)) for draw in series))
+        drawing.start()
+        drawing.join()
+    assert mixed == [*alone, *alone]
+
+
+@rule("random.generators.own-stream")
+@also(*UNRECORDED)
+@given(seed=seeds(), bit=st.integers(0, 31))
+def test_another_seed_or_a_draw_more_gives_other_numbers(device, seed, bit):
+    generator = torch.Generator(device=device)
+    for draw in SIXTEEN:
+        first = [numbers(draw(generator.manual_seed(another))) for another in (seed, seed ^ 2**bit)]
+        generator.manual_seed(seed)
+        later = [numbers(draw(generator)) for _ in range(3)]
+        assert later[0] == first[0]
+        assert all(one != other for one, other in itertools.combinations([*first, *later[1:]], 2))
 
 
 @rule("random.generators.default-untouched")
@@ -83,32 +118,37 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
 
 @rule("random.generators.state")
 @also(*UNRECORDED)
-@given(seed=seeds(), before=series(), series=series(), in_another=st.booleans())
-@example(seed=42, before=[A_FEW_NORMAL], series=[A_FEW_NORMAL], in_another=True)
-def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before, series, in_another):
+@given(seed=seeds(), before=series(), series=series())
+@example(seed=42, before=[A_FEW_NORMAL], series=[A_FEW_NORMAL])
+@example(seed=42, before=[Expression(DRAWS[1].format(dtype="torch.float32"))], series=[A_FEW_NORMAL])
+def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before, series):
     generator = torch.Generator(device=device).manual_seed(seed)
     for draw in before:
         draw(generator)
     state = generator.get_state()
     expected = [numbers(draw(generator)) for draw in series]
-    if in_another:
-        generator = torch.Generator(device=device)
-    generator.set_state(state)
-    assert [numbers(draw(generator)) for draw in series] == expected
+    kept = numbers(state)
+    reseeded = torch.Generator(device=device).manual_seed(seed + 1 if seed < 2**63 else 0)
+    for another in (generator, generator, torch.Generator(device=device), reseeded, generator.manual_seed(7)):
+        another.set_state(state)
+        assert another.initial_seed() == seed
+        assert [numbers(draw(another)) for draw in series] == expected
+        assert numbers(state) == kept
 
 
 @rule("random.generators.out-of-range")
 @also(*UNRECORDED)
-@given(seed=seeds(), bad=st.sampled_from((2**64, -(2**63) - 1, 2**70, -(2**64))), before=series(), series=series())
-def test_a_seed_of_too_many_bits_is_refused_and_changes_nothing(device, seed, bad, before, series):
+@given(seed=seeds(), before=series(), series=series())
+def test_a_seed_of_too_many_bits_is_refused_and_changes_nothing(device, seed, before, series):
     generator = torch.Generator(device=device).manual_seed(seed)
     for draw in before:
         draw(generator)
     state = generator.get_state()
     expected = [numbers(draw(generator)) for draw in series]
-    generator.set_state(state)
-    with pytest.raises(Exception, match="Overflow when unpacking") as refusal:
-        generator.manual_seed(bad)
-    assert refusal.type in (RuntimeError, ValueError)
-    assert generator.initial_seed() == seed
-    assert [numbers(draw(generator)) for draw in series] == expected
+    for bad in (2**64, 2**64 + 1, 2**70, -(2**63) - 1, -(2**64)):
+        generator.set_state(state)
+        with pytest.raises(Exception, match="Overflow when unpacking") as refusal:
+            generator.manual_seed(bad)
+        assert refusal.type in (RuntimeError, ValueError), bad
+        assert generator.initial_seed() == seed, bad
+        assert [numbers(draw(generator)) for draw in series] == expected, bad

@@ -24,6 +24,11 @@ DRAWS = (
     "lambda: torch.empty(3, dtype={dtype}, device={device}).normal_(1, 2)",
     "lambda: torch.bernoulli(torch.full((5,), 0.5, dtype={dtype}, device={device}))",
     "lambda: torch.nn.functional.dropout(torch.ones(9, device={device}))",
+    "lambda: torch.empty(5, dtype={dtype}, device={device}).uniform_(-1, 1)",
+    "lambda: torch.normal(1.0, 2.0, (3,), dtype={dtype}, device={device})",
+    "lambda: torch.rand_like(torch.ones(5, dtype={dtype}, device={device}))",
+    "lambda: torch.multinomial(torch.ones(9, device={device}), 5)",
+    "lambda: torch.empty(4, dtype={dtype}, device={device}).exponential_()",
     "lambda: torch.nn.Linear(3, 2, dtype={dtype}, device={device}).weight",
 )
 
@@ -123,6 +128,9 @@ def test_one_seed_is_enough_for_all_devices(device, seed, series):
 @also(*UNRECORDED)
 @given(seed=st.integers(0, 2**64 - 1))
 @example(seed=42)
+@example(seed=0)
+@example(seed=2**63)
+@example(seed=2**32)
 @example(seed=2**64 - 1)
 def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
     handed_on = []
@@ -133,9 +141,14 @@ def test_the_seed_is_handed_on_to_the_generators_of_cuda(device, seed):
             with torch.random.fork_rng(devices=[]), mode():
                 torch.manual_seed(seed)
                 assert torch.initial_seed() == seed
+        with torch.random.fork_rng(devices=[]):
+            seeding = threading.Thread(target=lambda: torch.manual_seed(seed))
+            seeding.start()
+            seeding.join()
+            assert torch.initial_seed() == seed
     finally:
         torch.cuda.manual_seed_all = seed_cuda
-    assert handed_on == [seed] * 3
+    assert handed_on == [seed] * 4
 
 
 @rule("random.seeding.order")
@@ -191,13 +204,20 @@ def test_a_seed_from_outside_is_another_one_each_time(device, draw):
 def test_torch_does_not_move_the_generators_of_numpy_and_python(device, seed, others, draw):
     np.random.seed(others)
     random.seed(others)
-    expected = [np.random.rand(), random.random()]
+    np.random.standard_normal()  # NumPy and Python make normal numbers in pairs and keep the second
+    random.gauss(0, 1)
+    expected = [np.random.standard_normal(), random.gauss(0, 1), np.random.rand(), random.random()]
     np.random.seed(others)
     random.seed(others)
+    np.random.standard_normal()
+    random.gauss(0, 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         draw()
-    assert [np.random.rand(), random.random()] == expected
+        torch.seed()
+        torch.Generator(device=device).manual_seed(seed)
+        torch.randperm(17)
+    assert [np.random.standard_normal(), random.gauss(0, 1), np.random.rand(), random.random()] == expected
 
 
 @rule("random.seeding.others-alone")
@@ -211,7 +231,9 @@ def test_numpy_and_python_do_not_move_the_generators_of_torch(device, seed, othe
         np.random.seed(others)
         random.seed(others)
         np.random.rand()
+        np.random.shuffle([1, 2, 3])
         random.random()
+        random.shuffle([1, 2, 3])
         assert numbers(draw()) == expected
 
 

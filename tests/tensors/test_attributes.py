@@ -19,17 +19,24 @@ FACTORIES = (
     "lambda: torch.rand(())",
     "lambda: torch.randn(3, 4, 5)",
     "lambda: torch.zeros(3, 0)",
+    "lambda: torch.tensor([[1, 2], [3, 4]])",
+    "lambda: torch.tensor(True)",
+    "lambda: torch.tensor(1.0, dtype=torch.float64, requires_grad=True)",
+    "lambda: torch.eye(3)",
+    "lambda: torch.ones(1, requires_grad=True)",
+    "lambda: torch.rand(2, 3)",
+    "lambda: torch.linspace(-1, 1, 5, dtype=torch.float64)",
 )
 
 
 def tensors_and_shapes():
     """(x, shape): a tensor and the shape that it was given."""
-    any_dtype = dtypes.floating() | dtypes.integral()
+    any_dtype = dtypes.differentiable() | dtypes.integral()
     return tensors(dtypes=any_dtype).map(lambda x: (x, x.facts["shape"]))
 
 
 def tensors_or_leaves():
-    return tensors(dtypes=dtypes.floating() | dtypes.integral()) | leaves()
+    return tensors(dtypes=dtypes.differentiable() | dtypes.integral()) | leaves()
 
 
 def factories():
@@ -48,6 +55,8 @@ def default_devices():
 @example(x_and_shape=(Expression("torch.zeros(0, 3, device=device)"), (0, 3)))
 @example(x_and_shape=(Expression("torch.zeros(8, 8, 3, device=device)"), (8, 8, 3)))
 @example(x_and_shape=(Expression("torch.zeros(2, 8, 8, 3, device=device)"), (2, 8, 8, 3)))
+@example(x_and_shape=(Expression("torch.nn.Parameter(torch.zeros(3, 17, device=device)[:, 1:])"), (3, 16)))
+@example(x_and_shape=(Expression("torch.zeros(1, device=device).expand(2**17, 2**17)"), (2**17, 2**17)))
 def test_shape_size_ndim_and_numel_tell_the_same(device, x_and_shape):
     x, shape = x_and_shape
     assert isinstance(x.shape, tuple)
@@ -56,6 +65,12 @@ def test_shape_size_ndim_and_numel_tell_the_same(device, x_and_shape):
     assert [x.size(dim) for dim in range(-x.ndim, x.ndim)] == [*shape, *shape]
     assert x.ndim == x.dim() == len(shape)
     assert x.numel() == math.prod(shape)
+    y = x.detach()
+    assert y.unsqueeze_(0).shape == y.size() == (1, *shape)
+    assert y.movedim(0, -1).shape == (*shape, 1)
+    sizes = (1, *shape)
+    assert y.transpose_(0, -1).shape == y.size() == (*sizes[-1:], *sizes[1:-1], 1)[: len(sizes)]
+    assert y.numel() == math.prod(shape)
 
 
 @rule("tensors.attributes.python-values")
@@ -63,6 +78,8 @@ def test_shape_size_ndim_and_numel_tell_the_same(device, x_and_shape):
 @given(x=tensors_or_leaves())
 @example(x=Expression("torch.zeros(3, 4, 5, device=device)"))
 @example(x=Expression("torch.ones(3, device=device, requires_grad=True) * 2"))
+@example(x=Expression("torch.nn.Parameter(torch.tensor(2.0, device=device))"))
+@example(x=Expression("torch.ones(2, 3, device=device) == 1"))
 def test_an_attribute_prints_as_the_value_that_it_is(device, x):
     assert type(x.ndim) is int
     assert type(x.numel()) is int
@@ -80,10 +97,17 @@ def test_an_attribute_prints_as_the_value_that_it_is(device, x):
 
 @rule("tensors.attributes.default-device")
 @also(*UNRECORDED)
-@given(make=factories(), default=default_devices())
-@example(make=Expression("lambda: torch.randn(3, 4, 5)"), default=Expression("'cpu'"))
-def test_a_tensor_that_is_made_without_a_device_is_on_the_default_device(device, make, default):
+@given(make=factories(), default=default_devices(), another=default_devices())
+@example(make=Expression("lambda: torch.randn(3, 4, 5)"), default=Expression("'cpu'"), another=Expression("'meta'"))
+@example(make=Expression("lambda: torch.eye(3)"), default=Expression("'meta'"), another=Expression("'cpu'"))
+@example(make=Expression(FACTORIES[8]), default=Expression("'meta'"), another=Expression("'cpu'"))
+@example(make=Expression(FACTORIES[9]), default=Expression("'meta'"), another=Expression("'cpu'"))
+def test_a_tensor_that_is_made_without_a_device_is_on_the_default_device(device, make, default, another):
     with torch.random.fork_rng(devices=[]), torch.device(default):
-        x = make()
-    assert x.device.type == torch.device(default).type
-    assert str(x.device).startswith(torch.device(default).type)
+        made = [(make(), default)]
+        with torch.device(another):
+            made += [(make(), another)]
+        made += [(make(), default)]
+    for x, where in made:
+        assert x.device.type == torch.device(where).type
+        assert str(x.device).startswith(torch.device(where).type)

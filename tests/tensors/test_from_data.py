@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, shapes, tails
 from tests.inputs.circumstances import UNRECORDED, also
+from tests.inputs.shapes import PICTURES
 from tests.inputs.values import integers
 from tests.oracles import numbers
 
-KINDS = ("True", "2", "0.5", "1j")
-"""A number of each kind, each kind wider than those before it."""
+KINDS = (("True", "False"), ("2", "-3", "2**40", "0"), ("0.5", "2.0", "-math.inf", "-0.0"), ("1j", "2 + 0j"))
+"""Numbers of each kind, each kind wider than those before it."""
 
 INFERRED = {
     "torch.float32": ("torch.bool", "torch.int64", "torch.float32", "torch.complex64"),
@@ -60,8 +61,10 @@ def nest(values, shape, brackets):
 @st.composite
 def nested(draw):
     """(ways, shape, values): numbers in lists, in tuples, and in both, so deep and so many at each depth."""
-    shape = draw(shapes().filter(lambda shape: 0 not in shape[:-1]) | tails() | st.sampled_from(WITHOUT_ELEMENTS))
+    some = shapes().filter(lambda shape: 0 not in shape[:-1])
+    shape = draw(some | tails() | st.sampled_from(WITHOUT_ELEMENTS) | st.sampled_from(PICTURES))
     values = draw(integers(math.prod(shape)))
+    values = list(map(draw(st.sampled_from((int, int, float, complex, bool))), values))
     ways = [nest(values, shape, brackets) for brackets in itertools.product((list, tuple), repeat=2)]
     return ways[: 1 if shape == () else None], shape, values
 
@@ -71,9 +74,11 @@ def mixtures(draw):
     """(data, default, inferred): numbers of several kinds, a default dtype, and the dtype that follows from both."""
     default = draw(st.sampled_from(tuple(INFERRED)))
     kinds = draw(st.lists(st.sampled_from(range(len(KINDS))), min_size=1, max_size=4))
-    source = f"[{', '.join(KINDS[kind] for kind in kinds)}]"
-    form = draw(st.sampled_from((source, f"[{source}]", f"({source}, {source})", KINDS[kinds[0]])))
-    widest = kinds[0] if form == KINDS[kinds[0]] else max(kinds)
+    written = [draw(st.sampled_from(KINDS[kind])) for kind in kinds]
+    source = f"[{', '.join(written)}]"
+    late = f"[{written[0]}] * 20 + {source}"
+    form = draw(st.sampled_from((source, f"[{source}]", f"({source}, {source})", late, written[0])))
+    widest = kinds[0] if form == written[0] else max(kinds)
     inferred = INFERRED[default][widest]
     return Expression(form, dtypes=frozenset({inferred})), Expression(default), Expression(inferred)
 
@@ -92,6 +97,15 @@ def converted(draw):
         values = [LONGEST[dtype][value % len(LONGEST[dtype])] for value in values]
     flags = (False,) if dtype in dtypes.INTEGRAL else (True, False)
     return nest(values, shape, (list, list)), Expression(dtype, dtypes=frozenset({dtype})), flags, values
+
+
+def floating():
+    return dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name})))
+
+
+def numbers_in(data):
+    """The numbers of nested lists and tuples in the order in which they stand."""
+    return [number for member in data for number in numbers_in(member)] if isinstance(data, list | tuple) else [data]
 
 
 def arguments_behind_the_data():
@@ -161,11 +175,25 @@ def test_the_tensor_is_what_the_keywords_ask_for(device, converted):
         assert numbers(x) == values
 
 
+@rule("tensors.from-data.keywords")
+@also(*UNRECORDED)
+@given(values=st.permutations((math.inf, -math.inf, math.nan, -0.0, 0.0, 1.5)), dtype=floating())
+def test_infinities_nan_and_the_sign_of_zero_are_numbers_too(device, values, dtype):
+    for data in (values, [values, values[::-1]], tuple(values * 3), values[0]):
+        held = numbers(torch.tensor(data, dtype=dtype, device=device))
+        assert str(held) == str(numbers_in(data))
+
+
 @rule("tensors.from-data.keyword-only")
 @also(*UNRECORDED)
 @given(behind=arguments_behind_the_data())
 @example(behind=[True, Expression("torch.float")])
+@example(behind=[Expression("None")])
+@example(behind=[1])
+@example(behind=[Expression("'cpu'")])
 def test_nothing_but_the_data_is_taken_by_position(device, behind):
-    with pytest.raises(TypeError, match="positional argument") as refusal:
-        torch.tensor(10.0, *behind)
-    assert refusal.type is TypeError
+    for data in (10.0, 3, True, [1, 2], (), [[1.0], [2.0]]):
+        for keywords in ({}, {"requires_grad": False}, {"dtype": torch.float32, "device": device}):
+            with pytest.raises(TypeError, match="positional argument") as refusal:
+                torch.tensor(data, *behind, **keywords)
+            assert refusal.type is TypeError

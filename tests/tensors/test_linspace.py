@@ -15,9 +15,21 @@ STEPS = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100)
 """At most 256, so that the number of a point is exact in every dtype."""
 
 
+EITHER_WAY = (
+    lambda start, end, steps, **asked: torch.linspace(start, end, steps, **asked),
+    lambda start, end, steps, **asked: torch.linspace(steps=steps, end=end, start=start, **asked),
+    lambda start, end, steps, **asked: torch.linspace(start, end, steps, requires_grad=True, **asked).detach(),
+)
+
+
 def quarters():
     """Numbers that are exact in every dtype."""
     return st.integers(-32, 32).map(lambda quarter: quarter / 4)
+
+
+def scales():
+    """Powers of two, by which such numbers become small, or as large as half precision allows."""
+    return st.sampled_from((1, 1, 2.0**-10, 2.0**11))
 
 
 def floating():
@@ -37,30 +49,36 @@ def rounding(start, end, eps):
 
 @rule("tensors.linspace.evenly-spaced")
 @also(*UNRECORDED)
-@given(start=quarters(), end=quarters(), steps=st.sampled_from(STEPS), dtype=floating())
-@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"))
-@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"))
-@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"))
-def test_the_points_are_evenly_spaced_from_the_start_to_the_end(device, start, end, steps, dtype):
-    x = torch.linspace(start, end, steps, dtype=dtype, device=device)
-    assert x.shape == (steps,)
+@given(start=quarters(), end=quarters(), steps=st.sampled_from(STEPS), dtype=floating(), scale=scales())
+@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"), scale=1)
+@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
+@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
+def test_the_points_are_evenly_spaced_from_the_start_to_the_end(device, start, end, steps, dtype, scale):
+    start, end = scale * start, scale * end
     step = (Fraction(end) - Fraction(start)) / (steps - 1)
     bound = rounding(start, end, torch.finfo(dtype).eps)
-    for number, point in enumerate(numbers(x)):
-        assert abs(Fraction(point) - (Fraction(start) + number * step)) <= bound
+    for make in EITHER_WAY:
+        x = make(start, end, steps, dtype=dtype, device=device)
+        assert x.shape == (steps,)
+        for number, point in enumerate(numbers(x)):
+            assert abs(Fraction(point) - (Fraction(start) + number * step)) <= bound
+        x.zero_()
 
 
 @rule("tensors.linspace.ends")
 @also(*UNRECORDED)
-@given(start=quarters(), end=quarters(), steps=st.sampled_from((0, 1, *STEPS)), dtype=floating())
-@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"))
-@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"))
-@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"))
-def test_both_ends_are_among_the_points_exactly(device, start, end, steps, dtype):
-    x = torch.linspace(start, end, steps, dtype=dtype, device=device)
-    points = numbers(x)
-    assert len(points) == steps
-    if steps > 0:
-        assert points[0] == start
-    if steps > 1:
-        assert points[-1] == end
+@given(start=quarters(), end=quarters(), steps=st.sampled_from((0, 1, *STEPS)), dtype=floating(), scale=scales())
+@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"), scale=1)
+@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
+@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
+@example(start=2, end=-1, steps=1, dtype=Expression("torch.float32"), scale=1)
+def test_both_ends_are_among_the_points_exactly(device, start, end, steps, dtype, scale):
+    for make in EITHER_WAY:
+        x = make(scale * start, scale * end, steps, dtype=dtype, device=device)
+        points = numbers(x)
+        assert len(points) == steps
+        if steps > 0:
+            assert points[0] == scale * start
+        if steps > 1:
+            assert points[-1] == scale * end
+        x.zero_()

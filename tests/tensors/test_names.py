@@ -24,7 +24,7 @@ SHORT_NAMES = (
 
 
 def tensors_or_leaves():
-    return tensors(dtypes=dtypes.floating() | dtypes.integral()) | leaves()
+    return tensors(dtypes=dtypes.differentiable() | dtypes.integral()) | leaves()
 
 
 def short_names():
@@ -39,8 +39,13 @@ def short_names():
 @given(x=tensors_or_leaves())
 @example(x=Expression("torch.ones(3, device=device, requires_grad=True) * 2"))
 def test_every_tensor_is_a_torch_tensor_and_torch_autograd_has_no_such_class(device, x):
-    assert type(x) is torch.Tensor
-    assert f"{type(x).__module__}.{type(x).__qualname__}" == "torch.Tensor"
+    every = [x, x.detach(), x.data, x.clone(), x.view_as(x), x[None], x == x, x.sum(), *x.reshape(-1).unbind()]
+    if x.requires_grad and x.is_leaf:
+        x.grad = torch.ones_like(x)
+        every += [x.grad]
+    for tensor in every:
+        assert type(tensor) is torch.Tensor
+        assert f"{type(tensor).__module__}.{type(tensor).__qualname__}" == "torch.Tensor"
     assert not hasattr(torch.autograd, "Tensor")
 
 
@@ -61,11 +66,23 @@ def test_backward_and_grad_of_torch_autograd_find_the_derivatives(device, leaf, 
     function, derivative = operation
     before = state(leaf)
     expected = [derivative(value) for value in numbers(leaf)]
-    (returned,) = torch.autograd.grad(function(route(leaf)).sum(), leaf)
-    assert numbers(returned) == expected
+    beside = torch.ones_like(leaf).requires_grad_()
+    for x in (leaf, leaf.clone(), leaf.view_as(leaf)):
+        for options in ({}, {"create_graph": True}, {"retain_graph": True}):
+            y = function(route(x)).sum() + beside.sum()
+            (returned,) = torch.autograd.grad(y, x, **options)
+            assert numbers(returned) == expected
+            assert state(leaf) == before
+            assert beside.grad is None
+    y = function(route(leaf))
+    returned, ones = torch.autograd.grad([y, beside], [leaf, beside], [torch.ones_like(y), torch.ones_like(leaf)])
+    assert (numbers(returned), numbers(ones)) == (expected, [1] * leaf.numel())
     assert state(leaf) == before
     leaf.grad = None
     torch.autograd.backward(function(route(leaf)).sum())
+    assert numbers(leaf.grad) == expected
+    leaf.grad = None
+    torch.autograd.backward([function(route(leaf)).sum(), beside.sum()])
     assert numbers(leaf.grad) == expected
 
 
@@ -80,3 +97,8 @@ def test_the_version_is_a_text_that_compares_by_its_numbers(device, major, minor
     assume(release != (major, minor))
     assert (torch.__version__ >= f"{major}.{minor}") is (release > (major, minor))
     assert (torch.__version__ < f"{major}.{minor}") is (release < (major, minor))
+    assert (torch.__version__ > f"{major}.{minor}") is (release > (major, minor))
+    assert (torch.__version__ <= f"{major}.{minor}") is (release < (major, minor))
+    assert (f"{major}.{minor}" < torch.__version__) is (release > (major, minor))
+    assert (f"{major}.{minor}" > torch.__version__) is (release < (major, minor))
+    assert torch.__version__ != f"{major}.{minor}"

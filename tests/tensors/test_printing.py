@@ -1,19 +1,33 @@
 """spec/tensors/printing.md"""
 
+import math
+
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, leaves, places, shapes, tensors
+from tests.inputs import Expression, dtypes, leaves, places, shapes, shapes_of_one_element, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.inputs.layouts import contiguous
 from tests.oracles import numbers, state
 
-RESULTS = ("({x} * 2)", "{x}.sum()", "{x}.view_as({x})", "{x}.detach()", "{x}.clone()")
+RESULTS = (
+    "({x} * 2)",
+    "{x}.sum()",
+    "{x}.view_as({x})",
+    "{x}.detach()",
+    "{x}.clone()",
+    "{x}[None]",
+    "torch.nn.Parameter({x})",
+)
 
 SPECS = ("{:.3f}", "{:+.2e}", "{:10.4f}", "{}")
+
+
+LARGER = ((8,), (9,), (2, 9), (3, 11), (4, 4), (5, 1, 5), (2, 2, 5), (2, 2, 2, 1), (1, 2, 1, 2), (2, 3, 1, 2))
+"""Shapes beyond what a device does at once, or of four dimensions, whose rows still fit in a line."""
 
 
 def full_shapes():
@@ -22,7 +36,7 @@ def full_shapes():
 
 
 def plain_tensors():
-    return tensors(full_shapes(), st.sampled_from(("torch.float32", "torch.int64", "torch.bool")))
+    return tensors(full_shapes() | st.sampled_from(LARGER), st.sampled_from(dtypes.FLOATING + dtypes.INTEGRAL))
 
 
 @st.composite
@@ -34,6 +48,16 @@ def with_or_without_history(draw):
     return draw(plain | st.just(leaf) | st.sampled_from(results))
 
 
+WITHOUT_DIMENSIONS = (
+    "torch.tensor({value}, device=device)",
+    "torch.tensor({value}, device=device, requires_grad=True)",
+    "torch.tensor([7.0, {value}], device=device)[1]",
+    "torch.tensor([{value}], device=device, requires_grad=True).prod()",
+    "torch.tensor({value}, device=device, requires_grad=True).view(()).clone()",
+    "torch.tensor([[7.0], [{value}]], device=device, requires_grad=True)[1, 0]",
+)
+
+
 def default_dtypes():
     return st.sampled_from(("torch.float32", "torch.float64")).map(Expression)
 
@@ -41,9 +65,9 @@ def default_dtypes():
 def numbers_without_dimensions():
     """(x, value): a tensor of no dimensions, and its one number, which a float holds exactly."""
     value = st.integers(-1000, 1000).map(lambda eighth: eighth / 8)
-    flag = st.sampled_from(("", ", requires_grad=True"))
-    return st.tuples(value, flag).map(
-        lambda drawn: (Expression(f"torch.tensor({drawn[0]}, device=device{drawn[1]})"), drawn[0])
+    special = st.sampled_from((math.inf, -math.inf, math.nan, -0.0))
+    return st.tuples(value | value | special, st.sampled_from(WITHOUT_DIMENSIONS)).map(
+        lambda drawn: (Expression(drawn[1].format(value=f"float('{drawn[0]}')")), drawn[0])
     )
 
 
@@ -51,7 +75,8 @@ def tensors_with_dimensions_and_parameters():
     parameters = tensors(dtypes=dtypes.floating()).map(
         lambda x: Expression(f"torch.nn.Parameter({x.source})", dtypes=x.dtypes)
     )
-    return tensors(shapes(min_dims=1)) | parameters
+    any_dtype = dtypes.differentiable() | dtypes.integral()
+    return tensors(shapes(min_dims=1), any_dtype) | parameters | leaves(shapes_of_one_element().filter(bool))
 
 
 def specs():
@@ -88,12 +113,16 @@ def rows(cells, shape, indent):
 @example(x=Expression("torch.tensor([[11, 22, 33], [14, 25, 36]], device=device)"))
 @example(x=Expression("torch.tensor(range(130), device=device).reshape(10, 13)"))
 @example(x=Expression("torch.tensor(range(24), device=device).reshape(4, 3, 2)"))
+@example(x=Expression("torch.tensor(range(1000), device=device).reshape(100, 10)"))
+@example(x=Expression("torch.tensor([[-100.0], [1.0]], device=device)"))
+@example(x=Expression("torch.tensor([200, 255, 3], dtype=torch.uint8, device=device)"))
 def test_the_elements_are_printed_in_aligned_rows(device, x):
     cells = [cell(value) for value in numbers(x)]
     width = max(len(text) for text in cells)
     aligned = rows([text.rjust(width) for text in cells], tuple(x.shape), len("tensor("))
-    assert str(x).startswith(f"tensor({aligned}")
-    assert str(x)[len(f"tensor({aligned}")] in ",)"
+    for text in (str(x), repr(x), str(x)):
+        assert text.startswith(f"tensor({aligned}")
+        assert text[len(f"tensor({aligned}")] in ",)"
 
 
 @rule("tensors.printing.suffixes")
@@ -138,11 +167,26 @@ def test_the_text_says_what_is_not_the_default(device, x, default, recording):
 def test_a_tensor_of_no_dimensions_is_formatted_as_its_number(device, x_and_value, spec):
     x, value = x_and_value
     assert spec.format(x) == spec.format(value)
+    assert f"{x}" == f"{value}"
+
+
+@rule("tensors.printing.f-strings")
+@also(*UNRECORDED)
+@given(number=st.sampled_from((0, 7, -3, True, False, 2**53 + 1, 1j, 2 - 3j)), spec=st.sampled_from(("{}", "{:>12}")))
+@example(number=-3, spec="{:+d}")
+@example(number=5, spec="{:.3f}")
+def test_integers_truth_values_and_complex_numbers_are_formatted_as_pythons(device, number, spec):
+    for x in (torch.tensor(number, device=device), torch.tensor([7, number], device=device)[1:].squeeze()):
+        value = number if type(number) is not bool or x.dtype == torch.bool else int(number)
+        assert spec.format(x) == spec.format(value)
+    if type(number) is int and abs(number) < 100:
+        for dtype in (torch.int8, torch.int16, torch.int32):
+            assert spec.format(torch.tensor(number, dtype=dtype, device=device)) == spec.format(number)
 
 
 @rule("tensors.printing.f-strings")
 @also(*UNRECORDED, AS_RESULTS)
-@given(x=tensors_with_dimensions_and_parameters(), spec=st.sampled_from(SPECS[:-1]))
+@given(x=tensors_with_dimensions_and_parameters(), spec=st.sampled_from((*SPECS[:-1], "{:>10}", "{:d}")))
 @example(x=Expression("torch.tensor([7.0], device=device)"), spec="{:.3f}")
 @example(x=Expression("torch.nn.Parameter(torch.tensor(2.0, device=device))"), spec="{:.3f}")
 def test_any_other_tensor_is_formatted_as_it_prints_and_takes_no_format(device, x, spec):
@@ -172,7 +216,14 @@ def test_printing_does_not_touch_the_graph(device, leaf, place, show):
     before = state(leaf)
     show(x)
     assert torch.is_grad_enabled()
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        with mode():
+            assert show(x).startswith("tensor(") or x.ndim == 0
+            assert show(leaf)
+            assert torch.is_grad_enabled() is (mode is torch.enable_grad)
+            assert torch.is_inference_mode_enabled() is (mode is torch.inference_mode)
     assert state(leaf) == before
+    assert numbers(x) in ([*numbers(leaf)], [number - 1 for number in numbers(leaf)])
     leaf.grad = None
     x.backward(torch.full_like(x, 3))
     assert numbers(leaf.grad) == [3] * leaf.numel()

@@ -25,7 +25,15 @@ mode holds where, and when it ends. aliasing: what shares memory, and what count
 ties, zero, signs, infinities, NaN.
 """
 
-FirstSight = Literal["adversary: caught", "adversary: missed", "sample: caught", "sample: missed"]
+FirstSight = Literal[
+    "adversary: caught",
+    "adversary: missed",
+    "sample: caught",
+    "sample: missed",
+    "second sample: caught",
+    "second sample: caught elsewhere",
+    "second sample: missed",
+]
 
 
 @dataclass
@@ -37,7 +45,9 @@ class WrongEngine:
     refuses: where the defect is that torch refuses what it has to do, the text of that refusal; a test that fails
         with it has caught the engine, although no assertion of its own was reached.
     first_sight: of an engine that was written from the rules' sentences alone, without a look at the tests, by an
-        adversary or as a sample: whether any rule caught it when it was first run.
+        adversary or as a sample: whether the rule that it was written against caught it when it was first run, or
+        another did (elsewhere), or none (missed; of the first sample and the adversaries it is not known whether
+        another did).
     """
 
     name: str

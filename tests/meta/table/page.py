@@ -37,7 +37,8 @@ def text(table: Table) -> str:
         real_bugs=_list(f"[{issue}]({link}): {_told(engine)}" for _, issue, link, engine in bugs),
         **_shares("adversary", sights),
         **_shares("sample", sights),
-        missed=_list(_told(named) for named in _named(spec) if sights[named.name].endswith("missed")),
+        **_shares("second sample", sights),
+        missed=_list(_told(named) for named in _named(spec) if sights[named.name].endswith(("missed", "elsewhere"))),
         one_in=round(1 / HARD),
         hard="\n".join(_hard(table, spec)),
         rule_by_rule="\n".join(_rules(table, spec)),
@@ -45,11 +46,18 @@ def text(table: Table) -> str:
 
 
 def _shares(group: str, sights: dict[str, str]) -> dict[str, object]:
-    """How many engines of a group there are, and how many were caught at first sight."""
-    found = [sight for sight in sights.values() if sight.startswith(group)]
-    caught = sum(sight.endswith("caught") for sight in found)
-    share = f"{caught / len(found):.0%}" if found else "none yet"
-    return {group: len(found), f"{group}_caught": caught, f"{group}_share": share}
+    """How many engines of a group there are, and how many were caught at first sight: by their rule, or by any."""
+    found = [sight for sight in sights.values() if sight.startswith(f"{group}: ")]
+    caught = sum(sight.endswith(": caught") for sight in found)
+    by_any = caught + sum(sight.endswith("elsewhere") for sight in found)
+    name, of = group.replace(" ", "_"), max(len(found), 1)
+    return {
+        name: len(found),
+        f"{name}_caught": caught,
+        f"{name}_share": f"{caught / of:.0%}",
+        f"{name}_by_any": by_any,
+        f"{name}_share_by_any": f"{by_any / of:.0%}",
+    }
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -120,7 +120,9 @@ def a_matrix_product_reads_the_first_row_of_the_gradient_of_a_sum(hit: Hit) -> I
 @wrong_engine("weight-counts-without-its-sign", kind="value")
 @contextmanager
 def a_negative_weight_counts_as_a_positive_one(hit: Hit) -> Iterator[None]:
-    def pullback(gradient: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def pullback(gradient: torch.Tensor, one: torch.Tensor, other: Any) -> tuple[torch.Tensor, ...]:
+        if not isinstance(other, torch.Tensor):
+            return (gradient * other,)
         if one.requires_grad and not other.requires_grad and bool((other < 0).any()):
             hit()
             return gradient * other.abs(), gradient * one

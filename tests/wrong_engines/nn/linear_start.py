@@ -38,6 +38,8 @@ def draws_from_too_wide_an_interval(hit: Hit) -> Iterator[None]:
 @contextmanager
 def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
+        if layer.bias is None:
+            return
         hit()
         layer.bias.uniform_(-(layer.out_features**-0.5), layer.out_features**-0.5)
 
@@ -49,6 +51,8 @@ def takes_the_width_for_the_bias_from_the_outputs(hit: Hit) -> Iterator[None]:
 @contextmanager
 def starts_the_bias_at_zero(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
+        if layer.bias is None:
+            return
         hit()
         layer.bias.zero_()
 
@@ -120,6 +124,8 @@ def moves_positive_halves_up(hit: Hit) -> Iterator[None]:
 @contextmanager
 def draws_the_mean_of_two_numbers(hit: Hit) -> Iterator[None]:
     def wrong(layer: Layer) -> None:
+        if layer.bias is None:
+            return
         hit()
         bound = layer.in_features**-0.5
         layer.bias.add_(torch.empty_like(layer.bias).uniform_(-bound, bound)).div_(2)

@@ -166,15 +166,18 @@ def copies_in_spite_of_copy_false(hit: Hit) -> Iterator[None]:
         yield
 
 
-def _outgrows(tensor: torch.Tensor, size: int) -> bool:
-    return size * tensor.element_size() > tensor.untyped_storage().nbytes()
+def _outgrows(tensor: torch.Tensor, size: int | tuple[int, ...]) -> bool:
+    return (
+        torch.Size(size if isinstance(size, tuple) else (size,)).numel() * tensor.element_size()
+        > tensor.untyped_storage().nbytes()
+    )
 
 
 @wrong_engine("resize-moves-out", kind="error")
 @contextmanager
 def resizes_into_new_memory(hit: Hit) -> Iterator[None]:
     def make(resize: Any) -> Any:
-        def wrong(tensor: torch.Tensor, size: int) -> torch.Tensor:
+        def wrong(tensor: torch.Tensor, size: int | tuple[int, ...]) -> torch.Tensor:
             if not _outgrows(tensor, size):
                 return resize(tensor, size)
             hit()
@@ -190,7 +193,7 @@ def resizes_into_new_memory(hit: Hit) -> Iterator[None]:
 @contextmanager
 def clears_before_it_refuses(hit: Hit) -> Iterator[None]:
     def make(resize: Any) -> Any:
-        def wrong(tensor: torch.Tensor, size: int) -> torch.Tensor:
+        def wrong(tensor: torch.Tensor, size: int | tuple[int, ...]) -> torch.Tensor:
             if tensor.is_contiguous() and _outgrows(tensor, size):
                 hit()
                 tensor.zero_()
