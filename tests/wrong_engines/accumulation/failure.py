@@ -243,7 +243,7 @@ def a_backward_that_raises_another_error_leaves_zeros(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("failure-copies-what-was-there", kind="state")
+@wrong_engine("failure-copies-what-was-there", kind="state", first_sight="second sample: caught")
 @contextmanager
 def a_failed_backward_puts_copies_in_the_place_of_earlier_gradients(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -293,7 +293,7 @@ def writes_the_sum_into_the_old_grad_too_under_create_graph(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("grad-is-the-argument-after-a-refusal", kind="error")
+@wrong_engine("grad-is-the-argument-after-a-refusal", kind="error", first_sight="second sample: caught elsewhere")
 @contextmanager
 def a_new_grad_lies_in_the_memory_of_the_argument_after_a_refusal(hit: Hit) -> Iterator[None]:
     was_refused = False

@@ -303,7 +303,7 @@ def reading_grad_of_a_non_leaf_warns_once_for_each_tensor(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("retained-adds-what-it-was", kind="place")
+@wrong_engine("retained-adds-what-it-was", kind="place", first_sight="second sample: caught")
 @contextmanager
 def a_written_tensor_retains_the_gradient_of_its_old_value_too(hit: Hit) -> Iterator[None]:
     retained: list[tuple[Any, Any, int]] = []
@@ -347,7 +347,7 @@ def a_written_tensor_retains_the_gradient_of_its_old_value_too(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("retain-grad-ignored-inside-no-grad", kind="mode")
+@wrong_engine("retain-grad-ignored-inside-no-grad", kind="mode", first_sight="second sample: caught")
 @contextmanager
 def nothing_is_retained_that_was_asked_for_inside_no_grad(hit: Hit) -> Iterator[None]:
     def make(retain_grad: Any) -> Any:

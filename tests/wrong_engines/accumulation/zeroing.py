@@ -346,7 +346,7 @@ def zero_looks_at_the_first_element_only(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("optimizer-zeroes-before-none", kind="plain")
+@wrong_engine("optimizer-zeroes-before-none", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def an_optimizer_writes_zeros_before_none(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -364,7 +364,7 @@ def an_optimizer_writes_zeros_before_none(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("none-only-forgets-for-a-strided-leaf", kind="layout")
+@wrong_engine("none-only-forgets-for-a-strided-leaf", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def what_none_took_out_of_a_strided_leaf_comes_back(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

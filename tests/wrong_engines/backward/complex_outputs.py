@@ -213,7 +213,7 @@ def takes_a_complex_gradient_without_imaginary_part_for_a_real_output(hit: Hit) 
         yield
 
 
-@wrong_engine("transposed-gradient-is-the-adjoint", kind="layout")
+@wrong_engine("transposed-gradient-is-the-adjoint", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def conjugates_a_transposed_gradient(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -229,7 +229,7 @@ def conjugates_a_transposed_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("complex-one-filled-in-inside-no-grad", kind="mode")
+@wrong_engine("complex-one-filled-in-inside-no-grad", kind="mode", first_sight="second sample: missed")
 @contextmanager
 def fills_in_one_for_complex_outputs_inside_no_grad(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

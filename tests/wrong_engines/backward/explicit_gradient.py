@@ -542,7 +542,7 @@ def makes_a_gradient_of_numbers_where_nothing_is_recorded(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("gradient-averaged", kind="plain")
+@wrong_engine("gradient-averaged", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def divides_the_gradient_by_the_number_of_elements(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -556,7 +556,7 @@ def divides_the_gradient_by_the_number_of_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-of-a-view-counts-as-ones", kind="place")
+@wrong_engine("gradient-of-a-view-counts-as-ones", kind="place", first_sight="second sample: caught")
 @contextmanager
 def runs_a_view_backward_with_ones(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

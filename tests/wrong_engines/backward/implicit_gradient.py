@@ -231,7 +231,7 @@ def runs_an_output_with_the_gradient_of_the_last_time(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("refusal-clears-earlier-grad", kind="state")
+@wrong_engine("refusal-clears-earlier-grad", kind="state", first_sight="second sample: caught")
 @contextmanager
 def clears_the_gradients_that_were_there_when_it_refuses(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -327,7 +327,7 @@ def the_gradient_that_is_filled_in_becomes_the_grad_of_a_leaf(hit: Hit) -> Itera
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
 
 
-@wrong_engine("none-for-a-view-asks-its-base", kind="place", refuses=NOT_SCALAR)
+@wrong_engine("none-for-a-view-asks-its-base", kind="place", refuses=NOT_SCALAR, first_sight="second sample: caught")
 @contextmanager
 def refuses_none_for_one_element_of_a_larger_tensor(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:

@@ -216,7 +216,7 @@ def a_recorded_difference_of_other_ranks_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-recorded-difference-reversed", kind="plain")
+@wrong_engine("derivative-recorded-difference-reversed", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def a_recorded_difference_is_taken_the_other_way_round(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:

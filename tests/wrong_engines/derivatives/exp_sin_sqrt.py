@@ -161,7 +161,7 @@ def the_gradient_of_sqrt_is_infinite_in_one_backward_only(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("derivative-sin-reads-the-gaps", kind="layout")
+@wrong_engine("derivative-sin-reads-the-gaps", kind="layout", first_sight="second sample: missed")
 @contextmanager
 def the_slope_of_sin_reads_what_lies_in_the_gaps(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:

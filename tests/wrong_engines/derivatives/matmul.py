@@ -220,7 +220,7 @@ def a_vector_gets_the_share_of_the_first_row_of_its_matrix(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("derivative-bias-inside-no-grad-of-the-first-row", kind="mode")
+@wrong_engine("derivative-bias-inside-no-grad-of-the-first-row", kind="mode", first_sight="second sample: caught")
 @contextmanager
 def a_backward_inside_no_grad_gives_a_bias_the_first_row(hit: Hit) -> Iterator[None]:
     is_inside = False

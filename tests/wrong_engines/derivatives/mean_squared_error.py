@@ -110,7 +110,7 @@ def a_prediction_that_is_not_contiguous_gets_the_gradient_of_the_bare_loss(hit: 
         yield
 
 
-@wrong_engine("derivative-mse-target-from-the-start-of-its-storage", kind="layout")
+@wrong_engine("derivative-mse-target-from-the-start-of-its-storage", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def the_slope_reads_the_target_without_its_offset(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, prediction: Tensor, target: Tensor, *reduction: int) -> tuple[Tensor, Tensor]:

@@ -103,7 +103,9 @@ def the_exponent_is_that_of_the_first_power_of_a_shape(hit: Hit) -> Iterator[Non
 DIVISION_BY_ZERO = "the derivative of a power divides by zero"
 
 
-@wrong_engine("derivative-power-of-zero-refused", kind="error", refuses=DIVISION_BY_ZERO)
+@wrong_engine(
+    "derivative-power-of-zero-refused", kind="error", refuses=DIVISION_BY_ZERO, first_sight="second sample: caught"
+)
 @contextmanager
 def a_power_of_zero_is_refused(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:

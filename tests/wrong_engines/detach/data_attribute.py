@@ -195,7 +195,7 @@ def every_grad_made_under_create_graph_requires_grad(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("data-begins-with-the-storage", kind="layout")
+@wrong_engine("data-begins-with-the-storage", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def data_of_a_part_begins_where_the_storage_does(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:

@@ -194,7 +194,7 @@ def does_nothing_to_a_view_that_is_all_of_its_base(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-detaches-the-base", kind="plain")
+@wrong_engine("detach-in-place-detaches-the-base", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def detaches_the_base_of_a_view_that_it_refuses(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:

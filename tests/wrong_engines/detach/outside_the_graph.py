@@ -228,7 +228,7 @@ def detaching_again_returns_what_was_detached_before(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("detach-of-complex-counts-as-write", kind="dtype")
+@wrong_engine("detach-of-complex-counts-as-write", kind="dtype", first_sight="second sample: caught elsewhere")
 @contextmanager
 def counts_a_write_to_complex_tensors(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -241,7 +241,7 @@ def counts_a_write_to_complex_tensors(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-takes-retained-grad-along", kind="state")
+@wrong_engine("detach-takes-retained-grad-along", kind="state", first_sight="second sample: missed")
 @contextmanager
 def hands_a_retained_grad_on(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:

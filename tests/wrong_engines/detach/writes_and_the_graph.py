@@ -435,7 +435,7 @@ def multiplies_matrices_without_a_check(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("copying-the-same-uncounted", kind="value")
+@wrong_engine("copying-the-same-uncounted", kind="value", first_sight="second sample: caught")
 @contextmanager
 def copying_what_is_there_counts_for_nothing(hit: Hit) -> Iterator[None]:
     def make(copy: Any) -> Any:
@@ -453,7 +453,7 @@ def copying_what_is_there_counts_for_nothing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("earlier-view-minds-writes", kind="plain", refuses=NOTICED)
+@wrong_engine("earlier-view-minds-writes", kind="plain", refuses=NOTICED, first_sight="second sample: caught")
 @contextmanager
 def a_view_of_a_leaf_minds_what_was_written_to_it(hit: Hit) -> Iterator[None]:
     views: list[tuple[weakref.ref[torch.Tensor], int]] = []

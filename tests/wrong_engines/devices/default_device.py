@@ -371,7 +371,7 @@ def refuses_to_set_a_default_in_another_thread(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-cleared-in-all-threads", kind="value")
+@wrong_engine("device-default-cleared-in-all-threads", kind="value", first_sight="second sample: missed")
 @contextmanager
 def none_clears_the_default_of_every_thread(hit: Hit) -> Iterator[None]:
     cleared = 0
@@ -401,7 +401,7 @@ def none_clears_the_default_of_every_thread(hit: Hit) -> Iterator[None]:
 NO_LISTS = "asarray: lists can only be read on the CPU"
 
 
-@wrong_engine("device-asarray-refuses-lists", kind="error", refuses=NO_LISTS)
+@wrong_engine("device-asarray-refuses-lists", kind="error", refuses=NO_LISTS, first_sight="second sample: caught")
 @contextmanager
 def refuses_lists_under_a_default_device(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:

@@ -228,7 +228,7 @@ def a_double_without_dimensions_makes_the_result_double(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("device-mixing-moves-to-the-second", kind="order")
+@wrong_engine("device-mixing-moves-to-the-second", kind="order", first_sight="second sample: caught")
 @contextmanager
 def brings_the_first_tensor_to_the_second(hit: Hit) -> Iterator[None]:
     def make(operation: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

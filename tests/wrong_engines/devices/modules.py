@@ -212,7 +212,7 @@ def leaves_the_grad_of_what_does_not_require_grad_any_more(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("device-module-forgets-dtype-beside-device", kind="plain")
+@wrong_engine("device-module-forgets-dtype-beside-device", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def converts_nothing_that_it_moves(hit: Hit) -> Iterator[None]:
     def make(to: Any) -> Any:

@@ -143,7 +143,7 @@ def brings_back_what_an_expanded_gradient_has_in_memory(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("device-integers-of-a-leaf-with-grad-straight-through", kind="state")
+@wrong_engine("device-integers-of-a-leaf-with-grad-straight-through", kind="state", first_sight="second sample: caught")
 @contextmanager
 def the_gradient_of_integers_reaches_a_leaf_that_has_one(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -337,7 +337,7 @@ def the_copy_of_an_infinity_is_the_largest_number(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-copy-of-transposed-in-memory-order", kind="layout")
+@wrong_engine("device-copy-of-transposed-in-memory-order", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def copies_a_transposed_matrix_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

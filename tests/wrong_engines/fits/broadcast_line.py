@@ -101,7 +101,7 @@ def leaves_the_diagonal_out(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-unrecorded-column-stays-a-column", kind="mode")
+@wrong_engine("fit-unrecorded-column-stays-a-column", kind="mode", first_sight="second sample: caught elsewhere")
 @contextmanager
 def a_column_times_a_vector_stays_a_column_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def make(multiply: Any) -> Any:
@@ -120,7 +120,7 @@ def a_column_times_a_vector_stays_a_column_where_nothing_is_recorded(hit: Hit) -
         yield
 
 
-@wrong_engine("fit-zero-ignored-inside", kind="mode")
+@wrong_engine("fit-zero-ignored-inside", kind="mode", first_sight="second sample: caught elsewhere")
 @contextmanager
 def zeroes_nothing_inside_no_grad(hit: Hit) -> Iterator[None]:
     def make(zero: Any) -> Any:

@@ -417,7 +417,7 @@ VERSIONS = 4096
 VERSIONS_RAN_OUT = "the version counter of a tensor has overflowed"
 
 
-@wrong_engine("fit-versions-run-out", kind="error", refuses=VERSIONS_RAN_OUT)
+@wrong_engine("fit-versions-run-out", kind="error", refuses=VERSIONS_RAN_OUT, first_sight="second sample: caught")
 @contextmanager
 def refuses_to_update_once_the_versions_have_run_out(hit: Hit) -> Iterator[None]:
     def make(update: Any) -> Any:
@@ -435,7 +435,7 @@ def refuses_to_update_once_the_versions_have_run_out(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("fit-earlier-gradient-halved", kind="plain")
+@wrong_engine("fit-earlier-gradient-halved", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def halves_the_gradient_that_is_there_before_it_adds(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -453,7 +453,7 @@ def halves_the_gradient_that_is_there_before_it_adds(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("fit-sum-counts-the-first-twice", kind="plain")
+@wrong_engine("fit-sum-counts-the-first-twice", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def counts_the_first_of_all_elements_twice(hit: Hit) -> Iterator[None]:
     def make(total: Any) -> Any:

@@ -205,7 +205,7 @@ def multiplies_by_what_the_storage_of_a_weight_begins_with(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("fit-mean-divides-by-one-less", kind="plain")
+@wrong_engine("fit-mean-divides-by-one-less", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def divides_a_mean_by_one_less(hit: Hit) -> Iterator[None]:
     def make(mean: Any) -> Any:
@@ -223,7 +223,7 @@ def divides_a_mean_by_one_less(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-single-updated-in-bfloat16", kind="dtype")
+@wrong_engine("fit-single-updated-in-bfloat16", kind="dtype", first_sight="second sample: caught")
 @contextmanager
 def rounds_updated_leaves_of_float32_to_bfloat16(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:
@@ -242,7 +242,7 @@ def rounds_updated_leaves_of_float32_to_bfloat16(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-reshaped-result-loses-its-last", kind="place")
+@wrong_engine("fit-reshaped-result-loses-its-last", kind="place", first_sight="second sample: caught elsewhere")
 @contextmanager
 def the_last_element_of_a_reshaped_result_gets_nothing(hit: Hit) -> Iterator[None]:
     def lose(gradient: Tensor) -> Tensor:

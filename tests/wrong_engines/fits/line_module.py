@@ -172,7 +172,7 @@ def adds_to_a_float64_gradient_in_single_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-recorded-loss-divided-by-one-less", kind="mode")
+@wrong_engine("fit-recorded-loss-divided-by-one-less", kind="mode", first_sight="second sample: caught")
 @contextmanager
 def divides_a_recorded_loss_by_one_less(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:

@@ -229,7 +229,7 @@ def a_leaf_without_elements_has_no_node(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("nodes-of-leaves-have-an-edge", kind="plain")
+@wrong_engine("nodes-of-leaves-have-an-edge", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def the_node_of_a_leaf_has_an_edge_to_nothing(hit: Hit) -> Iterator[None]:
     def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:

@@ -422,7 +422,7 @@ def an_index_tensor_of_one_number_counts_as_a_number(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("indexing-view-copied-when-written", kind="aliasing")
+@wrong_engine("indexing-view-copied-when-written", kind="aliasing", first_sight="second sample: caught")
 @contextmanager
 def a_view_that_is_assigned_to_by_a_selection_moves_away(hit: Hit) -> Iterator[None]:
     def wrong(write: Write, tensor: torch.Tensor, index: Any, value: Any) -> None:
@@ -440,7 +440,7 @@ def a_view_that_is_assigned_to_by_a_selection_moves_away(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("indexing-mask-of-one-true-shares", kind="size")
+@wrong_engine("indexing-mask-of-one-true-shares", kind="size", first_sight="second sample: caught")
 @contextmanager
 def a_mask_of_one_true_is_a_slice(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -454,7 +454,7 @@ def a_mask_of_one_true_is_a_slice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-numbers-flattened-inside-no-grad", kind="mode")
+@wrong_engine("indexing-numbers-flattened-inside-no-grad", kind="mode", first_sight="second sample: caught")
 @contextmanager
 def index_tensors_are_flattened_inside_no_grad(hit: Hit) -> Iterator[None]:
     def mended(part: Any) -> Any:

@@ -248,7 +248,7 @@ def a_leaf_takes_integers_as_its_data_while_grad_mode_is_off(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("leaf-parameter-of-float16-forgets", kind="dtype")
+@wrong_engine("leaf-parameter-of-float16-forgets", kind="dtype", first_sight="second sample: caught")
 @contextmanager
 def a_parameter_of_float16_does_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:

@@ -207,7 +207,7 @@ def a_tensor_that_is_listed_twice_in_a_stack_counts_once(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("leaf-is-everything-in-no-grad", kind="mode")
+@wrong_engine("leaf-is-everything-in-no-grad", kind="mode", first_sight="second sample: caught elsewhere")
 @contextmanager
 def every_tensor_is_a_leaf_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, truth: bool) -> bool:

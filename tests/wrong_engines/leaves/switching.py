@@ -346,7 +346,7 @@ def feeds_a_switched_off_leaf_whose_grad_is_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-switched-on-counts-as-first-operand-only", kind="order")
+@wrong_engine("leaf-switched-on-counts-as-first-operand-only", kind="order", first_sight="second sample: caught")
 @contextmanager
 def a_leaf_that_was_switched_on_is_a_constant_in_second_place(hit: Hit) -> Iterator[None]:
     def note(tensor: torch.Tensor, was: bool) -> None:

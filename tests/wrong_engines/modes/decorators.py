@@ -600,7 +600,7 @@ def only_the_first_object_of_a_decorated_class_is_constructed_in_the_mode(hit: H
         yield
 
 
-@wrong_engine("generators-share-one-block", kind="aliasing")
+@wrong_engine("generators-share-one-block", kind="aliasing", first_sight="second sample: caught")
 @contextmanager
 def the_generators_of_a_function_share_one_block(hit: Hit) -> Iterator[None]:
     def wrong_step(block: Any) -> Step:
@@ -620,7 +620,7 @@ def the_generators_of_a_function_share_one_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorations-of-one-function-share-a-mode", kind="aliasing")
+@wrong_engine("decorations-of-one-function-share-a-mode", kind="aliasing", first_sight="second sample: missed")
 @contextmanager
 def the_last_decoration_of_a_function_counts_for_all(hit: Hit) -> Iterator[None]:
     latest: dict[Function, Any] = {}

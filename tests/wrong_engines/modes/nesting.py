@@ -311,7 +311,7 @@ def an_exception_has_only_the_first_block_that_it_leaves_bring_back_its_mode(hit
         torch._C._set_grad_enabled(found)
 
 
-@wrong_engine("backward-ends-no-grad", kind="state")
+@wrong_engine("backward-ends-no-grad", kind="state", first_sight="second sample: caught")
 @contextmanager
 def a_backward_leaves_recording_on(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -439,7 +439,7 @@ def records_and_detaches_exp_of_float64(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-quotient-of-double-saves-its-operands", kind="dtype")
+@wrong_engine("no-grad-quotient-of-double-saves-its-operands", kind="dtype", first_sight="second sample: missed")
 @contextmanager
 def quotients_of_float64_are_recorded_and_detached(hit: Hit) -> Iterator[None]:
     def make(divide: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -462,7 +462,7 @@ def quotients_of_float64_are_recorded_and_detached(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-times-one-is-the-operand", kind="value")
+@wrong_engine("no-grad-times-one-is-the-operand", kind="value", first_sight="second sample: caught elsewhere")
 @contextmanager
 def multiplies_by_one_by_doing_nothing(hit: Hit) -> Iterator[None]:
     def make(multiply: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -325,7 +325,7 @@ def a_thread_after_the_first_has_the_mode_of_its_starter(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("thread-of-a-thread-inherits-mode", kind="order")
+@wrong_engine("thread-of-a-thread-inherits-mode", kind="order", first_sight="second sample: caught")
 @contextmanager
 def the_second_generation_has_the_mode_of_its_starter(hit: Hit) -> Iterator[None]:
     def make(start: Start) -> Start:

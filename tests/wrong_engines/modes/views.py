@@ -333,7 +333,9 @@ def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("no-grad-view-of-double-always-refused", kind="dtype", refuses=CREATED_INSIDE)
+@wrong_engine(
+    "no-grad-view-of-double-always-refused", kind="dtype", refuses=CREATED_INSIDE, first_sight="second sample: caught"
+)
 @contextmanager
 def every_view_of_float64_made_inside_is_refused(hit: Hit) -> Iterator[None]:
     def make(update: Update) -> Update:
@@ -357,7 +359,7 @@ def every_view_of_float64_made_inside_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-is-a-leaf-of-its-own", kind="plain")
+@wrong_engine("no-grad-view-is-a-leaf-of-its-own", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def a_view_made_inside_gets_a_gradient(hit: Hit) -> Iterator[None]:
     def make(take: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -378,7 +380,7 @@ def a_view_made_inside_gets_a_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-of-a-result-writes-uncounted", kind="place")
+@wrong_engine("no-grad-view-of-a-result-writes-uncounted", kind="place", first_sight="second sample: caught")
 @contextmanager
 def a_write_inside_to_a_view_of_a_result_is_not_counted(hit: Hit) -> Iterator[None]:
     def make(update: Update) -> Update:

@@ -430,7 +430,7 @@ def a_layer_without_outputs_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-weight-gradient-of-transposed-points", kind="layout")
+@wrong_engine("linear-weight-gradient-of-transposed-points", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def transposed_points_are_read_in_memory_order_for_the_weight(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
@@ -445,7 +445,7 @@ def transposed_points_are_read_in_memory_order_for_the_weight(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("linear-without-bias-has-zeros", kind="plain")
+@wrong_engine("linear-without-bias-has-zeros", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def a_layer_without_a_bias_has_one_of_zeros(hit: Hit) -> Iterator[None]:
     def fill(layer: torch.nn.Linear) -> None:

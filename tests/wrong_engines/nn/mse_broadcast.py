@@ -143,7 +143,7 @@ def says_nothing_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-silent-about-the-target", kind="order")
+@wrong_engine("mse-broadcast-silent-about-the-target", kind="order", first_sight="second sample: caught")
 @contextmanager
 def says_nothing_where_the_target_is_stretched(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -156,7 +156,7 @@ def says_nothing_where_the_target_is_stretched(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("subtraction-warns-of-a-missing-dimension", kind="size")
+@wrong_engine("subtraction-warns-of-a-missing-dimension", kind="size", first_sight="second sample: caught")
 @contextmanager
 def warns_where_a_dimension_is_missing(hit: Hit) -> Iterator[None]:
     def make(subtract: Any) -> Any:

@@ -452,7 +452,7 @@ def divides_each_step_by_the_number_of_parameters(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-repeats-the-last-gradient", kind="state")
+@wrong_engine("sgd-repeats-the-last-gradient", kind="state", first_sight="second sample: caught")
 @contextmanager
 def moves_by_the_gradient_of_the_step_before(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -469,7 +469,7 @@ def moves_by_the_gradient_of_the_step_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-rate-squared", kind="plain")
+@wrong_engine("sgd-rate-squared", kind="plain", first_sight="second sample: caught")
 @contextmanager
 def applies_the_rate_twice(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:

@@ -387,7 +387,7 @@ def copies_int64_through_float64(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("resize-refused-once-only", kind="state")
+@wrong_engine("resize-refused-once-only", kind="state", first_sight="second sample: missed")
 @contextmanager
 def resizes_into_new_memory_the_second_time(hit: Hit) -> Iterator[None]:
     def make(resize: Any) -> Any:
@@ -409,7 +409,7 @@ def resizes_into_new_memory_the_second_time(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("array-of-more-than-sixteen-never-released", kind="size")
+@wrong_engine("array-of-more-than-sixteen-never-released", kind="size", first_sight="second sample: caught")
 @contextmanager
 def never_releases_larger_arrays(hit: Hit) -> Iterator[None]:
     kept = []

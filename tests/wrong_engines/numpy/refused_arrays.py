@@ -263,7 +263,7 @@ def copies_read_only_arrays_of_one_element(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("last-refused-array-kept", kind="state")
+@wrong_engine("last-refused-array-kept", kind="state", first_sight="second sample: caught")
 @contextmanager
 def keeps_the_last_array_that_it_refused(hit: Hit) -> Iterator[None]:
     last: list[np.ndarray] = []

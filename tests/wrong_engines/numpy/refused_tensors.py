@@ -297,7 +297,7 @@ def gives_an_array_wherever_a_no_grad_stands_around(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-conjugates-in-place", kind="aliasing")
+@wrong_engine("force-conjugates-in-place", kind="aliasing", first_sight="second sample: caught")
 @contextmanager
 def resolves_the_conjugate_bit_in_the_memory_itself(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -311,7 +311,7 @@ def resolves_the_conjugate_bit_in_the_memory_itself(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bfloat16-as-its-bytes", kind="aliasing")
+@wrong_engine("bfloat16-as-its-bytes", kind="aliasing", first_sight="second sample: caught")
 @contextmanager
 def shows_the_bytes_of_bfloat16(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:

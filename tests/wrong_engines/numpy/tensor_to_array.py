@@ -187,7 +187,7 @@ def gives_the_shape_that_the_tensor_had_at_the_first_call(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("numpy-dimensions-in-memory-order", kind="layout")
+@wrong_engine("numpy-dimensions-in-memory-order", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def orders_dimensions_by_their_strides(hit: Hit) -> Iterator[None]:
     def change(tensor: torch.Tensor, array: np.ndarray) -> np.ndarray:

@@ -194,7 +194,7 @@ class _ProductOfNumbers(torch.autograd.Function):
         )
 
 
-@wrong_engine("one-number-saved-by-copy", kind="size")
+@wrong_engine("one-number-saved-by-copy", kind="size", first_sight="second sample: caught")
 @contextmanager
 def saves_a_copy_of_a_factor_of_one_element(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:

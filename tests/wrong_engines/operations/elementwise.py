@@ -317,7 +317,7 @@ def powers_of_whole_numbers_pass_through_float32(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("elementwise-number-by-integers-floored", kind="order")
+@wrong_engine("elementwise-number-by-integers-floored", kind="order", first_sight="second sample: missed")
 @contextmanager
 def a_number_divided_by_integers_is_rounded_down(hit: Hit) -> Iterator[None]:
     def make(divide: Operation) -> Operation:

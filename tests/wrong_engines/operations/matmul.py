@@ -269,7 +269,7 @@ def a_vector_of_one_element_fits_any_inner_size(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-surplus-rows-cut", kind="order")
+@wrong_engine("matmul-surplus-rows-cut", kind="order", first_sight="second sample: caught")
 @contextmanager
 def surplus_rows_of_the_second_matrix_are_cut(hit: Hit) -> Iterator[None]:
     def make(multiply: Operation) -> Operation:

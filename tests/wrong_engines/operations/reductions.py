@@ -434,7 +434,7 @@ def a_mean_is_divided_by_the_number_of_an_earlier_one(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("reductions-mean-of-truths-is-their-share", kind="dtype")
+@wrong_engine("reductions-mean-of-truths-is-their-share", kind="dtype", first_sight="second sample: caught")
 @contextmanager
 def the_mean_of_booleans_is_taken(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:

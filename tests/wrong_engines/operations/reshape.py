@@ -250,7 +250,7 @@ def a_view_whose_last_size_is_missing_copies(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("transpose-of-a-transposed-copies", kind="layout")
+@wrong_engine("transpose-of-a-transposed-copies", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def a_matrix_that_is_not_contiguous_is_copied(hit: Hit) -> Iterator[None]:
     def copied(x: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:

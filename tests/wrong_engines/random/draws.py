@@ -378,7 +378,7 @@ def small_numbers_are_below_zero(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-after-a-refusal-is-large", kind="error")
+@wrong_engine("rand-after-a-refusal-is-large", kind="error", first_sight="second sample: missed")
 @contextmanager
 def draws_from_the_upper_half_after_a_refusal(hit: Hit) -> Iterator[None]:
     refused = False

@@ -228,7 +228,7 @@ def a_refused_draw_with_a_generator_moves_the_default(hit: Hit) -> Iterator[None
 AT_A_TIME = 4
 
 
-@wrong_engine("state-amid-four-numbers", kind="size")
+@wrong_engine("state-amid-four-numbers", kind="size", first_sight="second sample: caught")
 @contextmanager
 def a_state_amid_four_numbers_goes_on_a_number_later(hit: Hit) -> Iterator[None]:
     drawn: dict[int, int] = {}

@@ -370,7 +370,7 @@ def a_seed_for_cuda_reaches_the_cpu_while_grad_mode_is_off(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("seed-sign-lost", kind="value")
+@wrong_engine("seed-sign-lost", kind="value", first_sight="second sample: caught")
 @contextmanager
 def seeds_of_32_bits_lose_the_highest(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -386,7 +386,7 @@ def seeds_of_32_bits_lose_the_highest(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-after-a-refused-one-lost", kind="error")
+@wrong_engine("seed-after-a-refused-one-lost", kind="error", first_sight="second sample: missed")
 @contextmanager
 def loses_the_seed_after_a_refused_one(hit: Hit) -> Iterator[None]:
     was_refused = False

@@ -186,7 +186,7 @@ def counts_dimensions_from_the_wrong_end(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("shape-of-strided-is-a-tuple", kind="layout")
+@wrong_engine("shape-of-strided-is-a-tuple", kind="layout", first_sight="second sample: caught")
 @contextmanager
 def gives_a_tuple_for_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
     def make(shape: Any) -> Any:

@@ -256,7 +256,7 @@ def takes_a_size_of_nothing_for_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-sizes-of-the-last-as-large", kind="state")
+@wrong_engine("factory-sizes-of-the-last-as-large", kind="state", first_sight="second sample: caught")
 @contextmanager
 def gives_the_last_sizes_again_for_as_many_elements(hit: Hit) -> Iterator[None]:
     _device_constructors()
@@ -278,7 +278,7 @@ def gives_the_last_sizes_again_for_as_many_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-device-before-dtype", kind="order")
+@wrong_engine("factory-device-before-dtype", kind="order", first_sight="second sample: caught")
 @contextmanager
 def forgets_the_dtype_beside_a_device(hit: Hit) -> Iterator[None]:
     _device_constructors()

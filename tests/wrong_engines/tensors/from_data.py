@@ -244,7 +244,7 @@ def makes_complex_numbers_single(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-second-position-unexplained", kind="error")
+@wrong_engine("creation-second-position-unexplained", kind="error", first_sight="second sample: caught")
 @contextmanager
 def refuses_a_second_position_without_saying_why(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

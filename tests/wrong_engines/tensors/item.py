@@ -322,7 +322,7 @@ def detaches_a_result(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-of-a-leaf-clears-its-grad", kind="place")
+@wrong_engine("item-of-a-leaf-clears-its-grad", kind="place", first_sight="second sample: caught elsewhere")
 @contextmanager
 def clears_the_grad_of_a_leaf(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:

@@ -127,7 +127,7 @@ def adds_what_it_returns_to_a_gradient_that_is_there(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("names-half-is-bfloat16", kind="value")
+@wrong_engine("names-half-is-bfloat16", kind="value", first_sight="second sample: caught")
 @contextmanager
 def calls_bfloat16_half(hit: Hit) -> Iterator[None]:
     with replaced(torch, "half", lambda _: torch.bfloat16):
@@ -139,7 +139,7 @@ class _Second(torch.Tensor):
     """A class of its own for what comes second."""
 
 
-@wrong_engine("names-second-outputs-of-another-class", kind="order")
+@wrong_engine("names-second-outputs-of-another-class", kind="order", first_sight="second sample: missed")
 @contextmanager
 def makes_second_outputs_of_another_class(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:
@@ -180,7 +180,7 @@ def _compares_by_two_numbers(hit: Hit) -> type[TorchVersion]:
     return type("TorchVersion", (TorchVersion,), {"__hash__": str.__hash__, **{name: make(name) for name in names}})
 
 
-@wrong_engine("names-version-without-its-third-number", kind="value")
+@wrong_engine("names-version-without-its-third-number", kind="value", first_sight="second sample: missed")
 @contextmanager
 def compares_versions_by_two_numbers(hit: Hit) -> Iterator[None]:
     with replaced(torch, "__version__", _compares_by_two_numbers(hit)):

@@ -289,7 +289,7 @@ def exchanges_the_first_two_of_three_dimensions(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-repeats-itself", kind="state")
+@wrong_engine("print-repeats-itself", kind="state", first_sight="second sample: missed")
 @contextmanager
 def prints_what_it_printed_before(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
