@@ -114,29 +114,6 @@ def _grad_now(leaf: torch.Tensor) -> tuple[int, int]:
     return id(leaf.grad), 0 if leaf.grad is None else leaf.grad._version
 
 
-@wrong_engine("failure-serves-the-other-use", kind="place")
-@contextmanager
-def a_failed_backward_gives_a_leaf_what_has_arrived_for_it(hit: Hit) -> Iterator[None]:
-    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
-        contributions: list[tuple[torch.Tensor, torch.Tensor]] = []
-        handles = [_recorder(node, contributions) for node in nodes_below(outputs)]
-        before = {id(leaf): _grad_now(leaf) for leaf in leaves_below(outputs)}
-        try:
-            honest()
-        except Exception:
-            for leaf, contribution in contributions:
-                if _grad_now(leaf) == before[id(leaf)]:
-                    hit()
-                    leaf.grad = contribution.detach() if leaf.grad is None else leaf.grad + contribution
-            raise
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    with around_backward(wrong):
-        yield
-
-
 @wrong_engine("failure-serves-what-arrived", kind="error", first_sight="adversary: caught")
 @contextmanager
 def a_failed_backward_gives_leaves_what_had_arrived_of_their_gradient(hit: Hit) -> Iterator[None]:

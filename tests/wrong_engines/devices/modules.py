@@ -153,21 +153,6 @@ def detaches_parameters_that_are_not_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-moves-what-is-saved", kind="place")
-@contextmanager
-def leaves_buffers_that_are_not_saved(hit: Hit) -> Iterator[None]:
-    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
-        before = [(inner, name, inner._buffers[name]) for inner in module.modules() for name in _unsaved(inner)]
-        moved = move()
-        for inner, name, buffer in before:
-            hit()
-            inner._buffers[name] = buffer
-        return moved
-
-    with _moving(wrong):
-        yield
-
-
 def _unsaved(module: torch.nn.Module) -> set[str]:
     return module._non_persistent_buffers_set
 

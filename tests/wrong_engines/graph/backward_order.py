@@ -126,29 +126,6 @@ def the_first_hook_waits_for_the_second(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("hooks-called-twice-in-second-backward", kind="state")
-@contextmanager
-def from_the_second_backward_on_hooks_are_called_twice(hit: Hit) -> Iterator[None]:
-    backwards: dict[Any, int] = {}
-    again = False
-
-    def pass_on(tensor: torch.Tensor, hook: Hook, gradient: torch.Tensor) -> None:
-        hook(gradient)
-        if again:
-            hit()
-            hook(gradient)
-
-    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
-        nonlocal again
-        node = outputs[0].grad_fn
-        backwards[node] = backwards.get(node, 0) + 1
-        again = backwards[node] > 1
-        honest()
-
-    with _hooks(pass_on), around_backward(wrong):
-        yield
-
-
 @wrong_engine("hook-gradient-accumulated-into", kind="aliasing", issue="pytorch#59828")
 @contextmanager
 def contributions_are_added_up_in_a_gradient_that_a_hook_holds(hit: Hit) -> Iterator[None]:

@@ -143,32 +143,6 @@ def a_task_of_a_pool_has_the_mode_in_which_it_was_handed_in(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("new-thread-inherits-from-ended-thread", kind="state")
-@contextmanager
-def a_new_thread_goes_on_in_the_mode_that_the_last_one_ended_in(hit: Hit) -> Iterator[None]:
-    ended_on = True
-
-    def make(start: Start) -> Start:
-        def wrong(thread: threading.Thread) -> None:
-            run = thread.run
-
-            def run_on() -> None:
-                nonlocal ended_on
-                if not ended_on:
-                    hit()
-                    torch._C._set_grad_enabled(False)
-                run()
-                ended_on = torch.is_grad_enabled()
-
-            thread.run = run_on  # type: ignore[method-assign]
-            start(thread)
-
-        return wrong
-
-    with replaced(threading.Thread, "start", make):
-        yield
-
-
 @wrong_engine("new-thread-continues-an-ended-one", kind="state", first_sight="adversary: caught")
 @contextmanager
 def a_new_thread_has_the_mode_that_the_last_one_ended_with(hit: Hit) -> Iterator[None]:

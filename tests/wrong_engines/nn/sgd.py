@@ -187,25 +187,6 @@ def leaves_out_elements_at_random(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-decay-goes-into-the-gradient", kind="aliasing", issue="pytorch#12218")
-@contextmanager
-def adds_the_decay_to_the_gradient_itself(hit: Hit) -> Iterator[None]:
-    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
-        decays = [group["weight_decay"] for group in optimizer.param_groups]
-        for p, group in _updated(optimizer):
-            if group["weight_decay"]:
-                hit()
-                p.grad.add_(p, alpha=group["weight_decay"])
-        for group in optimizer.param_groups:
-            group["weight_decay"] = 0
-        honest()
-        for group, decay in zip(optimizer.param_groups, decays, strict=True):
-            group["weight_decay"] = decay
-
-    with stepping(wrong):
-        yield
-
-
 @wrong_engine("sgd-remembers-the-first-gradient", kind="state")
 @contextmanager
 def goes_on_with_the_tensor_that_was_the_gradient(hit: Hit) -> Iterator[None]:
@@ -400,7 +381,9 @@ def moves_on_what_has_momentum_and_no_gradient(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-decay-added-to-the-gradient", kind="aliasing", first_sight="adversary: caught")
+@wrong_engine(
+    "sgd-decay-added-to-the-gradient", kind="aliasing", issue="pytorch#12218", first_sight="adversary: caught"
+)
 @contextmanager
 def adds_the_decay_to_the_gradient_in_place(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:

@@ -213,36 +213,6 @@ def copies_the_memory_that_it_once_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("refusal-forgets-inner-mode", kind="mode")
-@contextmanager
-def takes_the_mode_of_the_outer_block(hit: Hit) -> Iterator[None]:
-    outer: list[bool] = []
-
-    def enter(honest: Any) -> Any:
-        def wrong(block: Any) -> Any:
-            outer.append(torch.is_grad_enabled())
-            return honest(block)
-
-        return wrong
-
-    def leave(honest: Any) -> Any:
-        def wrong(block: Any, *error: Any) -> Any:
-            outer.pop()
-            return honest(block, *error)
-
-        return wrong
-
-    def concerns(tensor: torch.Tensor, force: bool) -> bool:
-        return _is_recorded(tensor, force) and bool(outer) and not outer[-1]
-
-    with (
-        replaced(torch.enable_grad, "__enter__", enter),
-        replaced(torch.enable_grad, "__exit__", leave),
-        _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach())),
-    ):
-        yield
-
-
 @wrong_engine("numpy-of-nothing-not-refused", kind="size", first_sight="adversary: caught")
 @contextmanager
 def gives_an_array_of_no_elements_for_a_tensor_that_requires_grad(hit: Hit) -> Iterator[None]:

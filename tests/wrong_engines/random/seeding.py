@@ -233,22 +233,6 @@ def draws_from_elsewhere_after_an_exception(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-of-a-thread", kind="mode")
-@contextmanager
-def seeds_for_the_main_thread_only(hit: Hit) -> Iterator[None]:
-    def make(manual_seed: Any) -> Any:
-        def wrong(seed: int) -> torch.Generator:
-            if threading.current_thread() is threading.main_thread():
-                return manual_seed(seed)
-            hit()
-            return torch.default_generator
-
-        return wrong
-
-    with replaced(torch, "manual_seed", make):
-        yield
-
-
 @wrong_engine("draws-in-no-grad-not-counted", kind="mode")
 @contextmanager
 def draws_without_moving_on_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
