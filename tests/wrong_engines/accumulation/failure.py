@@ -98,22 +98,6 @@ def the_first_backward_after_a_failed_one_adds_nothing_to_its_leaves(hit: Hit) -
         yield
 
 
-def _recorder(node: Any, contributions: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
-    """A handle of a hook that writes down what a node gives to leaves."""
-
-    def record(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-        for (following, _), contribution in zip(node.next_functions, inputs, strict=True):
-            if hasattr(following, "variable") and contribution is not None:
-                contributions.append((following.variable, contribution))
-
-    return node.register_hook(record)
-
-
-def _grad_now(leaf: torch.Tensor) -> tuple[int, int]:
-    """Which tensor `.grad` is, and how often that one was written to."""
-    return id(leaf.grad), 0 if leaf.grad is None else leaf.grad._version
-
-
 @wrong_engine("failure-serves-what-arrived", kind="error", first_sight="adversary: caught")
 @contextmanager
 def a_failed_backward_gives_leaves_what_had_arrived_of_their_gradient(hit: Hit) -> Iterator[None]:

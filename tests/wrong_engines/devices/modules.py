@@ -153,10 +153,6 @@ def detaches_parameters_that_are_not_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-def _unsaved(module: torch.nn.Module) -> set[str]:
-    return module._non_persistent_buffers_set
-
-
 @wrong_engine("device-module-forgets-what-is-not-saved", kind="state", first_sight="adversary: caught")
 @contextmanager
 def leaves_buffers_that_are_not_persistent(hit: Hit) -> Iterator[None]:
