@@ -39,8 +39,9 @@ def multiplication(multiply: Callable[[Below, torch.Tensor, torch.Tensor], torch
 
     def make(below: Below) -> Callable[..., torch.Tensor]:
         def kernel_of_numbers_too(one: torch.Tensor, other: torch.Tensor | float) -> torch.Tensor:
-            as_tensor = other if isinstance(other, torch.Tensor) else torch.tensor(other, dtype=one.dtype)
-            return multiply(below, one, as_tensor)
+            if not isinstance(other, torch.Tensor):
+                other = torch.tensor(other, dtype=torch.result_type(one, other))
+            return multiply(below, one, other)
 
         return kernel_of_numbers_too
 
