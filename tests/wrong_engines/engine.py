@@ -33,6 +33,9 @@ FirstSight = Literal[
     "second sample: caught",
     "second sample: caught elsewhere",
     "second sample: missed",
+    "third sample: caught",
+    "third sample: caught elsewhere",
+    "third sample: missed",
 ]
 
 

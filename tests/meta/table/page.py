@@ -38,6 +38,7 @@ def text(table: Table) -> str:
         **_shares("adversary", sights),
         **_shares("sample", sights),
         **_shares("second sample", sights),
+        **_shares("third sample", sights),
         missed=_list(_told(named) for named in _named(spec) if sights[named.name].endswith(("missed", "elsewhere"))),
         one_in=round(1 / HARD),
         hard="\n".join(_hard(table, spec)),
