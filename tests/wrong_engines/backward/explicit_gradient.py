@@ -571,3 +571,18 @@ def runs_a_view_backward_with_ones(hit: Hit) -> Iterator[None]:
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("gradient-elsewhere-names-its-own-device", kind="error")
+@contextmanager
+def names_the_device_of_the_gradient_as_expected(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if _fits(output, gradient) and gradient.ndim and gradient.device != output.device:
+            hit()
+            raise RuntimeError(
+                f"invalid gradient at index 0 - expected device {gradient.device} but got {output.device}"
+            )
+        return gradient
+
+    with _with_gradient(change):
+        yield

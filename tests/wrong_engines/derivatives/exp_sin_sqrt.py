@@ -175,3 +175,16 @@ def the_slope_of_sin_reads_what_lies_in_the_gaps(hit: Hit) -> Iterator[None]:
 
     with differentiated("sin", pullback):
         yield
+
+
+@wrong_engine("derivative-sqrt-zero-times-infinity-is-zero", kind="value")
+@contextmanager
+def sqrt_hands_back_zero_at_zero_for_no_gradient(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:
+        nothing = (x == 0) & (gradient == 0)
+        if bool(nothing.any()):
+            hit()
+        return ((gradient / (2 * x.sqrt())).masked_fill(nothing, 0),)
+
+    with differentiated("sqrt", pullback):
+        yield

@@ -251,3 +251,19 @@ def a_backward_inside_no_grad_gives_a_bias_the_first_row(hit: Hit) -> Iterator[N
         differentiated("addmm", pullback),
     ):
         yield
+
+
+@wrong_engine("derivative-bias-without-the-last-rows", kind="size")
+@contextmanager
+def a_bias_misses_the_rows_that_do_not_fill_four(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor, **scales: float) -> tuple[Tensor, ...]:
+        alpha, beta = scales.get("alpha", 1), scales.get("beta", 1)
+        rows = len(gradient)
+        of_bias = gradient
+        if b.ndim == 1 and rows > 4 and gradient[rows // 4 * 4 :].any():
+            hit()
+            of_bias = gradient[: rows // 4 * 4].sum(0)
+        return beta * of_bias, alpha * (gradient @ w.mH), alpha * (x.mH @ gradient)
+
+    with differentiated("addmm", pullback):
+        yield

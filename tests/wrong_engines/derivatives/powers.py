@@ -116,3 +116,33 @@ def a_power_of_zero_is_refused(hit: Hit) -> Iterator[None]:
 
     with differentiated("pow.Tensor_Scalar", pullback):
         yield
+
+
+@wrong_engine("derivative-power-of-0d-without-its-exponent", kind="size")
+@contextmanager
+def a_power_of_a_0d_tensor_forgets_the_factor(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        right = _power(gradient, x, n)
+        if x.ndim or n in (0, 1):
+            return (right,)
+        found = gradient * x ** (n - 1)
+        if not torch.equal(found, right):
+            hit()
+        return (found,)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield
+
+
+@wrong_engine("derivative-zeroth-power-of-double-from-its-reciprocal", kind="dtype")
+@contextmanager
+def the_zeroth_power_of_a_float64_zero_has_no_slope(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
+        if n or x.dtype != torch.float64:
+            return (_power(gradient, x, n),)
+        if bool((x == 0).any()):
+            hit()
+        return (gradient * n * x ** (n - 1),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
+        yield

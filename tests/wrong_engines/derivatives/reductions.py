@@ -240,3 +240,23 @@ def the_gradient_of_a_float64_mean_is_multiplied_by_a_float32_reciprocal(hit: Hi
 
     with differentiated("mean", of_all), differentiated("mean.dim", of_dims):
         yield
+
+
+@wrong_engine("derivative-max-of-a-dim-at-an-earlier-index", kind="state")
+@contextmanager
+def the_gradient_of_a_maximum_goes_where_that_of_an_earlier_one_went(hit: Hit) -> Iterator[None]:
+    kept: dict[Any, Tensor] = {}
+
+    def pullback(gradient: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor]:
+        if not x.ndim:
+            return (gradient,)
+        right = x.max(dim, keepdim=True)[1]
+        at = kept.setdefault((x.shape, dim), right)
+        share = _kept(gradient, x, [dim], keepdim)
+        found = torch.zeros_like(x).scatter(dim, at, share)
+        if not torch.equal(found, torch.zeros_like(x).scatter(dim, right, share)):
+            hit()
+        return (found,)
+
+    with differentiated("max.dim", pullback):
+        yield

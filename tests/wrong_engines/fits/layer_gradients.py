@@ -139,3 +139,19 @@ def takes_a_square_factor_for_its_transpose(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "addmm", make):
         yield
+
+
+@wrong_engine("layer-weight-gradient-in-its-own-memory", kind="aliasing")
+@contextmanager
+def puts_the_gradient_of_a_weight_in_its_memory(hit: Hit) -> Iterator[None]:
+    def around(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        weights = [leaf for leaf in leaves_below(outputs) if leaf.ndim == 2 and leaf.grad is None]
+        honest()
+        for w in weights:
+            if w.grad is not None and w.numel():
+                hit()
+                w.data.copy_(w.grad)
+                w.grad = w.data
+
+    with around_backward(around):
+        yield

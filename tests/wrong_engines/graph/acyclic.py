@@ -33,3 +33,23 @@ def doubling_has_an_edge_to_itself(hit: Hit) -> Iterator[None]:
 
     with graph_with(edges):
         yield
+
+
+VIEWS = ("SliceBackward0", "SelectBackward0", "ViewBackward0", "TBackward0", "TransposeBackward0", "UnsqueezeBackward0")
+
+
+@wrong_engine("acyclic-base-leads-back-to-its-view", kind="place")
+@contextmanager
+def a_base_has_an_edge_to_its_view(hit: Hit) -> Iterator[None]:
+    views: dict[Facade, Facade] = {}
+
+    def edges(facade: Facade, honest: list[Edge]) -> list[Edge]:
+        if facade.name() in VIEWS and honest[0][0] is not None:
+            views[honest[0][0]] = facade
+        if facade not in views:
+            return honest
+        hit()
+        return [*honest, (views[facade], 0)]
+
+    with graph_with(edges):
+        yield

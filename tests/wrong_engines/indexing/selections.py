@@ -470,3 +470,54 @@ def index_tensors_are_flattened_inside_no_grad(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-comparison-tells-zeros-apart", kind="value")
+@contextmanager
+def zeros_of_different_signs_are_different(hit: Hit) -> Iterator[None]:
+    def apart(x: torch.Tensor, y: Any) -> torch.Tensor:
+        """Where both are zeros, and not of one sign."""
+        other = y if isinstance(y, torch.Tensor) else torch.tensor(float(y), dtype=torch.float64)
+        of_one_sign = torch.logical_not(torch.logical_xor(torch.signbit(x), torch.signbit(other)))
+        return torch.logical_not(torch.logical_or(torch.logical_or(x, other), of_one_sign))
+
+    def making(is_equal: bool) -> Callable[[Any], Any]:
+        def make(below: Any) -> Any:
+            def wrong(x: torch.Tensor, y: Any) -> torch.Tensor:
+                right: torch.Tensor = below(x, y)
+                pair = [one for one in (x, y) if isinstance(one, torch.Tensor)]
+                if not all(one.is_floating_point() for one in pair) or isinstance(y, complex):
+                    return right
+                where = apart(x, y)
+                if not where.any():
+                    return right
+                hit()
+                return right.masked_fill(where, not is_equal)
+
+            return wrong
+
+        return make
+
+    with ExitStack() as stack:
+        for operator, is_equal in (("eq", True), ("ne", False)):
+            for overload in ("Tensor", "Scalar"):
+                stack.enter_context(kernel(f"{operator}.{overload}", making(is_equal)))
+        yield
+
+
+@wrong_engine("indexing-neighbours-behind-a-slice-share", kind="order")
+@contextmanager
+def neighbours_behind_a_colon_are_sliced(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        parts = parts_of(index)
+        numbers = parts[-1] if len(parts) == 2 and isinstance(parts[0], slice) and parts[0] == slice(None) else None
+        if not isinstance(numbers, torch.Tensor) or _is_mask(numbers) or numbers.ndim != 1 or not numbers.numel():
+            return read(tensor, index)
+        first, count = int(numbers[0]), numbers.numel()
+        if first < 0 or numbers.tolist() != list(range(first, first + count)) or first + count > tensor.shape[1]:
+            return read(tensor, index)
+        hit()
+        return read(tensor, (slice(None), slice(first, first + count)))
+
+    with reading(wrong):
+        yield

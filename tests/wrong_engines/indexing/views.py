@@ -369,3 +369,24 @@ def reading_past_an_end_gives_what_is_there(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-slice-from-past-the-end-refused", kind="error", refuses="slice starts past the end")
+@contextmanager
+def a_slice_that_starts_past_the_end_is_refused(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        right = read(tensor, index)
+        sizes = iter(tensor.shape)
+        for part in parts_of(index):
+            if part is None:
+                continue
+            if type(part) not in (int, slice):
+                break
+            size = next(sizes)
+            if isinstance(part, slice) and isinstance(part.start, int) and part.start > size:
+                hit()
+                raise IndexError(f"slice starts past the end of a dimension of size {size}")
+        return right
+
+    with reading(wrong):
+        yield

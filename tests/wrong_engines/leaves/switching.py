@@ -389,3 +389,29 @@ def a_leaf_that_was_switched_on_is_a_constant_in_second_place(hit: Hit) -> Itera
         stack.enter_context(replaced(torch.Tensor, "requires_grad", make_attribute))
         stack.enter_context(replaced(torch.Tensor, "requires_grad_", make_method))
         yield
+
+
+@wrong_engine("leaf-switch-of-nothing-ignored", kind="size")
+@contextmanager
+def a_leaf_without_elements_stays_off(hit: Hit) -> Iterator[None]:
+    def stays_off(tensor: torch.Tensor, flag: bool) -> bool:
+        if flag and tensor.numel() == 0 and not tensor.requires_grad and tensor.is_floating_point():
+            hit()
+            return True
+        return False
+
+    def make_attribute(honest: Any) -> property:
+        def write(tensor: torch.Tensor, flag: bool) -> None:
+            if not stays_off(tensor, flag):
+                honest.__set__(tensor, flag)
+
+        return property(honest.__get__, write)
+
+    def make_method(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            return tensor if stays_off(tensor, requires_grad) else honest(tensor, requires_grad)
+
+        return wrong
+
+    with replaced(torch.Tensor, "requires_grad", make_attribute), replaced(torch.Tensor, "requires_grad_", make_method):
+        yield

@@ -645,3 +645,32 @@ def the_last_decoration_of_a_function_counts_for_all(hit: Hit) -> Iterator[None]
 
     with _decorating(make):
         yield
+
+
+@wrong_engine("decorator-restores-mode-of-first-call", kind="state")
+@contextmanager
+def calls_bring_back_the_mode_of_the_first_call(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated = decorate(block, function)
+            if not _is_plain(function):
+                return decorated
+            first: list[bool] = []
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if not first:
+                    first.append(torch.is_grad_enabled())
+                try:
+                    return decorated(*args, **kwargs)
+                finally:
+                    if torch.is_grad_enabled() != first[0]:
+                        hit()
+                        torch._C._set_grad_enabled(first[0])
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield

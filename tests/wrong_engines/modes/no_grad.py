@@ -480,3 +480,35 @@ def multiplies_by_one_by_doing_nothing(hit: Hit) -> Iterator[None]:
         for owner, name in ((torch, "mul"), *((torch.Tensor, name) for name in ("mul", "__mul__", "__rmul__"))):
             stack.enter_context(replaced(owner, name, make))
         yield
+
+
+@wrong_engine("no-grad-product-after-a-refusal-saves-its-factors", kind="error")
+@contextmanager
+def records_and_detaches_a_product_after_a_refused_one(hit: Hit) -> Iterator[None]:
+    was_refused = False
+
+    def make(below: Below) -> Callable[..., torch.Tensor]:
+        def wrong(one: torch.Tensor, other: torch.Tensor | float) -> torch.Tensor:
+            nonlocal was_refused
+            # A number is handed to the kernel as it is: as a tensor it would count for the dtype of the product.
+            factor = other
+            if not isinstance(factor, torch.Tensor):
+                factor = torch.tensor(other, dtype=torch.result_type(one, other))
+
+            def multiply(*_: torch.Tensor) -> torch.Tensor:
+                return below(one, other)
+
+            if was_refused and not torch.is_grad_enabled() and (one.requires_grad or factor.requires_grad):
+                was_refused = False
+                hit()
+                return _recorded(multiply, one, factor).detach()
+            try:
+                return Product.apply(multiply, one, factor)
+            except RuntimeError:
+                was_refused = not torch.is_grad_enabled()
+                raise
+
+        return wrong
+
+    with kernel("mul.Tensor", make):
+        yield

@@ -170,3 +170,20 @@ def warns_where_a_dimension_is_missing(hit: Hit) -> Iterator[None]:
 
     with replaced(Tensor, "__sub__", make), replaced(Tensor, "sub", make), replaced(torch, "sub", make):
         yield
+
+
+@wrong_engine("mse-broadcast-with-a-learned-target-divides-by-it", kind="place")
+@contextmanager
+def divides_by_the_number_of_a_target_that_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        right = honest(input, target)
+        number = torch.broadcast_shapes(input.shape, target.shape).numel()
+        if reduction != "mean" or not target.requires_grad or number == target.numel() or not number:
+            return right
+        found = right * (number / target.numel())
+        if not torch.equal(found, right):
+            hit()
+        return found
+
+    with mse_loss(wrong):
+        yield

@@ -289,3 +289,14 @@ def shows_the_bytes_of_bfloat16(hit: Hit) -> Iterator[None]:
 
     with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor.detach().view(torch.int16))):
         yield
+
+
+@wrong_engine("force-copies-inside-no-grad", kind="mode")
+@contextmanager
+def copies_by_force_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        is_plain = tensor.layout == torch.strided and tensor.dtype != torch.bfloat16
+        return force and not torch.is_grad_enabled() and is_plain and not tensor.is_conj() and not tensor.is_neg()
+
+    with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
+        yield

@@ -448,3 +448,28 @@ def the_mean_of_booleans_is_taken(hit: Hit) -> Iterator[None]:
 
     with _reducing("mean", make):
         yield
+
+
+@wrong_engine("reductions-mean-of-dims-divides-by-the-first", kind="order")
+@contextmanager
+def a_mean_over_dims_is_divided_by_the_first_of_them(hit: Hit) -> Iterator[None]:
+    def make(mean: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            right = mean(x, *args, **options)
+            dims = args[0] if args else options.get("dim")
+            if not isinstance(dims, tuple | list) or len(dims) < 2 or not x.numel():
+                return right
+            others = 1
+            for dim in dims[1:]:
+                others *= x.shape[dim]
+            if others == 1:
+                return right
+            found = right * others
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return wrong
+
+    with _reducing("mean", make):
+        yield

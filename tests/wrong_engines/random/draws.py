@@ -401,3 +401,50 @@ def draws_from_the_upper_half_after_a_refusal(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "rand", make):
         yield
+
+
+@wrong_engine("rand-after-randn-is-small", kind="state")
+@contextmanager
+def rand_halves_its_numbers_once_after_randn(hit: Hit) -> Iterator[None]:
+    is_after = False
+
+    def make_normal(draw: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal is_after
+            drawn: torch.Tensor = draw(*args, **kwargs)
+            is_after = True
+            return drawn
+
+        return noted
+
+    def make_uniform(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal is_after
+            drawn: torch.Tensor = draw(*args, **kwargs)
+            if is_after and drawn.numel():
+                hit()
+                drawn.data.div_(2)
+            is_after = False
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make_normal), replaced(torch, "rand", make_uniform):
+        yield
+
+
+@wrong_engine("draws-like-inside-no-grad-in-default-dtype", kind="mode")
+@contextmanager
+def draws_in_the_default_dtype_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            told = kwargs.get("dtype") is not None
+            if torch.is_grad_enabled() or told or x.dtype == torch.get_default_dtype() or x.is_complex():
+                return draw(x, **kwargs)
+            hit()
+            return draw(x, **{**kwargs, "dtype": torch.get_default_dtype()})
+
+        return wrong
+
+    with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield

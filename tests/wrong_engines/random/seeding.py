@@ -392,3 +392,22 @@ def loses_the_seed_after_a_refused_one(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
         yield
+
+
+@wrong_engine("seed-that-is-set-again-ignored", kind="state")
+@contextmanager
+def ignores_the_seed_that_is_set_already(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if type(seed) is not int or torch.initial_seed() != seed % 2**64:
+                return manual_seed(seed)
+            moved = torch.get_rng_state()
+            if not torch.equal(moved, manual_seed(seed).get_state()):
+                hit()
+                torch.set_rng_state(moved)
+            return torch.default_generator
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.utils.weak import WeakIdKeyDictionary
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -195,6 +197,25 @@ def gives_a_tuple_for_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
                 return shape.__get__(tensor)
             hit()
             return tuple(shape.__get__(tensor))
+
+        return property(wrong)
+
+    with replaced(torch.Tensor, "shape", make):
+        yield
+
+
+@wrong_engine("shape-remembered-across-changes-in-place", kind="state")
+@contextmanager
+def remembers_the_first_shape(hit: Hit) -> Iterator[None]:
+    known = WeakIdKeyDictionary()
+
+    def make(shape: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            right = shape.__get__(tensor)
+            found = known.setdefault(tensor, right)
+            if found != right:
+                hit()
+            return found
 
         return property(wrong)
 

@@ -297,3 +297,22 @@ def forgets_the_dtype_beside_a_device(hit: Hit) -> Iterator[None]:
 
     with _each(("zeros", "ones", "rand", "randn", "eye", "linspace"), make):
         yield
+
+
+@wrong_engine("factory-sizes-one-by-one-reversed", kind="plain")
+@contextmanager
+def takes_sizes_one_by_one_from_the_back(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+
+    def make(factory: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            if size and all(isinstance(one, int) for one in size) and size != size[::-1]:
+                hit()
+                size = size[::-1]
+            made: torch.Tensor = factory(*size, **kwargs)
+            return made
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand", "randn"), make):
+        yield

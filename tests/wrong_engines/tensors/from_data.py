@@ -258,3 +258,37 @@ def refuses_a_second_position_without_saying_why(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("creation-whole-numbers-inside-no-grad-are-floats", kind="mode")
+@contextmanager
+def makes_floats_of_whole_numbers_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made = tensor(data, *args, **kwargs)
+            told = kwargs.get("dtype") is not None or hasattr(data, "dtype")
+            if torch.is_grad_enabled() or made.dtype != torch.int64 or told:
+                return made
+            hit()
+            return tensor(data, *args, **{**kwargs, "dtype": torch.get_default_dtype()})
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-takes-a-dtype-by-position", kind="error")
+@contextmanager
+def takes_a_dtype_in_second_place(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if len(args) == 2 and isinstance(args[1], torch.dtype) and "dtype" not in kwargs:
+                hit()
+                return tensor(args[0], dtype=args[1], **kwargs)
+            return tensor(*args, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

@@ -185,3 +185,11 @@ def _compares_by_two_numbers(hit: Hit) -> type[TorchVersion]:
 def compares_versions_by_two_numbers(hit: Hit) -> Iterator[None]:
     with replaced(torch, "__version__", _compares_by_two_numbers(hit)):
         yield
+
+
+@wrong_engine("names-int-is-64-bits", kind="plain")
+@contextmanager
+def calls_64_bits_int(hit: Hit) -> Iterator[None]:
+    with replaced(torch, "int", lambda _: torch.int64):
+        hit()
+        yield

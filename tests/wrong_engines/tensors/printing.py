@@ -302,3 +302,20 @@ def prints_what_it_printed_before(hit: Hit) -> Iterator[None]:
 
     with printing(wrong):
         yield
+
+
+@wrong_engine("print-steps-as-neighbours", kind="layout")
+@contextmanager
+def prints_a_vector_without_its_step(hit: Hit) -> Iterator[None]:
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        if tensor.layout != torch.strided or tensor.ndim != 1 or tensor.stride(0) < 2 or len(tensor) < 2:
+            return text
+        honest = printed(tensor.detach())[:-1]
+        found = printed(tensor.detach().as_strided(tensor.shape, (1,)))[:-1]
+        if found != honest:
+            hit()
+        return text.replace(honest, found, 1)
+
+    with printing(wrong):
+        yield
