@@ -315,3 +315,20 @@ def a_new_grad_lies_in_the_memory_of_the_argument_after_a_refusal(hit: Hit) -> I
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("grad-of-more-than-sixteen-is-the-argument", kind="size")
+@contextmanager
+def a_larger_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        fresh = _without_grad(outputs)
+        honest()
+        given = options.get("grad_tensors")
+        for argument in [given] if isinstance(given, torch.Tensor) else given or ():
+            for leaf in fresh if argument is not None and argument.numel() > 16 else ():
+                if leaf.grad is not None and leaf.grad.dtype == argument.dtype and torch.equal(leaf.grad, argument):
+                    hit()
+                    leaf.grad = argument.detach()
+
+    with around_backward(wrong):
+        yield

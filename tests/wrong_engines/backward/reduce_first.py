@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, kernel
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -189,4 +191,28 @@ def mean_divides_the_gradient_of_doubles_in_single(hit: Hit) -> Iterator[None]:
         return share.expand(tensor.shape)
 
     with _reduction("mean", pullback):
+        yield
+
+
+@wrong_engine("sum-averages-from-no-grad", kind="mode")
+@contextmanager
+def sum_averages_if_backward_is_called_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    inside = False
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal inside
+        before, inside = inside, not torch.is_grad_enabled()
+        try:
+            honest()
+        finally:
+            inside = before
+
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        if not inside or tensor.numel() < 2:
+            return gradient.expand(tensor.shape)
+        if gradient != 0:
+            hit()
+        return (gradient / tensor.numel()).expand(tensor.shape)
+
+    with around_backward(wrong), _reduction("sum", pullback):
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.wrong_engines.tools import differentiated, kernel
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -257,4 +259,42 @@ def the_square_of_a_divisor_leaves_the_range_of_the_dtype(hit: Hit) -> Iterator[
         return gradient / b, -gradient * (a / square)
 
     with differentiated("div.Tensor", pullback):
+        yield
+
+
+@wrong_engine("derivative-product-forgets-its-factors", kind="state")
+@contextmanager
+def a_product_counts_its_factors_in_the_first_run_only(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, a: Any, b: Any) -> Tensor:
+                ctx.factors = [factor if not isinstance(factor, Tensor) else None for factor in (a, b)]
+                ctx.save_for_backward(*(factor for factor in (a, b) if isinstance(factor, Tensor)))
+                ctx.has_run = False
+                return below(a, b)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                saved = iter(ctx.saved_tensors)
+                factors = [next(saved) if factor is None else factor for factor in ctx.factors]
+                shares: list[Any] = []
+                for factor, other, needed in zip(factors, reversed(factors), ctx.needs_input_grad, strict=True):
+                    if not needed:
+                        shares.append(None)
+                        continue
+                    share = gradient * (other.conj() if isinstance(other, Tensor) else other.conjugate())
+                    if ctx.has_run:
+                        if not torch.equal(share, gradient):
+                            hit()
+                        share = gradient
+                    if share.is_complex() and not factor.is_complex():
+                        share = share.real
+                    shares.append(share.sum_to_size(factor.shape).to(factor.dtype))
+                ctx.has_run = True
+                return tuple(shares)
+
+        return lambda a, b: Product.apply(a, b)
+
+    with kernel("mul.Tensor", make):
         yield

@@ -260,3 +260,24 @@ def the_gradient_of_a_maximum_goes_where_that_of_an_earlier_one_went(hit: Hit) -
 
     with differentiated("max.dim", pullback):
         yield
+
+
+@wrong_engine("derivative-sum-over-a-dim-without-its-tail", kind="size")
+@contextmanager
+def a_sum_over_a_dim_hands_nothing_to_the_last_incomplete_four(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, x: Tensor, dims: Any = None, keepdim: bool = False, **_: Any) -> tuple[Tensor]:
+        if x.ndim == 0:
+            return (gradient,)
+        over = list(dims) if dims else list(range(x.ndim))
+        found = _kept(gradient, x, over, keepdim).expand(x.shape).clone()
+        for dim in over:
+            tail = x.shape[dim] % 4
+            if tail and x.shape[dim] > 4:
+                last = found.narrow(dim, x.shape[dim] - tail, tail)
+                if bool(last.any()):
+                    hit()
+                last.zero_()
+        return (found,)
+
+    with differentiated("sum.dim_IntList", pullback):
+        yield

@@ -206,3 +206,16 @@ def data_of_a_part_begins_where_the_storage_does(hit: Hit) -> Iterator[None]:
 
     with _data(get):
         yield
+
+
+@wrong_engine("data-of-double-counts-writes", kind="dtype")
+@contextmanager
+def detaches_double_precision(hit: Hit) -> Iterator[None]:
+    def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:
+        if tensor.dtype != torch.float64:
+            return honest
+        hit()
+        return tensor.detach()
+
+    with _data(get):
+        yield

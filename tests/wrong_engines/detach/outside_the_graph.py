@@ -252,3 +252,32 @@ def hands_a_retained_grad_on(hit: Hit) -> Iterator[None]:
 
     with _after_detach(defect):
         yield
+
+
+@wrong_engine("detach-keeps-tangent-of-what-requires-grad", kind="order")
+@contextmanager
+def carries_the_tangent_of_what_requires_grad_over(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if forward_ad._current_level < 0 or not tensor.requires_grad:
+            return detached
+        tangent = forward_ad.unpack_dual(tensor).tangent
+        if tangent is None:
+            return detached
+        hit()
+        return forward_ad.make_dual(detached, tangent)
+
+    with _after_detach(defect):
+        yield
+
+
+@wrong_engine("detach-inside-freezes-the-leaf", kind="mode")
+@contextmanager
+def a_leaf_that_is_detached_inside_no_grad_stops_requiring_grad(hit: Hit) -> Iterator[None]:
+    def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
+        if not torch.is_grad_enabled() and tensor.is_leaf and tensor.requires_grad:
+            hit()
+            tensor.requires_grad_(False)
+        return detached
+
+    with _after_detach(defect):
+        yield

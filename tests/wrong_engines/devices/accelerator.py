@@ -61,3 +61,34 @@ def calls_the_cpu_an_accelerator(hit: Hit) -> Iterator[None]:
 
     with _asked("current_accelerator", make):
         yield
+
+
+@wrong_engine("device-accelerator-there-once-asked-for", kind="state")
+@contextmanager
+def is_available_once_the_accelerator_was_asked_for(hit: Hit) -> Iterator[None]:
+    was_asked = asking = False
+
+    def current(honest: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(*args: Any, **kwargs: Any) -> Any:
+            nonlocal was_asked
+            was_asked = was_asked or not asking
+            return honest(*args, **kwargs)
+
+        return wrong
+
+    def available(honest: Callable[[], bool]) -> Callable[[], bool]:
+        def wrong() -> bool:
+            nonlocal asking
+            asking = True
+            try:
+                right = honest()
+            finally:
+                asking = False
+            if was_asked and not right:
+                hit()
+            return was_asked or right
+
+        return wrong
+
+    with _asked("current_accelerator", current), _asked("is_available", available):
+        yield

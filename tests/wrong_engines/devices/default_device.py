@@ -412,3 +412,34 @@ def refuses_lists_under_a_default_device(hit: Hit) -> Iterator[None]:
 
     with _in_context(wrong):
         yield
+
+
+@wrong_engine("device-default-lost-in-no-grad", kind="mode")
+@contextmanager
+def makes_tensors_on_the_cpu_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if torch.is_grad_enabled() or function not in _device_constructors() or kwargs.get("device") is not None:
+            return honest()
+        if context.device.type != "cpu":
+            hit()
+        return function(*args, **{**kwargs, "device": "cpu"})
+
+    with _in_context(wrong):
+        yield
+
+
+@wrong_engine("device-block-of-the-cpu-does-not-count", kind="order")
+@contextmanager
+def a_block_of_the_cpu_leaves_the_device_from_outside(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        is_block = context is not getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+        makes = function in _device_constructors() and kwargs.get("device") is None
+        if not is_block or not makes or context.device.type != "cpu":
+            return honest()
+        made = function(*args, **kwargs)
+        if isinstance(made, torch.Tensor) and made.device.type != "cpu":
+            hit()
+        return made
+
+    with _in_context(wrong):
+        yield

@@ -210,3 +210,26 @@ def converts_nothing_that_it_moves(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.nn.Module, "to", make):
         yield
+
+
+@wrong_engine("device-module-grads-of-one-shape-share", kind="aliasing")
+@contextmanager
+def the_moved_grads_of_one_shape_are_one_memory(hit: Hit) -> Iterator[None]:
+    def kind(grad: torch.Tensor) -> Any:
+        return grad.shape, grad.dtype, grad.device
+
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        before = {name: kind(p.grad) for name, p in module.named_parameters() if p.grad is not None}
+        moved = move()
+        first: dict[Any, torch.Tensor] = {}
+        for name, parameter in moved.named_parameters():
+            if parameter.grad is None or before.get(name) == kind(parameter.grad):
+                continue
+            grad = first.setdefault(kind(parameter.grad), parameter.grad)
+            if grad is not parameter.grad:
+                hit()
+                parameter.grad = grad.detach()
+        return moved
+
+    with _moving(wrong):
+        yield

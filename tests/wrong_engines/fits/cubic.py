@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, replaced
+
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -470,4 +472,27 @@ def counts_the_first_of_all_elements_twice(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch.Tensor, "sum", make), replaced(torch, "sum", make):
+        yield
+
+
+@wrong_engine("fit-gradient-buffer-reused", kind="aliasing")
+@contextmanager
+def the_next_gradient_is_written_over_the_one_it_is_added_to(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs)
+        if options.get("create_graph") or options.get("inputs") is not None:
+            honest()
+            return
+        kept = [leaf for leaf in leaves if leaf.grad is not None and vars(leaf).get("_kept") is leaf.grad]
+        before = [leaf.grad.clone() for leaf in kept]
+        honest()
+        for leaf, old in zip(kept, before, strict=True):
+            new = leaf.grad - old
+            if not torch.equal(new, old):
+                hit()
+            leaf.grad.copy_(2 * new)
+        for leaf in leaves:
+            leaf._kept = leaf.grad
+
+    with around_backward(wrong):
         yield

@@ -263,3 +263,23 @@ def a_parameter_of_float16_does_not_require_grad(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.nn.Parameter, "__new__", make):
         yield
+
+
+@wrong_engine("leaf-refuses-integer-data-and-stops-requiring", kind="error")
+@contextmanager
+def a_leaf_that_has_refused_integers_does_not_require_grad(hit: Hit) -> Iterator[None]:
+    def make(data: Any) -> property:
+        def assign(tensor: torch.Tensor, value: torch.Tensor) -> None:
+            try:
+                data.__set__(tensor, value)
+            except RuntimeError:
+                discrete = not (value.is_floating_point() or value.is_complex())
+                if discrete and tensor.requires_grad and tensor.is_leaf:
+                    hit()
+                    tensor.requires_grad_(False)
+                raise
+
+        return property(data.__get__, assign)
+
+    with replaced(torch.Tensor, "data", make):
+        yield

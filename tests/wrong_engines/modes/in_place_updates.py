@@ -376,3 +376,22 @@ def a_result_that_is_overwritten_inside_loses_its_grad_fn(hit: Hit) -> Iterator[
         for name in ("zero_", "fill_", "copy_"):
             methods.enter_context(_updating(name, True, is_result, wrong))
         yield
+
+
+@wrong_engine("update-inside-of-double-not-counted", kind="dtype")
+@contextmanager
+def an_update_of_double_precision_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        update(tensor.data, *args, **kwargs)
+        hit()
+        return tensor
+
+    def is_double(tensor: torch.Tensor) -> bool:
+        return tensor.dtype == torch.float64 and not tensor.is_inference()
+
+    arithmetic = ("add", "sub", "mul", "div")
+    others = ("pow_", "neg_", "exp_", "sqrt_", "zero_", "fill_", "copy_", "clamp_", "__setitem__")
+    operators = ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__")
+    names = (*(f"{name}_" for name in arithmetic), *others, *operators)
+    with _updating_each(names, True, is_double, wrong):
+        yield

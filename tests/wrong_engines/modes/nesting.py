@@ -358,3 +358,21 @@ def an_exception_from_inside_a_backward_leaves_the_mode_of_the_block(hit: Hit) -
             yield
     finally:
         torch._C._set_grad_enabled(found)
+
+
+@wrong_engine("set-grad-true-waits-for-with", kind="value")
+@contextmanager
+def a_plain_call_that_switches_on_waits_for_a_block(hit: Hit) -> Iterator[None]:
+    def make(init: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.set_grad_enabled, mode: bool) -> None:
+            was = torch.is_grad_enabled()
+            init(block, mode)
+            # no_grad is itself made of plain calls, and is not to be broken here.
+            if mode and not was and sys._getframe(1).f_globals["__name__"] != torch.no_grad.__module__:
+                hit()
+                torch._C._set_grad_enabled(was)
+
+        return wrong
+
+    with replaced(torch.set_grad_enabled, "__init__", make):
+        yield

@@ -512,3 +512,60 @@ def records_and_detaches_a_product_after_a_refused_one(hit: Hit) -> Iterator[Non
 
     with kernel("mul.Tensor", make):
         yield
+
+
+@wrong_engine("no-grad-asks-the-second-term", kind="order")
+@contextmanager
+def records_an_addition_whose_second_term_requires_grad(hit: Hit) -> Iterator[None]:
+    def make(addition: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            of_two = len(args) == 2 and all(isinstance(one, torch.Tensor) for one in args)
+            if torch.is_grad_enabled() or not of_two or kwargs.get("out") is not None:
+                return addition(*args, **kwargs)
+            if args[0].requires_grad or not args[1].requires_grad:
+                return addition(*args, **kwargs)
+            with torch.enable_grad():
+                result = addition(*args, **kwargs)
+            if isinstance(result, torch.Tensor) and result.requires_grad:
+                hit()
+            return result
+
+        return wrong
+
+    with ExitStack() as spellings:
+        spellings.enter_context(replaced(torch, "add", make))
+        for name in ("add", "__add__", "__radd__"):
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("no-grad-ignores-flag-of-views", kind="place")
+@contextmanager
+def a_view_does_not_take_the_flag_inside(hit: Hit) -> Iterator[None]:
+    def is_lost(tensor: torch.Tensor, flag: bool) -> bool:
+        takes = tensor.is_floating_point() or tensor.is_complex()
+        return flag and takes and not torch.is_grad_enabled() and tensor._is_view() and not tensor.requires_grad
+
+    def method(set_flag: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+            if not is_lost(tensor, requires_grad):
+                return set_flag(tensor, requires_grad)
+            hit()
+            return tensor
+
+        return wrong
+
+    def attribute(honest: Any) -> property:
+        def assign(tensor: torch.Tensor, flag: bool) -> None:
+            if is_lost(tensor, flag):
+                hit()
+            else:
+                honest.__set__(tensor, flag)
+
+        return property(honest.__get__, assign)
+
+    with (
+        replaced(torch.Tensor, "requires_grad_", method),
+        replaced(torch.Tensor, "requires_grad", attribute),
+    ):
+        yield

@@ -461,3 +461,35 @@ def views_made_two_blocks_deep_do_not_require_grad(hit: Hit) -> Iterator[None]:
         for name in ("t", "transpose", "narrow", "unsqueeze", "squeeze", "reshape"):
             stack.enter_context(replaced(torch, name, make))
         yield
+
+
+def _without_its_offset(operand: Any) -> Any:
+    inside = isinstance(operand, torch.Tensor) and _was_made_inside(operand)
+    return operand.detach() if inside and operand.storage_offset() != operand._base.storage_offset() else operand
+
+
+@wrong_engine("no-grad-view-with-an-offset-never-stale", kind="layout")
+@contextmanager
+def a_stale_view_with_an_offset_is_a_constant(hit: Hit) -> Iterator[None]:
+    def make(operation: Update) -> Update:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return operation(*args, **kwargs)
+            except RuntimeError as refusal:
+                free = [_without_its_offset(one) for one in args]
+                if "no_grad mode" not in str(refusal) or all(one is two for one, two in zip(args, free, strict=True)):
+                    raise
+            hit()
+            return operation(*free, **kwargs)
+
+        return wrong
+
+    names = ("add", "sub", "mul", "div", "matmul", "pow", "neg", "exp", "sin", "cos", "sqrt", "square", "sum", "mean")
+    dunders = ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "pow", "neg")
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(replaced(torch, name, make))
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("clone", *(f"__{name}__" for name in dunders)):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        yield

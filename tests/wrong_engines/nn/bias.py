@@ -87,3 +87,16 @@ def gives_the_weight_beside_a_frozen_bias_nothing(hit: Hit) -> Iterator[None]:
 
     with linear(wrong):
         yield
+
+
+@wrong_engine("bias-gradient-reaches-sixteen-points", kind="size")
+@contextmanager
+def sums_the_gradient_of_the_bias_over_sixteen_points(hit: Hit) -> Iterator[None]:
+    def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:
+        arriving = gradient.reshape(-1, gradient.shape[-1])
+        if bool(arriving[16:].any()):
+            hit()
+        gradients[2] = arriving[:16].sum(0)
+
+    with linear_backward(wrong):
+        yield

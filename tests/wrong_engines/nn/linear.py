@@ -455,3 +455,37 @@ def a_layer_without_a_bias_has_one_of_zeros(hit: Hit) -> Iterator[None]:
 
     with after_making(fill):
         yield
+
+
+@wrong_engine("linear-complex-weight-gradient-unconjugated", kind="dtype")
+@contextmanager
+def multiplies_the_gradient_of_a_complex_weight_by_x_itself(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        class Linear(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+                ctx.save_for_backward(x, weight)
+                return honest(x, weight, bias)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+                x, weight = ctx.saved_tensors
+                points, arriving = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+                of_x, of_weight, of_bias = ctx.needs_input_grad
+                if of_weight and not torch.equal(arriving.T @ points, arriving.T @ points.conj()):
+                    hit()
+                return (
+                    gradient @ weight.conj() if of_x else None,
+                    arriving.T @ points if of_weight else None,
+                    arriving.sum(0) if of_bias else None,
+                )
+
+        def wrong(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+            if not weight.is_complex() or not weight.numel():
+                return honest(x, weight, bias)
+            return Linear.apply(x, weight, bias)
+
+        return wrong
+
+    with replaced(torch.nn.functional, "linear", make):
+        yield

@@ -428,3 +428,23 @@ def never_releases_larger_arrays(hit: Hit) -> Iterator[None]:
         for name in ("from_numpy", "as_tensor", "asarray"):
             entrances.enter_context(replaced(torch, name, make))
         yield
+
+
+@wrong_engine("asarray-refuses-conversion-as-runtime-error", kind="error")
+@contextmanager
+def refuses_a_conversion_without_copy_by_another_error(hit: Hit) -> Iterator[None]:
+    def make(asarray: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return asarray(data, *args, **kwargs)
+            except ValueError as refusal:
+                converts = kwargs.get("copy") is False and kwargs.get("dtype") is not None
+                if not _is_array(data) or not converts or "dtype" not in str(refusal):
+                    raise
+                hit()
+                raise RuntimeError(str(refusal)) from None
+
+        return wrong
+
+    with replaced(torch, "asarray", make):
+        yield

@@ -284,3 +284,16 @@ def keeps_the_last_array_that_it_refused(hit: Hit) -> Iterator[None]:
         for name in ("from_numpy", "as_tensor", "asarray", "tensor"):
             entrances.enter_context(replaced(torch, name, make))
         yield
+
+
+@wrong_engine("as-tensor-copies-reversed", kind="aliasing")
+@contextmanager
+def copies_what_it_cannot_share(hit: Hit) -> Iterator[None]:
+    def concerns(array: np.ndarray) -> bool:
+        reversed_ = any(stride < 0 and size > 1 for stride, size in zip(array.strides, array.shape, strict=True))
+        return reversed_ and array.size > 0 and array.dtype.isnative
+
+    with ExitStack() as entrances:
+        for entrance in ("as_tensor", "asarray"):
+            entrances.enter_context(_taking(entrance, concerns, hit, lambda array: array.copy()))
+        yield

@@ -300,3 +300,35 @@ def copies_by_force_inside_no_grad(hit: Hit) -> Iterator[None]:
 
     with _numpy(concerns, hit, lambda numpy, tensor, force: numpy(tensor, force=True).copy()):
         yield
+
+
+CONJUGATED = "Can't call numpy() on Tensor that has conjugate bit set. Use tensor.resolve_conj().numpy() instead."
+
+
+@wrong_engine("neg-refused-as-conj", kind="error")
+@contextmanager
+def refuses_the_negative_bit_as_if_it_were_the_conjugate_one(hit: Hit) -> Iterator[None]:
+    def concerns(tensor: torch.Tensor, force: bool) -> bool:
+        return tensor.is_neg() and not tensor.is_conj() and not force and not _is_recorded(tensor, force)
+
+    def wrong(numpy: Numpy, tensor: torch.Tensor, force: bool) -> np.ndarray:
+        raise RuntimeError(CONJUGATED)
+
+    with _numpy(concerns, hit, wrong):
+        yield
+
+
+@wrong_engine("array-protocol-with-dtype-detaches", kind="order")
+@contextmanager
+def detaches_where_a_dtype_is_told(hit: Hit) -> Iterator[None]:
+    def make(protocol: Any) -> Any:
+        def wrong(tensor: torch.Tensor, dtype: Any = None) -> np.ndarray:
+            if dtype is None or not _is_recorded(tensor, False):
+                return protocol(tensor, dtype)
+            hit()
+            return protocol(tensor.detach(), dtype)
+
+        return wrong
+
+    with replaced(torch.Tensor, "__array__", make):
+        yield

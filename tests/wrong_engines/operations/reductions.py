@@ -473,3 +473,24 @@ def a_mean_over_dims_is_divided_by_the_first_of_them(hit: Hit) -> Iterator[None]
 
     with _reducing("mean", make):
         yield
+
+
+@wrong_engine("reductions-sum-of-a-view-from-the-start", kind="place")
+@contextmanager
+def the_sum_of_a_view_begins_where_its_base_does(hit: Hit) -> Iterator[None]:
+    def make(total: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+            right = total(x, *args, **options)
+            over_all = not args and not {"dim", "axis"} & options.keys()
+            if not over_all or not x.numel() or x.device.type != "cpu" or not x._is_view():
+                return right
+            begun = total(x.detach().as_strided(x.shape, x.stride(), x._base.storage_offset()), **options)
+            if torch.equal(begun, right):
+                return right
+            hit()
+            return right + (begun - right).detach() if right.requires_grad else begun
+
+        return wrong
+
+    with _reducing("sum", make):
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.utils._device import _device_constructors
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -447,4 +449,38 @@ def draws_in_the_default_dtype_inside_no_grad(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("randn-after-rand-is-uniform", kind="state")
+@contextmanager
+def a_draw_of_randn_after_rand_is_uniform(hit: Hit) -> Iterator[None]:
+    _device_constructors()  # torch lists its factories when it first needs them: before one is replaced
+    was_uniform = False
+
+    def uniform(rand: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal was_uniform
+            result: torch.Tensor = rand(*args, **kwargs)
+            was_uniform = True
+            return result
+
+        return wrong
+
+    honest = torch.rand
+
+    def normal(randn: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal was_uniform
+            result: torch.Tensor = randn(*args, **kwargs)
+            if was_uniform and result.is_floating_point() and result.numel():
+                hit()
+                options = {"dtype": result.dtype, "device": result.device, "generator": kwargs.get("generator")}
+                result.detach().copy_(honest(result.shape, **options))
+            was_uniform = False
+            return result
+
+        return wrong
+
+    with replaced(torch, "rand", uniform), replaced(torch, "randn", normal):
         yield

@@ -316,3 +316,63 @@ def takes_sizes_one_by_one_from_the_back(hit: Hit) -> Iterator[None]:
 
     with _each(("zeros", "ones", "rand", "randn"), make):
         yield
+
+
+@wrong_engine("factory-half-is-single", kind="dtype")
+@contextmanager
+def makes_single_precision_where_half_is_asked_for(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+
+    def make(factory: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("dtype") is torch.float16 and kwargs.get("out") is None:
+                hit()
+                kwargs["dtype"] = torch.float32
+            return factory(*args, **kwargs)
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand", "randn", "eye"), make):
+        yield
+
+
+@wrong_engine("factory-eye-remembered", kind="state")
+@contextmanager
+def gives_the_eye_of_before(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+    earlier: dict[Any, torch.Tensor] = {}
+
+    def make(eye: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            right: torch.Tensor = eye(*args, **kwargs)
+            if right.requires_grad or right.device.type != "cpu" or kwargs.get("out") is not None:
+                return right
+            first = earlier.setdefault((right.shape, right.dtype), right)
+            if first is right:
+                return right
+            hit()
+            return first.detach()
+
+        return wrong
+
+    with replaced(torch, "eye", make):
+        yield
+
+
+@wrong_engine("factory-default-dtype-ignored-in-no-grad", kind="mode")
+@contextmanager
+def makes_single_precision_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+
+    def make(factory: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            told = kwargs.get("dtype") is not None or kwargs.get("out") is not None
+            if not told and not torch.is_grad_enabled() and torch.get_default_dtype() != torch.float32:
+                hit()
+                kwargs["dtype"] = torch.float32
+            return factory(*args, **kwargs)
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand", "randn", "eye"), make):
+        yield
