@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tests.wrong_engines.tools import differentiated, kernel
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import differentiated
+from tests.wrong_engines.tools import differentiated, kernel
 
 Tensor = torch.Tensor
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, replaced
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import kernel, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, replaced
 
 Tensor = torch.Tensor
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from torch.utils.weak import WeakIdKeyDictionary
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
