@@ -226,8 +226,10 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
     spread = leaf - only_here
     with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
     torch.autograd.backward(*zip(*with_gradients, strict=True))
+    one, other_one = leaf.sum(), (leaf * 1).sum()
+    torch.autograd.backward([one, one, other_one, one])
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5
+        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5 + 4
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
     assert numbers(only_here.grad) == [2 - 3] * leaf.numel()
