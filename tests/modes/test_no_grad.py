@@ -26,6 +26,10 @@ COMPUTATIONS = (
     ("lambda x: x.unsqueeze(-1).sum(-1)", "lambda v: v"),
     ("lambda x: torch.where(x == x, x, -x)", "lambda v: v"),
 )
+EVERY = [(Expression(function), Expression(value)) for function, value in COMPUTATIONS]
+ZERO_DIM = Expression("torch.tensor(2., device=device, requires_grad=True)")
+SINGLE = Expression("torch.tensor([3.], device=device, requires_grad=True)")
+
 PRODUCTS = (
     "lambda x: x.reshape(-1, 1) @ x.new_ones(1, 1)",
     "lambda x: x.new_ones(1, 1) @ x.reshape(1, -1)",
@@ -217,6 +221,8 @@ def factories(draw):
     place=Expression("lambda x: x"),
     computations=[(Expression("lambda x: x * x"), Expression("lambda v: v * v"))],
 )
+@example(leaf=ZERO_DIM, place=Expression("lambda x: x"), computations=EVERY)
+@example(leaf=SINGLE, place=Expression("lambda x: x * 1"), computations=EVERY)
 def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
     tensor = place(leaf)
     operands = numbers(tensor)
@@ -324,7 +330,8 @@ def test_a_result_has_no_history_whichever_operand_requires_grad(device, leaf, f
 )
 def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
     # What need not compute anything comes with every draw.
-    for function in (*functions, lambda x: x * 1, lambda x: 1 * x, lambda x: x + 0, lambda x: x / 1, lambda x: x**1):
+    idle = (lambda x: x * 1, lambda x: 1 * x, lambda x: x + 0, lambda x: x / 1, lambda x: torch.ones_like(x) * x)
+    for function in (*functions, *idle, lambda x: x * x):
         with torch.no_grad():
             constant = function(route(leaf))
         weight = torch.full_like(constant, 2, requires_grad=True)
@@ -360,6 +367,7 @@ def test_backward_from_a_result_alone_is_refused(device, leaf, route, computatio
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()), route=routes(), functions=some([source for source, _ in COMPUTATIONS])
 )
+@example(leaf=ZERO_DIM, route=Expression("lambda x: x"), functions=[function for function, _ in EVERY])
 def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
     tensor = route(leaf)
     saved = []
@@ -384,6 +392,9 @@ def test_nothing_is_saved_by_operations_that_would_keep_much(device, leaf, place
 @rule("modes.no-grad.earlier-graph")
 @also(*BACKWARD)
 @given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), route=routes(), operation=elementwise())
+@example(
+    leaf=ZERO_DIM, route=Expression("lambda x: x"), operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3"))
+)
 def test_an_earlier_graph_runs_backward_inside(device, leaf, route, operation):
     function, derivative = operation
     earlier = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
