@@ -331,9 +331,10 @@ def test_a_result_has_no_history_whichever_operand_requires_grad(device, leaf, f
 def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
     # What need not compute anything comes with every draw.
     idle = (lambda x: x * 1, lambda x: 1 * x, lambda x: x + 0, lambda x: x / 1, lambda x: torch.ones_like(x) * x)
+    tensor = route(leaf)
     for function in (*functions, *idle, lambda x: x * x):
         with torch.no_grad():
-            constant = function(route(leaf))
+            constant = function(tensor)
         weight = torch.full_like(constant, 2, requires_grad=True)
         before = state(leaf, constant)
         output = constant * weight + weight * constant
