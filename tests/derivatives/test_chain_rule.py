@@ -120,6 +120,7 @@ def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn
 @example(drawn=AT_TWO, program=POLYNOMIAL)
 @example(drawn=AT_TWO, program=Expression("lambda x, y: x * x"))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 * x"))
+@example(drawn=MANY, program=Expression("lambda x, y: x - y"))
 @example(drawn=MANY, program=Expression("lambda x, y: x * y - 2 * x"))
 @example(drawn=BEYOND_A_BYTE, program=Expression("lambda x, y: x * y - x"))
 def test_recording_changes_no_value(device, drawn, program):

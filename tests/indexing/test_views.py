@@ -202,6 +202,8 @@ def test_a_write_to_a_slice_reaches_from_its_first_element_to_its_last(device, x
 @rule("indexing.views.out-of-range")
 @also(*UNRECORDED, AS_RESULTS)
 @given(pair=indexed(out_of_range, behind_integers, dtypes=DTYPES, min_dims=0))
+@example(pair=(SQUARE, Expression("np.s_[4]")))
+@example(pair=(BELOW, Expression("np.s_[2]")))
 @example(pair=(SQUARE, Expression("np.s_[0, 4]")))
 @example(pair=(SQUARE, Expression("np.s_[3, -5]")))
 def test_an_integer_past_the_end_and_an_index_too_many_are_refused(device, pair):

@@ -71,6 +71,8 @@ def default_dtypes():
 @example(size_and_way=((8, 8, 3), Expression(WAYS[4])))
 @example(size_and_way=((), Expression(WAYS[0])))
 @example(size_and_way=((1,), Expression(WAYS[4])))
+@example(size_and_way=((1, 3), Expression(WAYS[1])))
+@example(size_and_way=((2, 0), Expression(WAYS[4])))
 @example(size_and_way=((2, 4), Expression(WAYS[4])))
 @example(size_and_way=((100, 1), Expression(WAYS[2])))
 @example(size_and_way=((2, 1, 3, 1, 2), Expression(WAYS[4])))

@@ -111,6 +111,7 @@ def rows(cells, shape, indent):
 @example(x=Expression("torch.tensor(range(24), device=device).reshape(4, 3, 2)"))
 @example(x=Expression("torch.tensor(range(1000), device=device).reshape(100, 10)"))
 @example(x=Expression("torch.tensor([[-100.0], [1.0]], device=device)"))
+@example(x=Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).T"))
 @example(x=Expression("torch.tensor([200, 255, 3], dtype=torch.uint8, device=device)"))
 def test_the_elements_are_printed_in_aligned_rows(device, x):
     written = x.clone()
@@ -131,6 +132,7 @@ def test_the_elements_are_printed_in_aligned_rows(device, x):
 @given(x=with_or_without_history(), recording=st.booleans())
 @example(x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"), recording=True)
 @example(x=Expression("torch.tensor([0.5], dtype=torch.float32, device=device)"), recording=False)
+@example(x=Expression("torch.tensor([0.5], device=device, requires_grad=True).sum()"), recording=True)
 @example(x=Expression("torch.tensor([1, 2, 3], dtype=torch.int8, device=device)"), recording=True)
 def test_the_text_says_what_is_not_the_default(device, x, recording):
     before = torch.get_default_dtype()
