@@ -283,7 +283,7 @@ def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
     for share in SHARING if a.ndim else OF_NO_DIMENSIONS:
         x = share(a)
         room = max(x.numel(), x.untyped_storage().nbytes() // x.element_size())
-        cases = ((x[None], ((1, room + 1),)), (x, (room + more,)))
+        cases = ((x[None], ((1, room + 1),)), (x, (room + more,)), (x, (room + more + 1,)))
         for view, sizes in cases if share is SHARING[0] else cases[1:]:
             with pytest.raises(RuntimeError, match="storage that is not resizable") as refusal:
                 view.resize_(*sizes)

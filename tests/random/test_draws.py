@@ -5,6 +5,7 @@ import math
 import threading
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -143,10 +144,13 @@ def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        with pytest.raises(RuntimeError):
+            torch.randn(-1)
         drawn = torch.stack([torch.randn(shape, dtype=dtype, device=device) for _ in range(count)])
-    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).ravel() - mean) / deviation
+    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).reshape(count, -1) - mean) / deviation
     assert np.isfinite(sample).all()
-    assert furthest(sample, normal) <= farthest_by_chance(len(sample))
+    for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
+        assert furthest(part, normal) <= farthest_by_chance(len(part))
 
 
 @rule("random.draws.uniform")
@@ -157,9 +161,12 @@ def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        with pytest.raises(RuntimeError):
+            torch.rand(-1)
         drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
-    sample = drawn.cpu().numpy().astype(np.float64).ravel()
-    assert furthest(sample, uniform) <= farthest_by_chance(len(sample))
+    sample = drawn.cpu().numpy().astype(np.float64).reshape(count, -1)
+    for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
+        assert furthest(part, uniform) <= farthest_by_chance(len(part))
 
 
 @rule("random.draws.below-one")

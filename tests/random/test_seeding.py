@@ -120,6 +120,8 @@ def test_one_seed_is_enough_for_all_devices(device, seed, series):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         first = [numbers(draw()) for draw in series]
+        with pytest.raises(ValueError, match="invalid literal"):
+            torch.manual_seed("a number")
         torch.manual_seed(seed)
         assert [numbers(draw()) for draw in series] == first
 
