@@ -192,7 +192,8 @@ def test_a_copy_that_is_asked_for_is_made(device, x, ask):
         assert numbers(copied) == numbers(x)
         copied.zero_()
         assert state(x) == before
-    for source in (x, x[None].transpose(0, -1), x[None].expand(2, *x.shape), x[..., None][..., 0]):
+    columns = torch.stack([x, torch.ones_like(x)]).reshape(2, -1).T
+    for source in (x, columns, x[None].transpose(0, -1), x[None].expand(2, *x.shape), x[..., None][..., 0]):
         copied = ask(source, copy=True)
         assert copied is not source
         assert (copied.dtype, copied.device, copied.shape) == (x.dtype, x.device, source.shape)

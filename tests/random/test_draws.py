@@ -138,6 +138,7 @@ def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_
 )
 @example(seed=42, shape_and_count=((2, 4), 256), dtype=Expression("torch.float32"), mean=0, deviation=1)
 @example(seed=42, shape_and_count=((100, 1), 40), dtype=Expression("torch.float32"), mean=1, deviation=0.1)
+@example(seed=1, shape_and_count=((), 512), dtype=Expression("torch.float64"), mean=0, deviation=1)
 def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
     device, seed, shape_and_count, dtype, mean, deviation
 ):

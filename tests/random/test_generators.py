@@ -67,9 +67,9 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
         generator.manual_seed(seed)
         mixed = []
         for draw in series:
+            torch.manual_seed(default_seed)
             for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
                 with mode():
-                    torch.manual_seed(default_seed)
                     draw(None)
             draw(torch.Generator(device=device).manual_seed(seed))
             torch.seed()
