@@ -2,6 +2,7 @@
 
 import warnings
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -167,6 +168,9 @@ def test_grads_share_memory_with_nothing(device, drawn):
         assert not share_memory(first.grad, gradient)
         assert not share_memory(second.grad, gradient)
         assert not share_memory(first.grad, second.grad)
+        # The next comes after a refusal.
+        with pytest.raises(RuntimeError):
+            combine(first, second).backward(gradient[None])
 
 
 @rule("accumulation.grad-tensor.own-memory-anywhere")

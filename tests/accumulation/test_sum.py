@@ -136,11 +136,12 @@ def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
 @also(*BACKWARD)
 @given(leaf=leaves(), uses=st.lists(st.tuples(elementwise(), routes(), st.booleans()), **UP_TO_THREE))
 def test_one_backward_adds_up_views_and_intermediate_results(device, leaf, uses):
-    output = 0
+    output = leaf.view_as(leaf).sum() + leaf[None].sum()
     for (function, _), route, route_first in uses:
         output = output + (function(route(leaf)) if route_first else route(function(leaf))).sum()
     output.backward()
-    assert numbers(leaf.grad) == [sum(derivative(value) for (_, derivative), _, _ in uses) for value in numbers(leaf)]
+    slopes = [sum(derivative(value) for (_, derivative), _, _ in uses) for value in numbers(leaf)]
+    assert numbers(leaf.grad) == [2 + slope for slope in slopes]
 
 
 @st.composite
@@ -167,6 +168,11 @@ def combinations():
 @rule("accumulation.sum.over-uses")
 @also(*BACKWARD)
 @given(pair=broadcast(), combination=combinations(), both=st.booleans())
+@example(
+    pair=(Expression("torch.tensor(2., device=device).requires_grad_()"), Expression("torch.ones(3, device=device)")),
+    combination=(Expression("lambda x, y: x + y"), 1),
+    both=False,
+)
 def test_a_broadcast_leaf_collects_from_all_its_copies(device, pair, combination, both):
     (leaf, other), (combine, slope) = pair, combination
     other.requires_grad_(both)
@@ -226,8 +232,10 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
     spread = leaf - only_here
     with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
     torch.autograd.backward(*zip(*with_gradients, strict=True))
+    one, other_one = leaf.sum(), (leaf * 1).sum()
+    torch.autograd.backward([one, one, other_one, one])
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5
+        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5 + 4
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
     assert numbers(only_here.grad) == [2 - 3] * leaf.numel()

@@ -88,15 +88,18 @@ def test_an_output_that_requires_no_grad_is_refused_and_nothing_changes(device, 
 @also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), integers=lambdas(TO_INTEGERS), gradients=lambdas(GRADIENTS), route=routes())
 def test_an_output_of_integers_requires_no_grad_and_is_refused(device, leaf, integers, gradients, route):
-    output = integers(route(leaf))
-    before = state(leaf, output)
-    assert not output.requires_grad
-    assert output.grad_fn is None
-    for call in CALLS:
-        with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
-            call(output, gradients(output))
-        assert refusal.type is RuntimeError
-        assert state(leaf, output) == before
+    tensor = route(leaf)
+    one = tensor.sum().float()[None]
+    outputs = [integers(tensor), one.argmax(), torch.argmin(one), one.max(0).indices, tensor > 0, tensor.long()]
+    before = state(leaf, *outputs)
+    for output in outputs:
+        assert not output.requires_grad
+        assert output.grad_fn is None
+        for call in CALLS:
+            with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
+                call(output, gradients(output))
+            assert refusal.type is RuntimeError
+    assert state(leaf, *outputs) == before
 
 
 @rule("backward.no-graph.among-several")

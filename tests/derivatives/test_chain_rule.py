@@ -15,7 +15,7 @@ FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
 
 STEPS = (
     "x * y",
-    "x + 2 * y",
+    "x + (y + y)",
     "x * x - y",
     "3 - x",
     "(x - y) / 2",
@@ -31,8 +31,12 @@ STEPS = (
 """What a program is made of: two steps, and a third one of their results.
 
 Of numbers up to 3 the first two make numbers up to 36, the third one of these up to 4 * 36^2, in quarters. Slopes are
-at most 2 * 144 * 12, in eighths, and are multiplied by a gradient up to 3: all of it is exact in float32.
+at most 2 * 144 * 12, in eighths, and at most doubled and multiplied by a gradient up to 3: all of it is exact in
+float32.
 """
+
+ENDS = ("{}", "(lambda z: z + z)({})")
+"""What is made of the result in the end: nothing, or its double."""
 
 
 EARLIER = (
@@ -47,10 +51,10 @@ EARLIER = (
 def programs():
     """A program of two variables; what its first steps make is used as often as its third one says."""
 
-    def program(first, second, last):
-        return Expression(f"lambda x, y: (lambda x, y: {last})({first}, {second})")
+    def program(first, second, last, end):
+        return Expression(f"lambda x, y: {end.format(f'(lambda x, y: {last})({first}, {second})')}")
 
-    return st.builds(program, *[st.sampled_from(STEPS)] * 3)
+    return st.builds(program, *[st.sampled_from(STEPS)] * 3, st.sampled_from(ENDS))
 
 
 @st.composite
@@ -85,9 +89,9 @@ BEYOND_A_BYTE = (
 
 POLYNOMIAL = Expression("lambda x, y: x * x + 3 * x + 1")
 OFTEN = Expression(
-    "lambda x, y: (lambda u: u * 2 - u * 3 + u * x + 3 * u - x * u + u / 2 - (1 - u) + u * u + u)(x * x - y)"
+    "lambda x, y: (lambda u: u * 2 - u * 3 + u * x + 3 * u - x * u + u / 2 - (1 - u) + u * u + (u + u))(x * x - y)"
 )
-"""A result that is used ten times, on both sides of the operations."""
+"""A result that is used often, on both sides of the operations."""
 
 
 @rule("derivatives.chain-rule.slopes")
@@ -97,6 +101,7 @@ OFTEN = Expression(
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))
 @example(drawn=AT_TWO, program=OFTEN, earlier=Expression(EARLIER[0]))
 @example(drawn=MANY, program=Expression("lambda x, y: x * y - 2 * x"), earlier=Expression(EARLIER[0]))
+@example(drawn=MANY, program=Expression("lambda x, y: (lambda u: u + u)(x * y)"), earlier=Expression(EARLIER[0]))
 def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program, earlier):
     x, y, gradient = drawn
     earlier(program, x, y)
@@ -115,6 +120,7 @@ def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn
 @example(drawn=AT_TWO, program=POLYNOMIAL)
 @example(drawn=AT_TWO, program=Expression("lambda x, y: x * x"))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 * x"))
+@example(drawn=MANY, program=Expression("lambda x, y: x - y"))
 @example(drawn=MANY, program=Expression("lambda x, y: x * y - 2 * x"))
 @example(drawn=BEYOND_A_BYTE, program=Expression("lambda x, y: x * y - x"))
 def test_recording_changes_no_value(device, drawn, program):

@@ -49,10 +49,13 @@ SHAPES = shapes_for_layouts() | st.sampled_from(((17,), (33,), (5, 13)))
 """Among them some that end one element into a vector register."""
 
 
-ORDERS = places() | st.just(
-    Expression("lambda x: x.transpose(0, -1).contiguous().transpose(0, -1) if x.ndim > 1 else x")
+ORDERS = places() | st.sampled_from(
+    (
+        Expression("lambda x: x.transpose(0, -1).contiguous().transpose(0, -1) if x.ndim > 1 else x"),
+        Expression("lambda x: torch.stack((x, x), -1)[..., 0]"),
+    )
 )
-"""Every other time a result whose first dim is the fastest in memory."""
+"""Every other time a result whose first dim is the fastest in memory, or one with gaps between its elements."""
 
 AS_IT_IS = Expression("lambda x: x")
 
@@ -74,6 +77,11 @@ OF_MANY = (
 )
 
 OF_MANY_ABOVE_ZERO = (Expression("(torch.arange(1025.0) % 7 + 1).to(device).requires_grad_()"), OF_MANY[1])
+
+OF_STEPPED = (
+    Expression("torch.tensor([1.0, 3.0, -2.0, 0.0, 2.0, 1.0], device=device)[::2].requires_grad_()"),
+    Expression("torch.tensor([2.0, 9.0, 1.0, 9.0, -3.0, 9.0], device=device)[::2]"),
+)
 
 OF_PERMUTED = (
     Expression("(torch.arange(12.0) % 7 - 3).to(device).reshape(2, 3, 2).permute(2, 0, 1).requires_grad_()"),
@@ -98,6 +106,7 @@ def zero_or_above(value):
 )
 @example(drawn=OF_TRANSPOSED, place=AS_IT_IS)
 @example(drawn=OF_PERMUTED, place=AS_IT_IS)
+@example(drawn=OF_STEPPED, place=AS_IT_IS)
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
 @example(drawn=OF_MANY, place=AS_IT_IS)
 def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, place):

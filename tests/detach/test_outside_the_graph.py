@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.autograd import forward_ad
 
@@ -39,7 +39,10 @@ def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation,
     function, _ = operation
     block, _ = block_and_mode
     results = torch.stack([tensor, tensor]).unbind()
-    for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *results):
+    retaining = torch.ones_like(tensor, requires_grad=True) * tensor.detach()
+    retaining.retain_grad()
+    retaining.backward(torch.ones_like(retaining))
+    for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *results, retaining):
         made = []
         for _ in range(2):
             with block():
@@ -69,14 +72,16 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
     first, second = torch.stack([leaf, leaf * 1]).unbind()
     grad = leaf.grad
     earlier = [0] * leaf.numel() if grad is None else numbers(grad)
-    originals = [leaf, route(leaf), output, first, second, output[None]]
-    before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in originals]
+    originals = [leaf, route(leaf), output, first, second, output[None], (output * 2).sum()]
+    versions = [t._version for t in originals]
+    before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf) for t in originals]
     held = None if grad is None else (numbers(grad), grad._version)
     for original in originals:
         with block():
             detaching(original)
             detaching(original)
-    assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf, t._version) for t in originals] == before
+    assert [t._version for t in originals] == versions
+    assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf) for t in originals] == before
     assert leaf.grad is grad
     assert grad is None or (numbers(grad), grad._version) == held
     (output.sum() + first.sum() + 2 * second.sum()).backward(torch.ones_like(output.sum()))
@@ -88,6 +93,9 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
 @rule("detach.outside-the-graph.original-untouched")
 @also(*BACKWARD)
 @given(leaf=leaves(earlier_grad=True), update=RECORDED)
+@example(
+    leaf=Expression("torch.ones(2, device=device).requires_grad_()"), update=(Expression("lambda x: x.mul_(2)"), 2)
+)
 def test_a_result_that_was_detached_can_be_changed_and_passes_its_gradient_on(device, leaf, update):
     change, factor = update
     earlier = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)

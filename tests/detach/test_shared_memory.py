@@ -229,8 +229,13 @@ def test_a_write_to_whole_numbers_or_flags_is_read_through_all_that_share_the_me
 def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, view, writer, changes):
     name, mode = writer
     flags, flip = pair[0].detach() != 0, lambda x: x.logical_not_()
-    zero, copy = (lambda x: x.zero_()), (lambda x: x.copy_(torch.ones_like(x)))
-    writes = [(tensor, change) for change in (*(change for change, _ in changes), zero, copy) for tensor in pair]
+    always = (
+        (lambda x: x.zero_()),
+        (lambda x: x.copy_(torch.ones_like(x))),
+        (lambda x: x.add_(0)),
+        (lambda x: x.mul_(1)),
+    )
+    writes = [(tensor, change) for change in (*(change for change, _ in changes), *always) for tensor in pair]
     for tensor, write in (*writes, (flags, flip)):
         original = view(tensor)
         detached = original.detach()

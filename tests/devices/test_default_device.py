@@ -341,7 +341,13 @@ def test_a_default_device_is_seen_in_its_own_thread_only(device, place, other):
             running.submit(torch.set_default_device, other).result()
             assert running.submit(made).result() == torch.ones(2, device=other).device
             assert made().type == new.submit(made).result().type == "cpu"
+            for setting in (place, None):
+                torch.set_default_device(setting)
+                new.submit(torch.set_default_device, setting).result()
+                assert running.submit(made).result() == torch.ones(2, device=other).device
         finally:
+            torch.set_default_device(None)
+            new.submit(torch.set_default_device, None).result()
             running.submit(torch.set_default_device, None).result()
         with torch.device(place):
             assert made() == torch.ones(2, device=place).device

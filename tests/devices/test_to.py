@@ -49,6 +49,10 @@ RANGES = (
     ([3e38, 0.1, -1e-38], "torch.bfloat16", ("torch.float32", "torch.float64")),
     ([3.4e38, 0.1, -1e-38], "torch.float32", ("torch.float64", "torch.complex128")),
     ([0.1 + 0.2j, 3 - 3e38j], "torch.complex64", ("torch.complex128",)),
+    *(
+        ([-128, -1, 0, 127], own, tuple(other for other in SIGNED if other != own))
+        for own in ("torch.float32", *SIGNED)
+    ),
 )
 """Numbers of the whole range of a dtype, and dtypes that have them, too."""
 
@@ -134,13 +138,16 @@ def test_another_dtype_makes_a_new_tensor_and_leaves_the_old_one(device, drawn, 
 @rule("devices.to.converted")
 @also(*UNRECORDED)
 @given(drawn=ranges())
+@example(drawn=([-128, -1, 0, 127], named("torch.int64"), [named("torch.int8")]))
 def test_another_dtype_has_the_numbers_of_the_whole_range(device, drawn):
     values, own, others = drawn
     x = torch.tensor(values * 3, dtype=own, device=device)
-    for source in (x, x[1:], x[::2], x[0]):
+    for source in (x, x[1:], x[::2], x[0], x[:0], x[None, :0]):
         for dtype in others:
             for convert in CONVERTING:
-                assert numbers(convert(source, dtype)) == numbers(source)
+                converted = convert(source, dtype)
+                assert (converted.dtype, converted.shape) == (dtype, source.shape)
+                assert numbers(converted) == numbers(source)
 
 
 @rule("devices.to.converted")
@@ -185,7 +192,8 @@ def test_a_copy_that_is_asked_for_is_made(device, x, ask):
         assert numbers(copied) == numbers(x)
         copied.zero_()
         assert state(x) == before
-    for source in (x, x[None].transpose(0, -1), x[None].expand(2, *x.shape), x[..., None][..., 0]):
+    columns = torch.stack([x, torch.ones_like(x)]).reshape(2, -1).T
+    for source in (x, columns, x[None].transpose(0, -1), x[None].expand(2, *x.shape), x[..., None][..., 0]):
         copied = ask(source, copy=True)
         assert copied is not source
         assert (copied.dtype, copied.device, copied.shape) == (x.dtype, x.device, source.shape)

@@ -1,5 +1,7 @@
 """spec/fits/line-module.md"""
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -51,15 +53,14 @@ def foretold(x, y, start, rate, passes):
     target=targets(),
     start=starts(),
     rate=stable_rates(),
-    passes=st.integers(1, 5),
-    clearing=st.sampled_from(CLEARINGS),
-    set_to_none=st.booleans(),
+    passes=st.sampled_from((3, 2, 1, 4, 5)),
 )
-def test_every_pass_is_a_step_of_gradient_descent(device, x, target, start, rate, passes, clearing, set_to_none):
+def test_every_pass_is_a_step_of_gradient_descent(device, x, target, start, rate, passes):
     y = target(x)
-    path, _ = train(x, y, start, rate, passes, clearing, set_to_none)
     expected, bound, _, _ = foretold(x, y, start, rate, passes)
-    assert (abs(path - expected) <= bound).all()
+    for clearing, set_to_none in itertools.product(CLEARINGS, (True, False)):
+        path, _ = train(x, y, start, rate, passes, clearing, set_to_none)
+        assert (abs(path - expected) <= bound).all(), (clearing, set_to_none)
 
 
 @rule("fits.line-module.report")

@@ -62,7 +62,7 @@ def run(w, offset, update, rate, steps):
 
 @rule("fits.square-loop.closed-form")
 @given(w=numbers_to_square(), offset=quarters(-80, 80), rate=rates(), steps=st.integers(1, 10))
-@example(w=TEN, offset=20.0, rate=0.01, steps=100)
+@example(w=TEN, offset=20.0, rate=0.01, steps=30)
 def test_every_step_multiplies_w_by_the_same_factor(device, w, offset, rate, steps):
     start, eps = w.item(), torch.finfo(w.dtype).eps
     expected = descent(ONE, NOTHING, np.array([start]), rate, steps)
@@ -82,6 +82,7 @@ def test_every_step_multiplies_w_by_the_same_factor(device, w, offset, rate, ste
     steps=st.integers(1, 4),
     cleared=st.booleans(),
 )
+@example(w=Expression("torch.ones(3, device=device)[1:].requires_grad_()"), rate=0.25, steps=1, cleared=False)
 def test_at_a_rate_of_few_binary_digits_no_step_is_rounded(device, w, rate, steps, cleared):
     start = w.detach().clone()
     for number, update in enumerate(UPDATES):

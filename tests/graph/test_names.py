@@ -1,6 +1,6 @@
 """spec/graph/names.md"""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
@@ -47,6 +47,16 @@ NAMES_OF_MATRICES = (
 )
 
 
+NARROW = [
+    Expression(
+        f"torch.ones({shape}, dtype=torch.bfloat16, device=device).requires_grad_()",
+        dtypes=frozenset({"torch.bfloat16"}),
+    )
+    for shape in ("()", "2, 3")
+]
+"""Leaves for which a backend may compute in a wider dtype."""
+
+
 def expressions(pairs):
     return [(Expression(source), name) for source, name in pairs]
 
@@ -57,6 +67,8 @@ def drawn(pairs):
 
 @rule("graph.names.operation")
 @given(leaf=leaves(), named=st.sampled_from((NAMES[::2], NAMES[1::2])).map(expressions))
+@example(leaf=NARROW[0], named=expressions(NAMES))
+@example(leaf=NARROW[1], named=expressions(NAMES))
 def test_a_node_is_named_after_its_operation(device, leaf, named):
     for function, name in named:
         for node in (function(leaf).grad_fn, function(leaf * 1).grad_fn, function(leaf.view_as(leaf)).grad_fn):

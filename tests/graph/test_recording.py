@@ -123,11 +123,19 @@ def test_a_comparison_adds_nothing_to_the_graph_and_its_result_is_a_constant_in_
         assert not result.requires_grad
         assert result.grad_fn is None
         assert result.is_leaf
-    product, reversed_product = leaf * mask, mask * leaf
-    assert [node is None for node, _ in product.grad_fn.next_functions] == [False, True]
-    assert [node is None for node, _ in reversed_product.grad_fn.next_functions] == [True, False]
-    (product + reversed_product * 2 + mask).sum().backward()
-    assert numbers(leaf.grad) == [3 * int(value) for value in numbers(mask)]
+    with torch.no_grad():
+        inside = [discrete(tensor), tensor > 0, tensor.eq(1)]
+    total = mask.sum()
+    for factor in (mask, *inside):
+        product, reversed_product = leaf * factor, factor * leaf
+        assert product.requires_grad
+        assert reversed_product.requires_grad
+        assert [node is None for node, _ in product.grad_fn.next_functions] == [False, True]
+        assert [node is None for node, _ in reversed_product.grad_fn.next_functions] == [True, False]
+        total = total + (product + reversed_product * 2 + factor).sum()
+    total.backward()
+    factors = zip(*(numbers(factor) for factor in (mask, *inside)), strict=True)
+    assert numbers(leaf.grad) == [3 * sum(map(int, each)) for each in factors]
 
 
 @rule("graph.recording.discrete")

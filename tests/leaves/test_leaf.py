@@ -54,7 +54,11 @@ def test_a_tensor_is_a_leaf_unless_a_recorded_operation_made_it(device, tensor, 
         results += [tensor.expand(2, *tensor.shape), torch.stack([data, tensor]), *tensor.reshape(1, -1).split(1)]
         return results + [torch.zeros_like(data).copy_(result) for result in (tensor, tensor * 1)]
 
-    for result in compute():
+    results = compute()
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            assert [result.is_leaf for result in results] == [not requires_grad] * len(results)
+    for result in results:
         assert result.is_leaf is not requires_grad
         assert (result.grad_fn is None) is not requires_grad
         assert result.requires_grad is requires_grad

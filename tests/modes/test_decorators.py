@@ -75,7 +75,12 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defin
     with definer():
         decorated = decorator(call)
         other = decorator(both)
+        # One function, decorated for each mode.
+        each = [torch.no_grad()(now), torch.inference_mode()(now), torch.enable_grad()(now), decorator(now)]
     with caller():
+        for _ in range(2):
+            assert [one() for one in each] == [(False, False), (False, True), (True, False), inside]
+            assert now() == (outside, False)
         for depth in (0, 0, 1, 2):
             assert decorated(depth) == depth
             assert now() == (outside, False)

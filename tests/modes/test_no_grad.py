@@ -26,6 +26,10 @@ COMPUTATIONS = (
     ("lambda x: x.unsqueeze(-1).sum(-1)", "lambda v: v"),
     ("lambda x: torch.where(x == x, x, -x)", "lambda v: v"),
 )
+EVERY = [(Expression(function), Expression(value)) for function, value in COMPUTATIONS]
+ZERO_DIM = Expression("torch.tensor(2., device=device, requires_grad=True)")
+SINGLE = Expression("torch.tensor([3.], device=device, requires_grad=True)")
+
 PRODUCTS = (
     "lambda x: x.reshape(-1, 1) @ x.new_ones(1, 1)",
     "lambda x: x.new_ones(1, 1) @ x.reshape(1, -1)",
@@ -61,6 +65,10 @@ SAVING = (
     "lambda x: x.clone().exp_()",
     "lambda x: x.new_ones(x.shape) * x",
     "lambda x: 2 / x",
+    "lambda x: x / x",
+    "lambda x: x / x.detach()",
+    "lambda x: torch.sub(x, 2).reciprocal()",
+    "lambda x: torch.div(x.detach(), x)",
     "lambda x: x.flatten().index_select(0, torch.zeros(1, dtype=torch.int64, device=x.device))",
     "lambda x: x.masked_fill(x > 0, 2)",
     "lambda x: x.cumsum(-1).tanh()",
@@ -110,6 +118,11 @@ def computations():
 
 def some(sources, count=4):
     return st.lists(st.sampled_from(sources).map(Expression), min_size=count, max_size=count)
+
+
+def halves(sources):
+    """Every other one of them."""
+    return st.sampled_from((sources[::2], sources[1::2])).map(lambda half: [Expression(source) for source in half])
 
 
 WHOLE = shapes(min_dims=1, min_side=1)
@@ -208,6 +221,8 @@ def factories(draw):
     place=Expression("lambda x: x"),
     computations=[(Expression("lambda x: x * x"), Expression("lambda v: v * v"))],
 )
+@example(leaf=ZERO_DIM, place=Expression("lambda x: x"), computations=EVERY)
+@example(leaf=SINGLE, place=Expression("lambda x: x * 1"), computations=EVERY)
 def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
     tensor = place(leaf)
     operands = numbers(tensor)
@@ -314,9 +329,12 @@ def test_a_result_has_no_history_whichever_operand_requires_grad(device, leaf, f
     functions=some([source for source, _ in COMPUTATIONS]),
 )
 def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
-    for function in functions:
+    # What need not compute anything comes with every draw.
+    idle = (lambda x: x * 1, lambda x: 1 * x, lambda x: x + 0, lambda x: x / 1, lambda x: torch.ones_like(x) * x)
+    tensor = route(leaf)
+    for function in (*functions, *idle, lambda x: x * x):
         with torch.no_grad():
-            constant = function(route(leaf))
+            constant = function(tensor)
         weight = torch.full_like(constant, 2, requires_grad=True)
         before = state(leaf, constant)
         output = constant * weight + weight * constant
@@ -350,23 +368,24 @@ def test_backward_from_a_result_alone_is_refused(device, leaf, route, computatio
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()), route=routes(), functions=some([source for source, _ in COMPUTATIONS])
 )
+@example(leaf=ZERO_DIM, route=Expression("lambda x: x"), functions=[function for function, _ in EVERY])
 def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
     tensor = route(leaf)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed), torch.no_grad():
-        for function in functions:
+        for function in (*functions, lambda x: x * x, lambda x: x / x):
             function(tensor)
     assert len(saved) == 0
 
 
 @rule("modes.no-grad.nothing-saved")
 @also(*UNRECORDED)
-@given(leaf=leaves(WHOLE | tails(), COMMON), place=places(), functions=some(SAVING, 6), products=some(PRODUCTS))
+@given(leaf=leaves(WHOLE | tails(), COMMON), place=places(), functions=halves(SAVING), products=some(PRODUCTS))
 def test_nothing_is_saved_by_operations_that_would_keep_much(device, leaf, place, functions, products):
     tensor = place(leaf)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed), torch.no_grad():
-        for function in functions + products:
+        for function in (*functions, *products, torch.exp, torch.square, lambda x: x * x, lambda x: x / x):
             function(tensor)
     assert len(saved) == 0
 
@@ -374,6 +393,9 @@ def test_nothing_is_saved_by_operations_that_would_keep_much(device, leaf, place
 @rule("modes.no-grad.earlier-graph")
 @also(*BACKWARD)
 @given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), route=routes(), operation=elementwise())
+@example(
+    leaf=ZERO_DIM, route=Expression("lambda x: x"), operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3"))
+)
 def test_an_earlier_graph_runs_backward_inside(device, leaf, route, operation):
     function, derivative = operation
     earlier = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)

@@ -52,6 +52,8 @@ BITS = {
     "torch.complex128": 2**40 + 1,
     "torch.float32": 2**12 + 1,
     "torch.complex64": 2**12 + 1,
+    "torch.float16": 2**7 + 1,
+    "torch.bfloat16": 2**4 + 1,
     "torch.int64": 2**55 + 1,
     "torch.int32": 2**27 + 1,
     "torch.int16": 2**11 + 1,
@@ -161,7 +163,8 @@ def test_a_tensor_is_divided_by_another_place_by_place(device, pair):
     for name, result in {"x / y": x / y, "torch.div(x, y)": torch.div(x, y), "x.div(y)": x.div(y)}.items():
         assert result.dtype == x.dtype or not x.is_floating_point(), name
         assert numbers(result) == quotients, name
-    assert numbers(8 / y) == [8 / w for w in numbers(y)]
+    for number in (8, 3, -0.5):
+        assert numbers(number / y) == [number / w for w in numbers(y)], number
     assert numbers(y / y) == [1] * y.numel()
 
 
@@ -230,12 +233,27 @@ MANY_BITS = (
     Expression(f"torch.tensor([{2**55 + 1}, -{2**55 + 1}], device=device)"),
     Expression("torch.tensor([3, 2], device=device)"),
 )
+HALVES = (
+    Expression(
+        "torch.tensor([129.0, -387.0], dtype=torch.float16, device=device)", dtypes=frozenset({"torch.float16"})
+    ),
+    Expression("torch.tensor([3.0, 2.0], dtype=torch.float16, device=device)", dtypes=frozenset({"torch.float16"})),
+)
+BRAIN_HALVES = (
+    Expression(
+        "torch.tensor([17.0, -51.0], dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})
+    ),
+    Expression("torch.tensor([3.0, 2.0], dtype=torch.bfloat16, device=device)", dtypes=frozenset({"torch.bfloat16"})),
+)
 
 
 @rule("operations.elementwise.arithmetic")
 @also(*UNRECORDED, AS_RESULTS)
 @given(pair=wide_and_small())
 @example(pair=MANY_BITS)
+@example(pair=HALVES)
+@example(pair=HALVES[::-1])
+@example(pair=BRAIN_HALVES)
 def test_arithmetic_is_done_in_the_dtype_of_the_tensors(device, pair):
     for x, y in (pair, pair[::-1]):
         for name, (function, value) in WITHOUT_DIVISION.items():

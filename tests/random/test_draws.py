@@ -5,6 +5,7 @@ import math
 import threading
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -137,16 +138,20 @@ def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_
 )
 @example(seed=42, shape_and_count=((2, 4), 256), dtype=Expression("torch.float32"), mean=0, deviation=1)
 @example(seed=42, shape_and_count=((100, 1), 40), dtype=Expression("torch.float32"), mean=1, deviation=0.1)
+@example(seed=1, shape_and_count=((), 512), dtype=Expression("torch.float64"), mean=0, deviation=1)
 def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
     device, seed, shape_and_count, dtype, mean, deviation
 ):
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        with pytest.raises(RuntimeError):
+            torch.randn(-1)
         drawn = torch.stack([torch.randn(shape, dtype=dtype, device=device) for _ in range(count)])
-    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).ravel() - mean) / deviation
+    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).reshape(count, -1) - mean) / deviation
     assert np.isfinite(sample).all()
-    assert furthest(sample, normal) <= farthest_by_chance(len(sample))
+    for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
+        assert furthest(part, normal) <= farthest_by_chance(len(part))
 
 
 @rule("random.draws.uniform")
@@ -157,9 +162,12 @@ def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        with pytest.raises(RuntimeError):
+            torch.rand(-1)
         drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
-    sample = drawn.cpu().numpy().astype(np.float64).ravel()
-    assert furthest(sample, uniform) <= farthest_by_chance(len(sample))
+    sample = drawn.cpu().numpy().astype(np.float64).reshape(count, -1)
+    for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
+        assert furthest(part, uniform) <= farthest_by_chance(len(part))
 
 
 @rule("random.draws.below-one")

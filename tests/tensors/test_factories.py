@@ -71,6 +71,8 @@ def default_dtypes():
 @example(size_and_way=((8, 8, 3), Expression(WAYS[4])))
 @example(size_and_way=((), Expression(WAYS[0])))
 @example(size_and_way=((1,), Expression(WAYS[4])))
+@example(size_and_way=((1, 3), Expression(WAYS[1])))
+@example(size_and_way=((2, 0), Expression(WAYS[4])))
 @example(size_and_way=((2, 4), Expression(WAYS[4])))
 @example(size_and_way=((100, 1), Expression(WAYS[2])))
 @example(size_and_way=((2, 1, 3, 1, 2), Expression(WAYS[4])))
@@ -123,15 +125,16 @@ def test_eye_holds_ones_on_the_diagonal_and_zeros_beside_it(device, rows, column
 
 @rule("tensors.factories.default-dtype")
 @also(*UNRECORDED)
-@given(make=factories(), default=default_dtypes(), another=default_dtypes())
-def test_a_factory_that_is_told_no_dtype_uses_the_default_dtype(device, make, default, another):
+@given(makes=st.just([Expression(make) for make in FACTORIES]), default=default_dtypes(), another=default_dtypes())
+def test_a_factory_that_is_told_no_dtype_uses_the_default_dtype(device, makes, default, another):
     before = torch.get_default_dtype()
     made = []
     try:
         for dtype in (default, another, before):
             torch.set_default_dtype(dtype)
             with torch.random.fork_rng(devices=[]):
-                made += [(dtype, make(device=device)), (dtype, make(device=device, requires_grad=True))]
+                for flag in (False, True):
+                    made += [(dtype, make(device=device, requires_grad=flag)) for make in makes]
     finally:
         torch.set_default_dtype(before)
     for dtype, x in made:

@@ -137,7 +137,9 @@ def single_elements(draw):
 )
 def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
     x, text = x_and_text
-    for same in (x, x.clone(), x.view_as(x)):
+    leaf = x.detach().clone().requires_grad_(x.is_floating_point() or x.is_complex())
+    leaf.grad = torch.ones_like(leaf) if leaf.requires_grad else None
+    for same in (x, x.clone(), x.view_as(x), leaf):
         before = state(same)
         assert repr(same.item()) == text
         assert repr(state(same)) == repr(before)

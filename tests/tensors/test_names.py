@@ -3,11 +3,11 @@
 import re
 
 import torch
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, routes, tensors
+from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.oracles import numbers, state
 
@@ -49,6 +49,19 @@ def test_every_tensor_is_a_torch_tensor_and_torch_autograd_has_no_such_class(dev
     assert not hasattr(torch.autograd, "Tensor")
 
 
+@rule("tensors.names.tensor-class")
+@also(*UNRECORDED, AS_RESULTS)
+@given(x=tensors(shapes(min_side=1, min_dims=1), st.sampled_from(("torch.float32", "torch.float64"))))
+@example(x=Expression("torch.nn.Parameter(torch.ones(3, 2, device=device))"))
+def test_each_of_several_results_is_a_torch_tensor(device, x):
+    several = [torch.topk(x, 1), x.topk(1, 0), torch.unbind(x), x.unbind(-1)]
+    several += [torch.split(x, 1), x.split(1, -1), torch.chunk(x, 2), x.chunk(2, -1)]
+    for name in ("max", "min", "sort", "median"):
+        several += [getattr(torch, name)(x, -1), getattr(x, name)(0)]
+    for results in several:
+        assert [type(result) for result in results] == [torch.Tensor] * len(results)
+
+
 @rule("tensors.names.short-dtypes")
 @also(*UNRECORDED)
 @given(names=short_names())
@@ -88,17 +101,18 @@ def test_backward_and_grad_of_torch_autograd_find_the_derivatives(device, leaf, 
 
 @rule("tensors.names.version")
 @also(*UNRECORDED)
-@given(major=st.integers(0, 12), minor=st.integers(0, 120))
-def test_the_version_is_a_text_that_compares_by_its_numbers(device, major, minor):
+@given(major=st.integers(0, 12), minor=st.integers(0, 120), micro=st.integers(0, 12))
+def test_the_version_is_a_text_that_compares_by_its_numbers(device, major, minor, micro):
     assert isinstance(torch.__version__, str)
-    begins = re.match(r"(\d+)\.(\d+)\.\d+", torch.__version__)
+    begins = re.match(r"(\d+)\.(\d+)\.(\d+)", torch.__version__)
     assert begins is not None
-    release = (int(begins[1]), int(begins[2]))
-    assume(release != (major, minor))
-    assert (torch.__version__ >= f"{major}.{minor}") is (release > (major, minor))
-    assert (torch.__version__ < f"{major}.{minor}") is (release < (major, minor))
-    assert (torch.__version__ > f"{major}.{minor}") is (release > (major, minor))
-    assert (torch.__version__ <= f"{major}.{minor}") is (release < (major, minor))
-    assert (f"{major}.{minor}" < torch.__version__) is (release > (major, minor))
-    assert (f"{major}.{minor}" > torch.__version__) is (release < (major, minor))
-    assert torch.__version__ != f"{major}.{minor}"
+    ours = tuple(int(number) for number in begins.groups())
+    for theirs in ((major, minor, micro), (major, minor), (ours[0], minor, micro), (*ours[:2], micro)):
+        release = (*theirs, 0)[:3]  # 2.9 is 2.9.0
+        if release == ours:
+            continue
+        text = ".".join(str(number) for number in theirs)
+        later, earlier = ours > release, ours < release
+        assert [torch.__version__ > text, torch.__version__ >= text, text < torch.__version__] == [later] * 3
+        assert [torch.__version__ < text, torch.__version__ <= text, text > torch.__version__] == [earlier] * 3
+        assert torch.__version__ != text

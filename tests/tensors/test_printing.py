@@ -58,10 +58,6 @@ WITHOUT_DIMENSIONS = (
 )
 
 
-def default_dtypes():
-    return st.sampled_from(("torch.float32", "torch.float64")).map(Expression)
-
-
 def numbers_without_dimensions():
     """(x, value): a tensor of no dimensions, and its one number, which a float holds exactly."""
     value = st.integers(-1000, 1000).map(lambda eighth: eighth / 8)
@@ -115,49 +111,54 @@ def rows(cells, shape, indent):
 @example(x=Expression("torch.tensor(range(24), device=device).reshape(4, 3, 2)"))
 @example(x=Expression("torch.tensor(range(1000), device=device).reshape(100, 10)"))
 @example(x=Expression("torch.tensor([[-100.0], [1.0]], device=device)"))
+@example(x=Expression("torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).T"))
+@example(x=Expression("torch.tensor([[1, 2, 3], [4, 5, 6]], device=device).T"))
+@example(x=Expression("torch.tensor([7.0, 2.0], device=device)[1]"))
 @example(x=Expression("torch.tensor([200, 255, 3], dtype=torch.uint8, device=device)"))
 def test_the_elements_are_printed_in_aligned_rows(device, x):
-    cells = [cell(value) for value in numbers(x)]
-    width = max(len(text) for text in cells)
-    aligned = rows([text.rjust(width) for text in cells], tuple(x.shape), len("tensor("))
-    for text in (str(x), repr(x), str(x)):
-        assert text.startswith(f"tensor({aligned}")
-        assert text[len(f"tensor({aligned}")] in ",)"
+    written = x.clone()
+    before = str(x), repr(written)
+    with torch.no_grad():
+        written.fill_(11)
+    for printed, texts in ((x, before), (written, (str(written),))):
+        cells = [cell(value) for value in numbers(printed)]
+        width = max(len(text) for text in cells)
+        aligned = rows([text.rjust(width) for text in cells], tuple(x.shape), len("tensor("))
+        for text in texts:
+            assert text.startswith(f"tensor({aligned}")
+            assert text[len(f"tensor({aligned}")] in ",)"
 
 
 @rule("tensors.printing.suffixes")
 @also(*UNRECORDED, AS_RESULTS)
-@given(x=with_or_without_history(), default=default_dtypes(), recording=st.booleans())
-@example(
-    x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"),
-    default=Expression("torch.float32"),
-    recording=True,
-)
-@example(
-    x=Expression("torch.tensor([1, 2, 3], dtype=torch.int8, device=device)"),
-    default=Expression("torch.float32"),
-    recording=True,
-)
-def test_the_text_says_what_is_not_the_default(device, x, default, recording):
+@given(x=with_or_without_history(), recording=st.booleans())
+@example(x=Expression("torch.tensor([1, 2, 3], dtype=torch.float32, device=device)"), recording=True)
+@example(x=Expression("torch.tensor([0.5], dtype=torch.float32, device=device)"), recording=False)
+@example(x=Expression("torch.tensor([0.5], device=device, requires_grad=True).sum()"), recording=True)
+@example(x=Expression("torch.tensor([1, 2, 3], dtype=torch.int8, device=device)"), recording=True)
+def test_the_text_says_what_is_not_the_default(device, x, recording):
     before = torch.get_default_dtype()
-    torch.set_default_dtype(default)
-    try:
-        with torch.set_grad_enabled(recording):
-            text = " ".join(str(x).split())
-        unsaid = (torch.tensor(1.0).dtype, torch.tensor(1j).dtype, torch.int64, torch.bool)
-    finally:
-        torch.set_default_dtype(before)
-    said = []
-    if x.device.type != "cpu":
-        said.append(f"device='{x.device}'")
-    if x.dtype not in unsaid:
-        said.append(f"dtype={x.dtype}")
-    if x.grad_fn is not None:
-        said.append(f"grad_fn=<{x.grad_fn.name()}>")
-    elif x.requires_grad:
-        said.append("requires_grad=True")
-    assert text.endswith(", ".join(["", *said]) + ")")
-    assert text.count("=") == len(said)
+    for default, unsaid in (
+        (torch.float32, (torch.float32, torch.complex64, torch.int64, torch.bool)),
+        (torch.float64, (torch.float64, torch.complex128, torch.int64, torch.bool)),
+    ):
+        torch.set_default_dtype(default)
+        try:
+            with torch.set_grad_enabled(recording):
+                text = " ".join(str(x).split())
+        finally:
+            torch.set_default_dtype(before)
+        said = []
+        if x.device.type != "cpu":
+            said.append(f"device='{x.device}'")
+        if x.dtype not in unsaid:
+            said.append(f"dtype={x.dtype}")
+        if x.grad_fn is not None:
+            said.append(f"grad_fn=<{x.grad_fn.name()}>")
+        elif x.requires_grad:
+            said.append("requires_grad=True")
+        assert text.endswith(", ".join(["", *said]) + ")")
+        assert text.count("=") == len(said)
 
 
 @rule("tensors.printing.f-strings")
