@@ -317,7 +317,7 @@ def a_new_grad_lies_in_the_memory_of_the_argument_after_a_refusal(hit: Hit) -> I
         yield
 
 
-@wrong_engine("grad-of-more-than-sixteen-is-the-argument", kind="size")
+@wrong_engine("grad-of-more-than-sixteen-is-the-argument", kind="size", first_sight="third sample: caught")
 @contextmanager
 def a_larger_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -192,7 +192,7 @@ def mean_divides_the_gradient_of_doubles_in_single(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sum-averages-from-no-grad", kind="mode")
+@wrong_engine("sum-averages-from-no-grad", kind="mode", first_sight="third sample: caught")
 @contextmanager
 def sum_averages_if_backward_is_called_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     inside = False

@@ -260,7 +260,7 @@ def the_square_of_a_divisor_leaves_the_range_of_the_dtype(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("derivative-product-forgets-its-factors", kind="state")
+@wrong_engine("derivative-product-forgets-its-factors", kind="state", first_sight="third sample: caught")
 @contextmanager
 def a_product_counts_its_factors_in_the_first_run_only(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:

@@ -177,7 +177,7 @@ def the_slope_of_sin_reads_what_lies_in_the_gaps(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-sqrt-zero-times-infinity-is-zero", kind="value")
+@wrong_engine("derivative-sqrt-zero-times-infinity-is-zero", kind="value", first_sight="third sample: caught")
 @contextmanager
 def sqrt_hands_back_zero_at_zero_for_no_gradient(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor) -> tuple[Tensor]:

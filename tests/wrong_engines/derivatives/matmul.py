@@ -253,7 +253,7 @@ def a_backward_inside_no_grad_gives_a_bias_the_first_row(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("derivative-bias-without-the-last-rows", kind="size")
+@wrong_engine("derivative-bias-without-the-last-rows", kind="size", first_sight="third sample: caught")
 @contextmanager
 def a_bias_misses_the_rows_that_do_not_fill_four(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, b: Tensor, x: Tensor, w: Tensor, **scales: float) -> tuple[Tensor, ...]:

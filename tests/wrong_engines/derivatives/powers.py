@@ -118,7 +118,7 @@ def a_power_of_zero_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-power-of-0d-without-its-exponent", kind="size")
+@wrong_engine("derivative-power-of-0d-without-its-exponent", kind="size", first_sight="third sample: caught")
 @contextmanager
 def a_power_of_a_0d_tensor_forgets_the_factor(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:
@@ -134,7 +134,7 @@ def a_power_of_a_0d_tensor_forgets_the_factor(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("derivative-zeroth-power-of-double-from-its-reciprocal", kind="dtype")
+@wrong_engine("derivative-zeroth-power-of-double-from-its-reciprocal", kind="dtype", first_sight="third sample: caught")
 @contextmanager
 def the_zeroth_power_of_a_float64_zero_has_no_slope(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, n: float) -> tuple[Tensor]:

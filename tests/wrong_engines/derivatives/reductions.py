@@ -242,7 +242,7 @@ def the_gradient_of_a_float64_mean_is_multiplied_by_a_float32_reciprocal(hit: Hi
         yield
 
 
-@wrong_engine("derivative-max-of-a-dim-at-an-earlier-index", kind="state")
+@wrong_engine("derivative-max-of-a-dim-at-an-earlier-index", kind="state", first_sight="third sample: caught")
 @contextmanager
 def the_gradient_of_a_maximum_goes_where_that_of_an_earlier_one_went(hit: Hit) -> Iterator[None]:
     kept: dict[Any, Tensor] = {}
@@ -262,7 +262,7 @@ def the_gradient_of_a_maximum_goes_where_that_of_an_earlier_one_went(hit: Hit) -
         yield
 
 
-@wrong_engine("derivative-sum-over-a-dim-without-its-tail", kind="size")
+@wrong_engine("derivative-sum-over-a-dim-without-its-tail", kind="size", first_sight="third sample: caught")
 @contextmanager
 def a_sum_over_a_dim_hands_nothing_to_the_last_incomplete_four(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, x: Tensor, dims: Any = None, keepdim: bool = False, **_: Any) -> tuple[Tensor]:

@@ -208,7 +208,7 @@ def data_of_a_part_begins_where_the_storage_does(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("data-of-double-counts-writes", kind="dtype")
+@wrong_engine("data-of-double-counts-writes", kind="dtype", first_sight="third sample: caught")
 @contextmanager
 def detaches_double_precision(hit: Hit) -> Iterator[None]:
     def get(tensor: torch.Tensor, honest: torch.Tensor) -> torch.Tensor:

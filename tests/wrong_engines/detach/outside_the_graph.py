@@ -254,7 +254,7 @@ def hands_a_retained_grad_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-keeps-tangent-of-what-requires-grad", kind="order")
+@wrong_engine("detach-keeps-tangent-of-what-requires-grad", kind="order", first_sight="third sample: caught")
 @contextmanager
 def carries_the_tangent_of_what_requires_grad_over(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:
@@ -270,7 +270,7 @@ def carries_the_tangent_of_what_requires_grad_over(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-inside-freezes-the-leaf", kind="mode")
+@wrong_engine("detach-inside-freezes-the-leaf", kind="mode", first_sight="third sample: caught")
 @contextmanager
 def a_leaf_that_is_detached_inside_no_grad_stops_requiring_grad(hit: Hit) -> Iterator[None]:
     def defect(tensor: torch.Tensor, detached: torch.Tensor) -> torch.Tensor:

@@ -63,7 +63,7 @@ def calls_the_cpu_an_accelerator(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-accelerator-there-once-asked-for", kind="state")
+@wrong_engine("device-accelerator-there-once-asked-for", kind="state", first_sight="third sample: caught")
 @contextmanager
 def is_available_once_the_accelerator_was_asked_for(hit: Hit) -> Iterator[None]:
     was_asked = asking = False

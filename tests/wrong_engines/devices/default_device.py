@@ -414,7 +414,7 @@ def refuses_lists_under_a_default_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-default-lost-in-no-grad", kind="mode")
+@wrong_engine("device-default-lost-in-no-grad", kind="mode", first_sight="third sample: caught")
 @contextmanager
 def makes_tensors_on_the_cpu_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
@@ -428,7 +428,7 @@ def makes_tensors_on_the_cpu_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-block-of-the-cpu-does-not-count", kind="order")
+@wrong_engine("device-block-of-the-cpu-does-not-count", kind="order", first_sight="third sample: caught")
 @contextmanager
 def a_block_of_the_cpu_leaves_the_device_from_outside(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:

@@ -212,7 +212,7 @@ def converts_nothing_that_it_moves(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-grads-of-one-shape-share", kind="aliasing")
+@wrong_engine("device-module-grads-of-one-shape-share", kind="aliasing", first_sight="third sample: caught")
 @contextmanager
 def the_moved_grads_of_one_shape_are_one_memory(hit: Hit) -> Iterator[None]:
     def kind(grad: torch.Tensor) -> Any:

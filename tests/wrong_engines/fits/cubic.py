@@ -473,7 +473,7 @@ def counts_the_first_of_all_elements_twice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-gradient-buffer-reused", kind="aliasing")
+@wrong_engine("fit-gradient-buffer-reused", kind="aliasing", first_sight="third sample: caught")
 @contextmanager
 def the_next_gradient_is_written_over_the_one_it_is_added_to(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:

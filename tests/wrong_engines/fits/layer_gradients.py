@@ -141,7 +141,7 @@ def takes_a_square_factor_for_its_transpose(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("layer-weight-gradient-in-its-own-memory", kind="aliasing")
+@wrong_engine("layer-weight-gradient-in-its-own-memory", kind="aliasing", first_sight="third sample: caught")
 @contextmanager
 def puts_the_gradient_of_a_weight_in_its_memory(hit: Hit) -> Iterator[None]:
     def around(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:

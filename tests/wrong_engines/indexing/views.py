@@ -371,7 +371,12 @@ def reading_past_an_end_gives_what_is_there(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-slice-from-past-the-end-refused", kind="error", refuses="slice starts past the end")
+@wrong_engine(
+    "indexing-slice-from-past-the-end-refused",
+    kind="error",
+    refuses="slice starts past the end",
+    first_sight="third sample: caught",
+)
 @contextmanager
 def a_slice_that_starts_past_the_end_is_refused(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:

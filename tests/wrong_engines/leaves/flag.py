@@ -265,7 +265,7 @@ def a_parameter_of_float16_does_not_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-refuses-integer-data-and-stops-requiring", kind="error")
+@wrong_engine("leaf-refuses-integer-data-and-stops-requiring", kind="error", first_sight="third sample: caught")
 @contextmanager
 def a_leaf_that_has_refused_integers_does_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(data: Any) -> property:

@@ -391,7 +391,7 @@ def a_leaf_that_was_switched_on_is_a_constant_in_second_place(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("leaf-switch-of-nothing-ignored", kind="size")
+@wrong_engine("leaf-switch-of-nothing-ignored", kind="size", first_sight="third sample: caught")
 @contextmanager
 def a_leaf_without_elements_stays_off(hit: Hit) -> Iterator[None]:
     def stays_off(tensor: torch.Tensor, flag: bool) -> bool:

@@ -647,7 +647,7 @@ def the_last_decoration_of_a_function_counts_for_all(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("decorator-restores-mode-of-first-call", kind="state")
+@wrong_engine("decorator-restores-mode-of-first-call", kind="state", first_sight="third sample: caught")
 @contextmanager
 def calls_bring_back_the_mode_of_the_first_call(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:

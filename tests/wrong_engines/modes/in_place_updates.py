@@ -378,7 +378,7 @@ def a_result_that_is_overwritten_inside_loses_its_grad_fn(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("update-inside-of-double-not-counted", kind="dtype")
+@wrong_engine("update-inside-of-double-not-counted", kind="dtype", first_sight="third sample: caught")
 @contextmanager
 def an_update_of_double_precision_inside_leaves_the_version(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

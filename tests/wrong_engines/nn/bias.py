@@ -89,7 +89,7 @@ def gives_the_weight_beside_a_frozen_bias_nothing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("bias-gradient-reaches-sixteen-points", kind="size")
+@wrong_engine("bias-gradient-reaches-sixteen-points", kind="size", first_sight="third sample: caught")
 @contextmanager
 def sums_the_gradient_of_the_bias_over_sixteen_points(hit: Hit) -> Iterator[None]:
     def wrong(gradient: Tensor, x: Tensor, gradients: list[Any]) -> None:

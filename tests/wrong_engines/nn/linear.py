@@ -457,7 +457,7 @@ def a_layer_without_a_bias_has_one_of_zeros(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("linear-complex-weight-gradient-unconjugated", kind="dtype")
+@wrong_engine("linear-complex-weight-gradient-unconjugated", kind="dtype", first_sight="third sample: caught")
 @contextmanager
 def multiplies_the_gradient_of_a_complex_weight_by_x_itself(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:

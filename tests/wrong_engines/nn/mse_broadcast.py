@@ -172,7 +172,7 @@ def warns_where_a_dimension_is_missing(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-broadcast-with-a-learned-target-divides-by-it", kind="place")
+@wrong_engine("mse-broadcast-with-a-learned-target-divides-by-it", kind="place", first_sight="third sample: caught")
 @contextmanager
 def divides_by_the_number_of_a_target_that_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:

@@ -469,7 +469,7 @@ def applies_the_rate_twice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-two-byte-numbers-move", kind="dtype")
+@wrong_engine("sgd-two-byte-numbers-move", kind="dtype", first_sight="third sample: caught")
 @contextmanager
 def puts_parameters_of_two_bytes_in_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -477,20 +477,6 @@ def puts_parameters_of_two_bytes_in_new_memory(hit: Hit) -> Iterator[None]:
             if p.dtype in (torch.float16, torch.bfloat16):
                 hit()
                 p.data = p.detach().float().to(p.dtype)
-        honest()
-
-    with stepping(wrong):
-        yield
-
-
-@wrong_engine("sgd-draws-for-parts-of-a-memory", kind="aliasing")
-@contextmanager
-def draws_a_number_for_parameters_in_a_larger_memory(hit: Hit) -> Iterator[None]:
-    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
-        for p, _ in _updated(optimizer):
-            if p.untyped_storage().nbytes() > p.numel() * p.element_size():
-                hit()
-                torch.rand(())
         honest()
 
     with stepping(wrong):

@@ -430,7 +430,7 @@ def never_releases_larger_arrays(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("asarray-refuses-conversion-as-runtime-error", kind="error")
+@wrong_engine("asarray-refuses-conversion-as-runtime-error", kind="error", first_sight="third sample: caught")
 @contextmanager
 def refuses_a_conversion_without_copy_by_another_error(hit: Hit) -> Iterator[None]:
     def make(asarray: Any) -> Any:

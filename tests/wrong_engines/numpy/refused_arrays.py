@@ -286,7 +286,7 @@ def keeps_the_last_array_that_it_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("as-tensor-copies-reversed", kind="aliasing")
+@wrong_engine("as-tensor-copies-reversed", kind="aliasing", first_sight="third sample: caught")
 @contextmanager
 def copies_what_it_cannot_share(hit: Hit) -> Iterator[None]:
     def concerns(array: np.ndarray) -> bool:

@@ -291,7 +291,7 @@ def shows_the_bytes_of_bfloat16(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-copies-inside-no-grad", kind="mode")
+@wrong_engine("force-copies-inside-no-grad", kind="mode", first_sight="third sample: caught")
 @contextmanager
 def copies_by_force_inside_no_grad(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -305,7 +305,7 @@ def copies_by_force_inside_no_grad(hit: Hit) -> Iterator[None]:
 CONJUGATED = "Can't call numpy() on Tensor that has conjugate bit set. Use tensor.resolve_conj().numpy() instead."
 
 
-@wrong_engine("neg-refused-as-conj", kind="error")
+@wrong_engine("neg-refused-as-conj", kind="error", first_sight="third sample: caught")
 @contextmanager
 def refuses_the_negative_bit_as_if_it_were_the_conjugate_one(hit: Hit) -> Iterator[None]:
     def concerns(tensor: torch.Tensor, force: bool) -> bool:
@@ -318,7 +318,7 @@ def refuses_the_negative_bit_as_if_it_were_the_conjugate_one(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("array-protocol-with-dtype-detaches", kind="order")
+@wrong_engine("array-protocol-with-dtype-detaches", kind="order", first_sight="third sample: caught")
 @contextmanager
 def detaches_where_a_dtype_is_told(hit: Hit) -> Iterator[None]:
     def make(protocol: Any) -> Any:

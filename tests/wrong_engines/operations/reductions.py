@@ -450,7 +450,7 @@ def the_mean_of_booleans_is_taken(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-mean-of-dims-divides-by-the-first", kind="order")
+@wrong_engine("reductions-mean-of-dims-divides-by-the-first", kind="order", first_sight="third sample: caught")
 @contextmanager
 def a_mean_over_dims_is_divided_by_the_first_of_them(hit: Hit) -> Iterator[None]:
     def make(mean: Operation) -> Operation:
@@ -475,7 +475,7 @@ def a_mean_over_dims_is_divided_by_the_first_of_them(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("reductions-sum-of-a-view-from-the-start", kind="place")
+@wrong_engine("reductions-sum-of-a-view-from-the-start", kind="place", first_sight="third sample: caught")
 @contextmanager
 def the_sum_of_a_view_begins_where_its_base_does(hit: Hit) -> Iterator[None]:
     def make(total: Operation) -> Operation:

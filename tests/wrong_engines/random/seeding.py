@@ -394,7 +394,7 @@ def loses_the_seed_after_a_refused_one(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-that-is-set-again-ignored", kind="state")
+@wrong_engine("seed-that-is-set-again-ignored", kind="state", first_sight="third sample: caught")
 @contextmanager
 def ignores_the_seed_that_is_set_already(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:

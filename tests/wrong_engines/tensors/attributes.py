@@ -203,7 +203,7 @@ def gives_a_tuple_for_what_is_not_contiguous(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("shape-remembered-across-changes-in-place", kind="state")
+@wrong_engine("shape-remembered-across-changes-in-place", kind="state", first_sight="third sample: caught")
 @contextmanager
 def remembers_the_first_shape(hit: Hit) -> Iterator[None]:
     known = WeakIdKeyDictionary()

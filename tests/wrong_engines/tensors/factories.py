@@ -299,7 +299,7 @@ def forgets_the_dtype_beside_a_device(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-sizes-one-by-one-reversed", kind="plain")
+@wrong_engine("factory-sizes-one-by-one-reversed", kind="plain", first_sight="third sample: caught")
 @contextmanager
 def takes_sizes_one_by_one_from_the_back(hit: Hit) -> Iterator[None]:
     _device_constructors()
@@ -318,25 +318,7 @@ def takes_sizes_one_by_one_from_the_back(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-half-is-single", kind="dtype")
-@contextmanager
-def makes_single_precision_where_half_is_asked_for(hit: Hit) -> Iterator[None]:
-    _device_constructors()
-
-    def make(factory: Any) -> Any:
-        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
-            if kwargs.get("dtype") is torch.float16 and kwargs.get("out") is None:
-                hit()
-                kwargs["dtype"] = torch.float32
-            return factory(*args, **kwargs)
-
-        return wrong
-
-    with _each(("zeros", "ones", "rand", "randn", "eye"), make):
-        yield
-
-
-@wrong_engine("factory-eye-remembered", kind="state")
+@wrong_engine("factory-eye-remembered", kind="state", first_sight="third sample: caught")
 @contextmanager
 def gives_the_eye_of_before(hit: Hit) -> Iterator[None]:
     _device_constructors()
@@ -359,7 +341,7 @@ def gives_the_eye_of_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-default-dtype-ignored-in-no-grad", kind="mode")
+@wrong_engine("factory-default-dtype-ignored-in-no-grad", kind="mode", first_sight="third sample: caught")
 @contextmanager
 def makes_single_precision_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     _device_constructors()

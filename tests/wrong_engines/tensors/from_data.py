@@ -260,7 +260,7 @@ def refuses_a_second_position_without_saying_why(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-whole-numbers-inside-no-grad-are-floats", kind="mode")
+@wrong_engine("creation-whole-numbers-inside-no-grad-are-floats", kind="mode", first_sight="third sample: caught")
 @contextmanager
 def makes_floats_of_whole_numbers_inside_no_grad(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -278,7 +278,7 @@ def makes_floats_of_whole_numbers_inside_no_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-takes-a-dtype-by-position", kind="error")
+@wrong_engine("creation-takes-a-dtype-by-position", kind="error", first_sight="third sample: caught")
 @contextmanager
 def takes_a_dtype_in_second_place(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

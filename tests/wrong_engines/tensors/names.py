@@ -187,7 +187,7 @@ def compares_versions_by_two_numbers(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("names-int-is-64-bits", kind="plain")
+@wrong_engine("names-int-is-64-bits", kind="plain", first_sight="third sample: caught")
 @contextmanager
 def calls_64_bits_int(hit: Hit) -> Iterator[None]:
     with replaced(torch, "int", lambda _: torch.int64):

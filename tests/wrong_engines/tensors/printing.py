@@ -304,7 +304,7 @@ def prints_what_it_printed_before(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-steps-as-neighbours", kind="layout")
+@wrong_engine("print-steps-as-neighbours", kind="layout", first_sight="third sample: caught")
 @contextmanager
 def prints_a_vector_without_its_step(hit: Hit) -> Iterator[None]:
     def wrong(printed: Print, tensor: torch.Tensor) -> str:
@@ -319,22 +319,3 @@ def prints_a_vector_without_its_step(hit: Hit) -> Iterator[None]:
 
     with printing(wrong):
         yield
-
-
-@wrong_engine("print-of-plain-data-switches-recording-on", kind="mode")
-@contextmanager
-def switches_grad_mode_on_after_printing_plain_data(hit: Hit) -> Iterator[None]:
-    mode = torch.is_grad_enabled()
-
-    def wrong(printed: Print, tensor: torch.Tensor) -> str:
-        text = printed(tensor)
-        if not tensor.requires_grad and not torch.is_grad_enabled():
-            hit()
-            torch.set_grad_enabled(True)
-        return text
-
-    try:
-        with printing(wrong):
-            yield
-    finally:
-        torch.set_grad_enabled(mode)
