@@ -340,9 +340,3 @@ def refuses_none_for_one_element_of_a_larger_tensor(hit: Hit) -> Iterator[None]:
 
     with _with_outputs(change):
         yield
-
-
-def _are_different(one: Any, other: Any) -> bool:
-    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
-        return one is not other
-    return one.shape != other.shape or one.dtype != other.dtype or not torch.equal(one, other)

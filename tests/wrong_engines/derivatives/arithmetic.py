@@ -13,8 +13,6 @@ from tests.wrong_engines.tools import differentiated, kernel
 
 Tensor = torch.Tensor
 
-Pair = tuple[Tensor, Tensor]
-
 
 @wrong_engine("derivative-0d-subtrahend-keeps-sign", kind="size")
 @contextmanager
