@@ -86,10 +86,11 @@ def backward_again() -> Iterator[None]:
     """A block in which every backward has been through its graph before, with a gradient of zeros."""
     backward = torch.autograd.backward
 
-    def again(tensors: Any, *args: Any, inputs: Any = None, **options: Any) -> None:
+    def again(tensors: Any, *args: Any, **options: Any) -> None:
         outputs = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-        backward(outputs, [torch.zeros_like(output) for output in outputs], retain_graph=True, inputs=inputs)
-        backward(tensors, *args, inputs=inputs, **options)
+        zeros = [torch.zeros_like(output) for output in outputs]
+        backward(outputs, zeros, retain_graph=True, inputs=options.get("inputs"))
+        backward(tensors, *args, **options)
 
     with mock.patch.object(torch.autograd, "backward", again):
         yield
