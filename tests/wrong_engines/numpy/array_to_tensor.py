@@ -196,7 +196,7 @@ def clears_before_it_refuses(hit: Hit) -> Iterator[None]:
         def wrong(tensor: torch.Tensor, size: int | tuple[int, ...]) -> torch.Tensor:
             if tensor.is_contiguous() and _outgrows(tensor, size):
                 hit()
-                tensor.zero_()
+                tensor.untyped_storage().fill_(0)  # after a refusal the tensor's own sizes go beyond its memory
             return resize(tensor, size)
 
         return wrong
