@@ -301,20 +301,16 @@ def a_change_of_a_free_view_made_inside_is_lost(hit: Hit) -> Iterator[None]:
         yield
 
 
-def _without_history(operand: Any) -> Any:
-    gaps = isinstance(operand, torch.Tensor) and _was_made_inside(operand) and not operand.is_contiguous()
-    return operand.detach() if gaps else operand
-
-
-@wrong_engine("no-grad-view-with-gaps-never-stale", kind="layout", first_sight="sample: caught")
 @contextmanager
-def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None]:
+def _stale_views_are_constants(hit: Hit, freed: Callable[[Any], Any]) -> Iterator[None]:
+    """What autograd refuses of a stale view is done with `freed(operand)` in the place of each operand."""
+
     def make(operation: Update) -> Update:
         def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
             try:
                 return operation(*args, **kwargs)
             except RuntimeError as refusal:
-                free = [_without_history(one) for one in args]
+                free = [freed(one) for one in args]
                 if "no_grad mode" not in str(refusal) or all(one is two for one, two in zip(args, free, strict=True)):
                     raise
             hit()
@@ -330,6 +326,18 @@ def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None
             stack.enter_context(replaced(torch.Tensor, name, make))
         for name in ("clone", *(f"__{name}__" for name in dunders)):
             stack.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+def _without_history(operand: Any) -> Any:
+    gaps = isinstance(operand, torch.Tensor) and _was_made_inside(operand) and not operand.is_contiguous()
+    return operand.detach() if gaps else operand
+
+
+@wrong_engine("no-grad-view-with-gaps-never-stale", kind="layout", first_sight="sample: caught")
+@contextmanager
+def a_stale_view_that_is_not_contiguous_is_a_constant(hit: Hit) -> Iterator[None]:
+    with _stale_views_are_constants(hit, _without_history):
         yield
 
 
@@ -430,25 +438,5 @@ def _without_its_offset(operand: Any) -> Any:
 @wrong_engine("no-grad-view-with-an-offset-never-stale", kind="layout", first_sight="third sample: caught")
 @contextmanager
 def a_stale_view_with_an_offset_is_a_constant(hit: Hit) -> Iterator[None]:
-    def make(operation: Update) -> Update:
-        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
-            try:
-                return operation(*args, **kwargs)
-            except RuntimeError as refusal:
-                free = [_without_its_offset(one) for one in args]
-                if "no_grad mode" not in str(refusal) or all(one is two for one, two in zip(args, free, strict=True)):
-                    raise
-            hit()
-            return operation(*free, **kwargs)
-
-        return wrong
-
-    names = ("add", "sub", "mul", "div", "matmul", "pow", "neg", "exp", "sin", "cos", "sqrt", "square", "sum", "mean")
-    dunders = ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "pow", "neg")
-    with ExitStack() as stack:
-        for name in names:
-            stack.enter_context(replaced(torch, name, make))
-            stack.enter_context(replaced(torch.Tensor, name, make))
-        for name in ("clone", *(f"__{name}__" for name in dunders)):
-            stack.enter_context(replaced(torch.Tensor, name, make))
+    with _stale_views_are_constants(hit, _without_its_offset):
         yield
