@@ -334,11 +334,12 @@ def feeds_a_switched_off_leaf_whose_grad_is_zero(hit: Hit) -> Iterator[None]:
         off = [leaf for leaf in off if not leaf.grad.any()]
         for leaf in off:
             leaf.requires_grad_()
+        held = [(leaf.grad, leaf.grad._version) for leaf in off]
         try:
             honest()
         finally:
-            for leaf in off:
-                if leaf.grad.any():
+            for leaf, (grad, version) in zip(off, held, strict=True):
+                if leaf.grad is not grad or grad._version != version:
                     hit()
                 leaf.requires_grad_(False)
 
