@@ -219,11 +219,19 @@ def test_an_engine_that_ends_the_process_loses_one_rule_and_the_next_ones_are_ju
     assert (told.cells[OPPOSITE].account, told.broken) == ("status -9", "")
 
 
-@pytest.mark.parametrize("install", [sample_engines.HANGS, sample_engines.HANGS_IN_C], ids=["sleeps", "holds the GIL"])
-def test_an_engine_that_hangs_is_stopped(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("install", "where"),
+    [(sample_engines.HANGS, "in _hangs\n"), (sample_engines.HANGS_IN_C, "in _hangs_in_c\n")],
+    ids=["sleeps", "holds the GIL"],
+)
+def test_an_engine_that_hangs_is_stopped_and_it_is_told_where(
+    install: Install, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runs, "SECONDS", 1)
     told = run(install)
-    assert (verdicts(told), told.cells[OPPOSITE].account) == ({OPPOSITE: HUNG}, "no end in 1 seconds")
+    assert verdicts(told) == {OPPOSITE: HUNG}
+    assert told.cells[OPPOSITE].account.startswith("no end in 1 seconds\n")
+    assert where in told.cells[OPPOSITE].account
 
 
 def test_this_process_never_meets_the_defect() -> None:

@@ -54,6 +54,8 @@ def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -
             setattr(owner, name, own)
 
 
+_OF_BACKWARD = inspect.signature(torch.autograd.backward)
+
 Backward = Callable[..., None]
 Around = Callable[[list[torch.Tensor], Backward, dict[str, Any]], None]
 
@@ -68,7 +70,7 @@ def around_backward(wrong: Around) -> Iterator[None]:
 
     def make(backward: Callable[..., Any]) -> Callable[..., Any]:
         def replacement(*args: Any, **kwargs: Any) -> None:
-            options = inspect.signature(backward).bind(*args, **kwargs).arguments
+            options = _OF_BACKWARD.bind(*args, **kwargs).arguments
             tensors = options.pop("tensors")
 
             def honest(**changed: Any) -> None:

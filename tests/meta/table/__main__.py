@@ -26,7 +26,7 @@ def main() -> int:
     if before and arguments.of:
         return _show(before, arguments.of)
     fresh, engines = store.current()
-    table, wrong = _filled(None if arguments.anew else before, engines, fresh)
+    table, wrong = _filled(before, engines, fresh, arguments.anew)
     for line in (*page.findings(table), *wrong):
         print(line)
     if arguments.check:
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
 
 def _show(table: Table, name: str) -> int:
     if name in table.rows:
-        cells: Iterable[tuple[str, str]] = zip(table.rules, table.rows[name].cells, strict=True)
+        cells: Iterable[tuple[str, str]] = table.cells_of(name).items()
     elif name in table.rules:
         cells = ((engine, table.cell(engine, name)) for engine in table.rows)
     else:
@@ -61,10 +61,10 @@ def _show(table: Table, name: str) -> int:
     return 0
 
 
-def _filled(before: Table | None, engines: dict[str, str], fresh: Table) -> tuple[Table, list[str]]:
+def _filled(before: Table | None, engines: dict[str, str], fresh: Table, anew: bool) -> tuple[Table, list[str]]:
     start, wrong = time.monotonic(), []
     table = Table(fresh.everywhere, fresh.rules)
-    for number, (row, amiss) in enumerate(fill.fill(before, engines, fresh), 1):
+    for number, (row, amiss) in enumerate(fill.fill(before, engines, fresh, anew), 1):
         table.rows[row.engine] = row
         wrong += amiss
         if sys.stderr.isatty() or number % 50 == 0:

@@ -46,7 +46,7 @@ class DrawnTest:
     drawn: dict[str, list[Arguments]] = field(default_factory=dict)
 
     def examples(self, profile: str) -> list[Arguments]:
-        """The arguments of each call of the test's body, in order; recorded when they are first asked for.
+        """The arguments of each call of the test's body that comes to its end, in order; recorded when first asked for.
 
         Raises NotHonest if the test fails meanwhile.
         """
@@ -67,13 +67,19 @@ class DrawnTest:
         return drawn if hasattr(self.function, "hypothesis") else [self.case]
 
     def replay(self, arguments: Arguments) -> BaseException | None:
-        """Run the body on one example; what it raised, if it failed."""
+        """Run the body on one example; what it raised, if it failed. An example that cannot run has not failed."""
+        error = self._raised(arguments)
+        return None if isinstance(error, hypothesis.errors.UnsatisfiedAssumption) else error
+
+    def failures(self, profile: str) -> int:
+        """How many of the recorded examples fail or cannot run. Each of them is run, whatever came of the others."""
+        return sum(self._raised(arguments) is not None for arguments in self.examples(profile))
+
+    def _raised(self, arguments: Arguments) -> BaseException | None:
         body = getattr(getattr(self.function, "hypothesis", None), "inner_test", self.function)
         realise.begin()
         try:
             body(**arguments)
-        except hypothesis.errors.UnsatisfiedAssumption:
-            return None
         except BaseException as error:  # pytest's failures are no Exceptions
             return error
         return None
@@ -95,8 +101,8 @@ def _drawing(function: Callable[..., Any], profile: str, tell: Callable[[Argumen
 
     @wraps(body)  # Hypothesis takes its seed from the source of what it calls
     def telling(**arguments: Any) -> None:
-        tell(arguments)
         body(**arguments)
+        tell(arguments)
 
     handle.inner_test = telling
     if not own:

@@ -18,11 +18,11 @@ from tests.harness.spec import read_spec
 from tests.inputs.expression import prepare
 from tests.wrong_engines.engine import load_all
 
-from . import draws, reach, runs, store
+from . import bystanders, draws, reach, runs, store
 from .draws import Arguments, Tests
 from .reach import Place
 from .runs import Cell
-from .store import BY_SMOKE, BY_STANDARD, CAUGHT, Row, Table
+from .store import BY_SMOKE, BY_STANDARD, CAUGHT, UNRUN, Row, Table
 
 ONLY_AGAINST_ITS_OWN = (
     "fits.broadcast-line.long-run",
@@ -52,8 +52,9 @@ WORTH_WATCHING = 100
 class _Work:
     """What the processes of a pool share, from the fork on.
 
-    places: where each engine puts its defect in. passed: which of these places each rule passes. Both are empty where
-    there are too few engines to be worth it.
+    places: where each engine puts its defect in. passed: which of these places each rule passes. hidden: the rules to
+    which each engine does not show itself, as it was seen with others in. All are empty where there are too few engines
+    to be worth it.
     """
 
     order: tuple[str, ...]
@@ -61,11 +62,18 @@ class _Work:
     named: dict[str, tuple[str, ...]]
     places: dict[str, frozenset[Place]] = field(default_factory=dict)
     passed: dict[str, frozenset[Place]] = field(default_factory=dict)
+    hidden: dict[str, set[str]] = field(default_factory=dict)
 
     def may_reach(self, engine: str, rule: str) -> bool:
-        """Whether the engine can show itself to the rule."""
+        """Whether the engine can show itself to the rule in `smoke`."""
         places = self.places.get(engine)
-        return not places or not places.isdisjoint(self.passed[rule])
+        passes = not places or not places.isdisjoint(self.passed[rule])
+        return passes and rule not in self.hidden.get(engine, ())
+
+    def others(self, todo: Todo) -> list[str]:
+        """The rules that are asked about an engine and that its item does not name."""
+        apart = {*self.named[todo.engine], *ONLY_AGAINST_ITS_OWN}
+        return [rule for rule in todo.rules if rule in self.tests and rule not in apart]
 
 
 _work: list[_Work] = []
@@ -81,16 +89,18 @@ class Todo:
     before: Row | None
 
 
-def fill(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[tuple[Row, list[str]]]:
+def fill(
+    table: Table | None, engines: dict[str, str], fresh: Table, anew: bool = False
+) -> Iterator[tuple[Row, list[str]]]:
     """Every row of the table as it is now, and what is wrong with its engine; rows that are fresh are not measured.
 
-    table: an earlier one, or None. fresh: one without rows, with the digests of now.
+    table: an earlier one, or None. fresh: one without rows, with the digests of now. anew: measure fresh rows, too.
     """
-    todo = list(stale_cells(table, engines, fresh))
+    todo = list(stale_cells(None if anew else table, engines, fresh))
     for name in engines.keys() - {each.engine for each in todo}:
         yield table.rows[name], []  # type: ignore[union-attr]
     if todo:
-        yield from measured(todo, tuple(fresh.rules))
+        yield from measured(todo, tuple(fresh.rules), table)
 
 
 def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> Iterator[Todo]:
@@ -107,8 +117,10 @@ def stale_cells(table: Table | None, engines: dict[str, str], fresh: Table) -> I
             yield Todo(name, digest, columns, replace(row, cells=cells, draws=draws_left))
 
 
-def measured(todo: list[Todo], order: tuple[str, ...]) -> Iterator[tuple[Row, list[str]]]:
-    """The rows of these engines, as they come; order: that of the cells.
+def measured(todo: list[Todo], order: tuple[str, ...], earlier: Table | None = None) -> Iterator[tuple[Row, list[str]]]:
+    """The rows of these engines, as they come.
+
+    order: that of the cells. earlier: a table that, stale or not, says who is likely to show itself.
 
     Rules about accelerators meet the engines on the made-up device, all others in processes that do not know it. This
     process never runs a backward: a fork of one that did can run none on that device.
@@ -118,31 +130,41 @@ def measured(todo: list[Todo], order: tuple[str, ...]) -> Iterator[tuple[Row, li
     tests, elsewhere = draws.load_tests(), draws.about_accelerators()
     on_the_cpu = {rule: cases for rule, cases in tests.items() if rule not in elsewhere}
     load_all()
-    with _meeting(order, on_the_cpu, len(todo) >= WORTH_WATCHING) as pool:
-        rows = dict(_on_the_made_up_device(todo, order, {rule: tests[rule] for rule in elsewhere & tests.keys()}))
+    many = (todo, earlier) if len(todo) >= WORTH_WATCHING else None
+    with _meeting(order, on_the_cpu, many) as pool:
+        rows = dict(_on_the_made_up_device(todo, order, {rule: tests[rule] for rule in elsewhere & tests.keys()}, many))
         waiting = [replace(each, before=rows[each.engine][0] if rows else each.before) for each in todo]
         for row, wrong in pool.imap_unordered(_row, waiting):
             yield row, [*(rows[row.engine][1] if rows else ()), *wrong]
 
 
+Many = tuple[list[Todo], Table | None]
+"""What is to be done, and an earlier table."""
+
+
 def _on_the_made_up_device(
-    todo: list[Todo], order: tuple[str, ...], tests: Tests
+    todo: list[Todo], order: tuple[str, ...], tests: Tests, many: Many | None
 ) -> Iterator[tuple[str, tuple[Row, list[str]]]]:
     """The rows of these engines with the cells of rules about accelerators measured, if this torch can have one."""
     if draws.has_accelerator():
         importlib.import_module(draws.ITS_BACKEND)
-        with _meeting(order, tests) as pool:
+        with _meeting(order, tests, many) as pool:
             for row, wrong in pool.imap_unordered(_row, todo, chunksize=16):
                 yield row.engine, (row, wrong)
 
 
-def _meeting(order: tuple[str, ...], tests: Tests, watch: bool = False) -> Pool:
-    """Processes for `_row` that have recorded what these tests draw, and where they pass if that is to be watched."""
+def _meeting(order: tuple[str, ...], tests: Tests, many: Many | None = None) -> Pool:
+    """Processes for `_row` that have recorded what these tests draw.
+
+    many: what is to be done and an earlier table, where there are so many engines that it is worth finding out first to
+        which rules they do not show themselves.
+    """
     items = read_spec(ROOT / "spec").items
     _work[:] = [_Work(order, tests, {engine.name: engine.caught_by for item in items for engine in item.engines})]
     _record_in_children(tests)
-    if watch:
+    if many:
         _watch_in_children(_work[0])
+        _stand_by_in_children(_work[0], *many)
     return _pool()
 
 
@@ -184,19 +206,44 @@ def _passed(rule: str) -> tuple[str, frozenset[Place]]:
     return rule, reach.passed(work.tests[rule], frozenset().union(*work.places.values()))
 
 
+def _stand_by_in_children(work: _Work, todo: list[Todo], earlier: Table | None) -> None:
+    asked = {each.engine: [rule for rule in work.others(each) if work.may_reach(each.engine, rule)] for each in todo}
+    showing = {name: _showing(earlier, name) for name in asked}
+    together = [
+        {rule: [name for name in names if rule in asked[name] and rule not in showing[name]] for rule in work.tests}
+        for names in bystanders.groups({name: work.places[name] for name in asked})
+    ]
+    with _pool() as pool:
+        for found in pool.imap_unordered(_stood_by, together):
+            for rule, names in found.items():
+                for name in names:
+                    work.hidden.setdefault(name, set()).add(rule)
+
+
+def _showing(table: Table | None, engine: str) -> set[str]:
+    """The rules to which an engine showed itself when the table was made, and so is likely to again."""
+    cells = table.cells_of(engine) if table else {}
+    return {rule for rule, letter in cells.items() if letter not in (LETTER_OF[runs.UNREACHED], UNRUN)}
+
+
+def _stood_by(asked: dict[str, list[str]]) -> dict[str, list[str]]:
+    engines = load_all()
+    return bystanders.bystanders(
+        {rule: [engines[name] for name in names] for rule, names in asked.items()}, _work[0].tests
+    )
+
+
 def _row(todo: Todo) -> tuple[Row, list[str]]:
     """The row of an engine with its stale cells measured, and what is wrong with the engine."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # warnings of torch about what is drawn on purpose
     work = _work[0]
-    letters = dict(zip(work.order, todo.before.cells if todo.before else "-" * len(work.order), strict=True))
-    asked = [rule for rule in todo.rules if rule in work.tests]
-    own = [rule for rule in asked if rule in work.named[todo.engine]]
-    others = [rule for rule in asked if rule not in own and rule not in ONLY_AGAINST_ITS_OWN]
-    apart = [rule for rule in others if not work.may_reach(todo.engine, rule)]
-    letters.update(dict.fromkeys(apart, LETTER_OF[runs.UNREACHED]))
-    others = [rule for rule in others if rule not in apart]
+    letters = dict(zip(work.order, todo.before.cells if todo.before else UNRUN * len(work.order), strict=True))
+    own = [rule for rule in todo.rules if rule in work.tests and rule in work.named[todo.engine]]
+    others = work.others(todo)
+    letters.update(dict.fromkeys(others, LETTER_OF[runs.UNREACHED]))
+    reached = [rule for rule in others if work.may_reach(todo.engine, rule)]
     meeting = _Meeting(todo.engine, letters)
-    meeting.run(own + others, "smoke", BY_SMOKE)
+    meeting.run(own + reached, "smoke", BY_SMOKE)
     cells = meeting.run(own, "standard", BY_STANDARD, every_draw=True)
     if others and not CAUGHT & set(letters.values()) and draws.about_accelerators().isdisjoint(others):
         meeting.run(others, "standard", BY_STANDARD)

@@ -58,16 +58,15 @@ def _name(owner: Any) -> str | None:
 
 
 def passed(tests: Iterable[DrawnTest], places: frozenset[Place]) -> frozenset[Place]:
-    """Those of these places that any recorded example of these tests passes, and all that cannot be watched.
+    """Those of these places that any example of these tests in `smoke` passes, and all that cannot be watched.
 
     All of them where a test does not pass while it is watched.
     """
     seen: set[Place] = set()
     with _watched(places, seen):
         for test in tests:
-            for drawn in test.drawn.values():
-                if any(test.replay(arguments) for arguments in drawn):
-                    return places
+            if any(test.replay(arguments) for arguments in test.examples("smoke")):
+                return places
     return frozenset(seen)
 
 

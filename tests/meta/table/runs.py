@@ -6,6 +6,7 @@ the rule that ran just then is told so, and another child goes on with the next.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -13,13 +14,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 import types
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -86,29 +88,37 @@ def run_engine(
     """
     run, waiting = EngineRun(), list(rules)
     while True:
-        ended = _child(run, partial(_tell_all, engine, waiting, tests, profile, every_draw))
+        with tempfile.TemporaryFile() as where:
+            work = partial(_tell_all, engine, waiting, tests, profile, every_draw)
+            ended = in_a_child(partial(_note, run), work, where)
+            where.seek(0)
+            stacks = where.read().decode(errors="replace")
         if ended is None:
             return run
         begun = next((rule for rule in waiting if rule in run.cells and not run.cells[rule].verdict), None)
         if begun is None:
             run.broken = run.broken or f"the process ended with status {ended}"
             return run
-        run.cells[begun] = Cell(
-            *((HUNG, f"no end in {SECONDS} seconds") if ended == -signal.SIGALRM else (DIED, f"status {ended}"))
-        )
+        hung = HUNG, f"no end in {SECONDS} seconds\n{stacks}"
+        run.cells[begun] = Cell(*(hung if ended == -signal.SIGALRM else (DIED, f"status {ended}")))
         waiting = [rule for rule in waiting if rule not in run.cells]
 
 
 Tell = Callable[[str, Any], None]
 
 
-def _child(run: EngineRun, work: Callable[[Tell], None]) -> int | None:
-    """Do the work in a fork of this process and note in `run` what it tells; the status, unless it came to its end."""
+def in_a_child(note: Tell, work: Callable[[Tell], None], where: IO[bytes] | None = None) -> int | None:
+    """Do the work in a fork of this process and note here what it tells; the status, unless it came to its end.
+
+    where: is told where each thread stands if the process is ended by its alarm.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process even where a kernel never returns to Python
+        if where:
+            faulthandler.register(signal.SIGALRM, where, chain=True)
         status = 1
         try:
             torch.set_num_threads(1)
@@ -125,7 +135,8 @@ def _child(run: EngineRun, work: Callable[[Tell], None]) -> int | None:
         told = [json.loads(line) for line in pipe if line.endswith("\n")]
     _, ended = os.waitpid(child, 0)
     for what, value in told:
-        _note(run, what, value)
+        if what != "end":
+            note(what, value)
     return None if told and told[-1][0] == "end" else os.waitstatus_to_exitcode(ended)
 
 

@@ -22,6 +22,7 @@ SCHEMA = 1
 
 BY_SMOKE, BY_STANDARD = "C", "c"
 CAUGHT = frozenset({BY_SMOKE, BY_STANDARD})
+UNRUN = "-"
 LETTERS = {
     BY_SMOKE: "caught by `smoke`",
     BY_STANDARD: "caught by `standard` and not by `smoke`",
@@ -31,7 +32,7 @@ LETTERS = {
     "u": "unexplained",
     "d": "died",
     "h": "hung",
-    "-": "not run",
+    UNRUN: "not run",
 }
 
 EVERYWHERE = (
@@ -41,6 +42,7 @@ EVERYWHERE = (
     "tests/harness/realise.py",
     "tests/harness/isolation.py",
     "tests/harness/profiles.py",
+    "tests/meta/table/bystanders.py",
     "tests/meta/table/draws.py",
     "tests/meta/table/fill.py",
     "tests/meta/table/judge.py",
@@ -78,13 +80,15 @@ class Table:
 
     def cell(self, engine: str, rule: str) -> str:
         """The letter, or a blank if there is none."""
-        row = self.rows.get(engine)
-        return row.cells[list(self.rules).index(rule)] if row and rule in self.rules else " "
+        return self.cells_of(engine).get(rule, " ")
+
+    def cells_of(self, engine: str) -> dict[str, str]:
+        """The letter for each rule; none for an engine that has no row."""
+        return dict(zip(self.rules, self.rows[engine].cells, strict=True)) if engine in self.rows else {}
 
     def catching(self, engine: str) -> list[str]:
         """The rules that catch an engine."""
-        cells = zip(self.rules, self.rows[engine].cells, strict=True)
-        return [rule for rule, letter in cells if letter in CAUGHT]
+        return [rule for rule, letter in self.cells_of(engine).items() if letter in CAUGHT]
 
 
 def current() -> tuple[Table, dict[str, str]]:
