@@ -219,3 +219,34 @@ def a_failed_backward_puts_copies_in_the_place_of_earlier_gradients(hit: Hit) ->
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("failure-gives-the-next-gradients-one-memory", kind="aliasing")
+@contextmanager
+def leaves_of_one_shape_share_a_gradient_after_a_failure(hit: Hit) -> Iterator[None]:
+    has_failed = False
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal has_failed
+        without = [leaf for leaf in leaves_below(outputs) if leaf.grad is None]
+        try:
+            honest()
+        except Exception:
+            has_failed = True
+            raise
+        shared: dict[Any, torch.Tensor] = {}
+        for leaf in without if has_failed else ():
+            if leaf.grad is None or leaf.grad.layout != torch.strided:
+                continue
+            kind = (leaf.shape, leaf.dtype)
+            if kind in shared:
+                hit()
+                with torch.no_grad():
+                    shared[kind].copy_(leaf.grad)
+                leaf.grad = shared[kind]
+            else:
+                shared[kind] = leaf.grad
+        has_failed = False
+
+    with around_backward(wrong):
+        yield

@@ -571,3 +571,50 @@ def runs_a_view_backward_with_ones(hit: Hit) -> Iterator[None]:
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("gradient-elsewhere-names-its-own-device", kind="error")
+@contextmanager
+def names_the_device_of_the_gradient_as_expected(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if _fits(output, gradient) and gradient.ndim and gradient.device != output.device:
+            hit()
+            raise RuntimeError(
+                f"invalid gradient at index 0 - expected device {gradient.device} but got {output.device}"
+            )
+        return gradient
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("stepped-arrays-become-gradients", kind="layout")
+@contextmanager
+def makes_a_gradient_of_an_array_with_gaps(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not isinstance(gradient, numpy.ndarray) or gradient.flags.c_contiguous or gradient.shape != output.shape:
+            return gradient
+        hit()
+        return torch.as_tensor(numpy.ascontiguousarray(gradient)).to(output.dtype)
+
+    with _with_gradient(change):
+        yield
+
+
+@wrong_engine("gradient-read-as-it-first-was", kind="state")
+@contextmanager
+def reads_a_gradient_with_the_numbers_that_it_first_had(hit: Hit) -> Iterator[None]:
+    def change(output: torch.Tensor, gradient: Any) -> Any:
+        if not _fits(output, gradient):
+            return gradient
+        first = vars(gradient).get("_first_read")
+        if first is None or first.shape != gradient.shape:
+            gradient._first_read = gradient.detach().clone()
+            return gradient
+        if torch.equal(first, gradient):
+            return gradient
+        hit()
+        return first
+
+    with _with_gradient(change):
+        yield

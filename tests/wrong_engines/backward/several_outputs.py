@@ -340,3 +340,25 @@ def refuses_none_for_one_element_of_a_larger_tensor(hit: Hit) -> Iterator[None]:
 
     with _with_outputs(change):
         yield
+
+
+def _are_different(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return one is not other
+    return one.shape != other.shape or one.dtype != other.dtype or not torch.equal(one, other)
+
+
+@wrong_engine("outputs-take-gradients-from-the-back", kind="order")
+@contextmanager
+def pairs_outputs_with_gradients_from_the_back(hit: Hit) -> Iterator[None]:
+    def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
+        kinds = {(output.shape, output.dtype, output.device) for output in outputs}
+        back = gradients[::-1]
+        if len(kinds) > 1 or len(gradients) != len(outputs):
+            return outputs, gradients
+        if any(_are_different(one, other) for one, other in zip(gradients, back, strict=True)):
+            hit()
+        return outputs, back
+
+    with _with_outputs(change):
+        yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, differentiated, replaced
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, kernel, replaced
 
 Tensor = torch.Tensor
 
@@ -301,4 +301,30 @@ def what_a_slice_leaves_out_gets_ones_where_nothing_is_recorded(hit: Hit) -> Ite
         return (found,)
 
     with differentiated("slice.Tensor", pullback), around_backward(wrong):
+        yield
+
+
+@wrong_engine("derivative-expand-adds-to-the-last-run", kind="state")
+@contextmanager
+def the_sums_over_copies_are_not_cleared_before_the_next_run(hit: Hit) -> Iterator[None]:
+    def make(below: Any) -> Any:
+        class Expansion(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor, size: Any, options: dict[str, Any]) -> Tensor:
+                ctx.shape, ctx.buffer = x.shape, None
+                return below(x, size, **options)
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                share = gradient.sum_to_size(ctx.shape)
+                if ctx.buffer is not None:
+                    if bool(ctx.buffer.any()):
+                        hit()
+                    share = share + ctx.buffer
+                ctx.buffer = share.detach().clone()
+                return share, None, None
+
+        return lambda x, size, **options: Expansion.apply(x, size, options)
+
+    with kernel("expand", make):
         yield

@@ -503,3 +503,21 @@ def zeros_of_different_signs_are_different(hit: Hit) -> Iterator[None]:
             for overload in ("Tensor", "Scalar"):
                 stack.enter_context(kernel(f"{operator}.{overload}", making(is_equal)))
         yield
+
+
+@wrong_engine("indexing-neighbours-behind-a-slice-share", kind="order")
+@contextmanager
+def neighbours_behind_a_colon_are_sliced(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        parts = parts_of(index)
+        numbers = parts[-1] if len(parts) == 2 and isinstance(parts[0], slice) and parts[0] == slice(None) else None
+        if not isinstance(numbers, torch.Tensor) or _is_mask(numbers) or numbers.ndim != 1 or not numbers.numel():
+            return read(tensor, index)
+        first, count = int(numbers[0]), numbers.numel()
+        if first < 0 or numbers.tolist() != list(range(first, first + count)) or first + count > tensor.shape[1]:
+            return read(tensor, index)
+        hit()
+        return read(tensor, (slice(None), slice(first, first + count)))
+
+    with reading(wrong):
+        yield

@@ -340,3 +340,39 @@ def a_plain_call_that_switches_on_waits_for_a_block(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.set_grad_enabled, "__init__", make):
         yield
+
+
+@wrong_engine("exception-out-of-backward-keeps-the-mode", kind="place")
+@contextmanager
+def an_exception_from_inside_a_backward_leaves_the_mode_of_the_block(hit: Hit) -> Iterator[None]:
+    from_backward: list[BaseException] = []
+
+    def run(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except BaseException as error:
+            from_backward[:] = [error]
+            raise
+
+    def make(leave: Exit) -> Exit:
+        def wrong(block: Any, kind: Any, error: BaseException | None, trace: Any) -> None:
+            mode = torch.is_grad_enabled()
+            leave(block, kind, error, trace)
+            if error is None or not any(error is known for known in from_backward) or torch.is_grad_enabled() == mode:
+                return
+            hit()
+            torch._C._set_grad_enabled(mode)
+
+        return wrong
+
+    found = torch.is_grad_enabled()
+    try:
+        with (
+            around_backward(run),
+            replaced(torch.no_grad, "__exit__", make),
+            replaced(torch.enable_grad, "__exit__", make),
+            replaced(torch.set_grad_enabled, "__exit__", make),
+        ):
+            yield
+    finally:
+        torch._C._set_grad_enabled(found)

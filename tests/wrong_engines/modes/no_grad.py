@@ -512,3 +512,60 @@ def a_view_does_not_take_the_flag_inside(hit: Hit) -> Iterator[None]:
         replaced(torch.Tensor, "requires_grad", attribute),
     ):
         yield
+
+
+@wrong_engine("no-grad-product-after-a-refusal-saves-its-factors", kind="error")
+@contextmanager
+def records_and_detaches_a_product_after_a_refused_one(hit: Hit) -> Iterator[None]:
+    was_refused = False
+
+    def make(below: Below) -> Callable[..., torch.Tensor]:
+        def wrong(one: torch.Tensor, other: torch.Tensor | float) -> torch.Tensor:
+            nonlocal was_refused
+            # A number is handed to the kernel as it is: as a tensor it would count for the dtype of the product.
+            factor = other
+            if not isinstance(factor, torch.Tensor):
+                factor = torch.tensor(other, dtype=torch.result_type(one, other))
+
+            def multiply(*_: torch.Tensor) -> torch.Tensor:
+                return below(one, other)
+
+            if was_refused and not torch.is_grad_enabled() and (one.requires_grad or factor.requires_grad):
+                was_refused = False
+                hit()
+                return _recorded(multiply, one, factor).detach()
+            try:
+                return Product.apply(multiply, one, factor)
+            except RuntimeError:
+                was_refused = not torch.is_grad_enabled()
+                raise
+
+        return wrong
+
+    with kernel("mul.Tensor", make):
+        yield
+
+
+@wrong_engine("no-grad-asks-the-second-term", kind="order")
+@contextmanager
+def records_an_addition_whose_second_term_requires_grad(hit: Hit) -> Iterator[None]:
+    def make(addition: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            of_two = len(args) == 2 and all(isinstance(one, torch.Tensor) for one in args)
+            if torch.is_grad_enabled() or not of_two or kwargs.get("out") is not None:
+                return addition(*args, **kwargs)
+            if args[0].requires_grad or not args[1].requires_grad:
+                return addition(*args, **kwargs)
+            with torch.enable_grad():
+                result = addition(*args, **kwargs)
+            if isinstance(result, torch.Tensor) and result.requires_grad:
+                hit()
+            return result
+
+        return wrong
+
+    with ExitStack() as spellings:
+        spellings.enter_context(replaced(torch, "add", make))
+        for name in ("add", "__add__", "__radd__"):
+            spellings.enter_context(replaced(torch.Tensor, name, make))
+        yield

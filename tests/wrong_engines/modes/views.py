@@ -440,3 +440,44 @@ def _without_its_offset(operand: Any) -> Any:
 def a_stale_view_with_an_offset_is_a_constant(hit: Hit) -> Iterator[None]:
     with _stale_views_are_constants(hit, _without_its_offset):
         yield
+
+
+@wrong_engine("no-grad-view-detached-in-an-inner-block", kind="mode")
+@contextmanager
+def views_made_two_blocks_deep_do_not_require_grad(hit: Hit) -> Iterator[None]:
+    depth = 0
+
+    def make_enter(enter: Callable[..., None]) -> Callable[..., None]:
+        def deeper(block: torch.no_grad) -> None:
+            nonlocal depth
+            enter(block)
+            depth += 1
+
+        return deeper
+
+    def make_exit(leave: Callable[..., None]) -> Callable[..., None]:
+        def less_deep(block: torch.no_grad, *error: Any) -> None:
+            nonlocal depth
+            depth -= 1
+            leave(block, *error)
+
+        return less_deep
+
+    def make(take: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            view = take(tensor, *args, **kwargs)
+            if depth < 2 or torch.is_grad_enabled() or not view.requires_grad or not view._is_view() or view is tensor:
+                return view
+            hit()
+            return view.detach()
+
+        return wrong
+
+    with ExitStack() as stack:
+        stack.enter_context(replaced(torch.no_grad, "__enter__", make_enter))
+        stack.enter_context(replaced(torch.no_grad, "__exit__", make_exit))
+        for name in ("__getitem__", "view", "view_as", "expand", "reshape", "t", "transpose", "narrow", "unsqueeze"):
+            stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("t", "transpose", "narrow", "unsqueeze", "squeeze", "reshape"):
+            stack.enter_context(replaced(torch, name, make))
+        yield

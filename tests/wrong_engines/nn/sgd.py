@@ -481,3 +481,17 @@ def puts_parameters_of_two_bytes_in_new_memory(hit: Hit) -> Iterator[None]:
 
     with stepping(wrong):
         yield
+
+
+@wrong_engine("sgd-draws-for-parts-of-a-memory", kind="aliasing")
+@contextmanager
+def draws_a_number_for_parameters_in_a_larger_memory(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        for p, _ in _updated(optimizer):
+            if p.untyped_storage().nbytes() > p.numel() * p.element_size():
+                hit()
+                torch.rand(())
+        honest()
+
+    with stepping(wrong):
+        yield

@@ -272,3 +272,19 @@ def a_matrix_that_is_not_contiguous_is_copied(hit: Hit) -> Iterator[None]:
         for name in ("T", "mT"):
             stack.enter_context(replaced(torch.Tensor, name, make_attribute))
         yield
+
+
+@wrong_engine("reshape-matrix-column-by-column", kind="order")
+@contextmanager
+def a_matrix_is_filled_column_by_column(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Operation, x: torch.Tensor, sizes: tuple[int, ...]) -> torch.Tensor:
+        right = honest(x, sizes)
+        if x.ndim != 2 or right.ndim != 2 or right.shape == x.shape or 1 in right.shape or not x.numel():
+            return right
+        found = honest(x, tuple(right.shape[::-1])).t()
+        if not torch.equal(found, right):
+            hit()
+        return found
+
+    with _reshaping(wrong):
+        yield

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.utils._device import _device_constructors
 
 from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.tools import replaced
@@ -417,4 +418,68 @@ def draws_in_the_default_dtype_inside_no_grad(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "randn_like", make), replaced(torch, "rand_like", make):
+        yield
+
+
+@wrong_engine("rand-after-randn-is-small", kind="state")
+@contextmanager
+def rand_halves_its_numbers_once_after_randn(hit: Hit) -> Iterator[None]:
+    is_after = False
+
+    def make_normal(draw: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal is_after
+            drawn: torch.Tensor = draw(*args, **kwargs)
+            is_after = True
+            return drawn
+
+        return noted
+
+    def make_uniform(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal is_after
+            drawn: torch.Tensor = draw(*args, **kwargs)
+            if is_after and drawn.numel():
+                hit()
+                drawn.data.div_(2)
+            is_after = False
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make_normal), replaced(torch, "rand", make_uniform):
+        yield
+
+
+@wrong_engine("randn-after-rand-is-uniform", kind="state")
+@contextmanager
+def a_draw_of_randn_after_rand_is_uniform(hit: Hit) -> Iterator[None]:
+    _device_constructors()  # torch lists its factories when it first needs them: before one is replaced
+    was_uniform = False
+
+    def uniform(rand: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal was_uniform
+            result: torch.Tensor = rand(*args, **kwargs)
+            was_uniform = True
+            return result
+
+        return wrong
+
+    honest = torch.rand
+
+    def normal(randn: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal was_uniform
+            result: torch.Tensor = randn(*args, **kwargs)
+            if was_uniform and result.is_floating_point() and result.numel():
+                hit()
+                options = {"dtype": result.dtype, "device": result.device, "generator": kwargs.get("generator")}
+                result.detach().copy_(honest(result.shape, **options))
+            was_uniform = False
+            return result
+
+        return wrong
+
+    with replaced(torch, "rand", uniform), replaced(torch, "randn", normal):
         yield

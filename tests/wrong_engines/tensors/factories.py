@@ -358,3 +358,21 @@ def makes_single_precision_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
 
     with _each(("zeros", "ones", "rand", "randn", "eye"), make):
         yield
+
+
+@wrong_engine("factory-half-is-single", kind="dtype")
+@contextmanager
+def makes_single_precision_where_half_is_asked_for(hit: Hit) -> Iterator[None]:
+    _device_constructors()
+
+    def make(factory: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("dtype") is torch.float16 and kwargs.get("out") is None:
+                hit()
+                kwargs["dtype"] = torch.float32
+            return factory(*args, **kwargs)
+
+        return wrong
+
+    with _each(("zeros", "ones", "rand", "randn", "eye"), make):
+        yield

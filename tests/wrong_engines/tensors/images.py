@@ -80,3 +80,21 @@ def names_what_it_got_as_what_it_wants(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.nn.functional, "conv2d", make):
         yield
+
+
+@wrong_engine("images-single-of-a-batch-is-its-first", kind="place")
+@contextmanager
+def reads_the_first_image_of_a_batch(hit: Hit) -> Iterator[None]:
+    def make(conv2d: Any) -> Any:
+        def wrong(images: torch.Tensor, weight: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if images.ndim == 3 and images.device.type == "cpu" and images._is_view():
+                first = images.detach().as_strided(images.shape, images.stride(), images._base.storage_offset())
+                if not torch.equal(first, images):
+                    hit()
+                    images = images + (first - images.detach()) if images.requires_grad else first
+            return conv2d(images, weight, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.nn.functional, "conv2d", make), replaced(torch, "conv2d", make):
+        yield

@@ -319,3 +319,22 @@ def prints_a_vector_without_its_step(hit: Hit) -> Iterator[None]:
 
     with printing(wrong):
         yield
+
+
+@wrong_engine("print-of-plain-data-switches-recording-on", kind="mode")
+@contextmanager
+def switches_grad_mode_on_after_printing_plain_data(hit: Hit) -> Iterator[None]:
+    mode = torch.is_grad_enabled()
+
+    def wrong(printed: Print, tensor: torch.Tensor) -> str:
+        text = printed(tensor)
+        if not tensor.requires_grad and not torch.is_grad_enabled():
+            hit()
+            torch.set_grad_enabled(True)
+        return text
+
+    try:
+        with printing(wrong):
+            yield
+    finally:
+        torch.set_grad_enabled(mode)
