@@ -48,18 +48,19 @@ def leaf_and_place(draw):
 def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
     leaf, place = drawn
     other = torch.nn.Parameter(leaf.detach().clone())
-    output = 2 * leaf.to(*place) + other.to(*place)
+    single = torch.zeros((), dtype=leaf.dtype, device=device).requires_grad_()
+    output = 2 * leaf.to(*place) + other.to(*place) + single.to(*place) * 0
     gradient = torch.ones_like(output)
-    for ones in (gradient, gradient.clone().requires_grad_()):
-        for options in ({"retain_graph": True}, {"retain_graph": True, "inputs": [other, leaf]}):
-            leaf.grad = other.grad = None
-            output.backward(ones, **options)
-            for x in (leaf, other):
-                assert x.grad.shape == x.shape
-                assert x.grad.dtype == x.dtype
-                assert x.grad.device == x.device
-                assert not x.grad.requires_grad
-                assert x.grad.grad_fn is None
+    every = {"retain_graph": True, "inputs": [other, single, leaf]}
+    for ones, options in ((gradient, {"retain_graph": True}), (gradient.clone().requires_grad_(), every)):
+        leaf.grad = other.grad = single.grad = None
+        output.backward(ones, **options)
+        for x in (leaf, other, single):
+            assert x.grad.shape == x.shape
+            assert x.grad.dtype == x.dtype
+            assert x.grad.device == x.device
+            assert not x.grad.requires_grad
+            assert x.grad.grad_fn is None
     leaf.grad = None
     leaf.backward(torch.ones_like(leaf))
     assert (leaf.grad.shape, leaf.grad.dtype, leaf.grad.requires_grad) == (leaf.shape, leaf.dtype, False)
@@ -67,7 +68,7 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
 
 @rule("accumulation.grad-tensor.strides")
 @also(AS_RESULTS, *BACKWARD)
-@given(pair=like(leaves(NOT_EMPTY) | TURNED), operation=elementwise(), route=routes())
+@given(pair=like(leaves(NOT_EMPTY, dtypes.differentiable()) | TURNED), operation=elementwise(), route=routes())
 @example(pair=PICTURE, operation=TRIPLE, route=Expression("lambda x: x"))
 def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pair, operation, route):
     function, _ = operation
@@ -88,12 +89,14 @@ def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pa
 
 @rule("accumulation.grad-tensor.same-tensor")
 @also(*BACKWARD)
-@given(leaf=leaves(), first=elementwise(), second=elementwise())
+@given(leaf=leaves(), first=elementwise(), second=elementwise(linear=True))
 def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
-    other = leaf.detach().clone().requires_grad_()
+    other = torch.nn.Parameter(leaf.detach().clone())
     function(leaf).sum().backward()
-    function(other).sum().backward()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
+        function(other).sum().backward(create_graph=True)
     grads = [leaf.grad, other.grad]
     aliases = [held.view_as(held) for held in grads]
     memory = [(held.data_ptr(), held.stride()) for held in grads]
@@ -107,22 +110,30 @@ def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second)
             assert numbers(alias) == [
                 derivative(value) + slope for value, slope in zip(numbers(x), slopes, strict=True)
             ]
+    leaf.grad = other.grad = None
 
 
 @rule("accumulation.grad-tensor.same-tensor")
 @also(AS_RESULTS, *BACKWARD)
-@given(pair=like(leaves(), among=layouts.WRITABLE), operation=elementwise())
+@given(pair=like(leaves(dtypes=dtypes.differentiable()), among=layouts.WRITABLE), operation=elementwise())
 def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, operation):
     function, derivative = operation
     leaf, by_hand = pair
     for held in (by_hand, by_hand.clone().zero_(), by_hand.clone().fill_(1)):
-        before = numbers(held)
-        alias, address, strides = held.view_as(held), held.data_ptr(), held.stride()
         leaf.grad = held
-        function(leaf).sum().backward()
-        assert leaf.grad is held
-        assert (held.data_ptr(), held.stride()) == (address, strides)
-        assert numbers(alias) == [one + derivative(value) for one, value in zip(before, numbers(leaf), strict=True)]
+        alias, address, strides = held.view_as(held), held.data_ptr(), held.stride()
+        for _ in range(2):
+            before = numbers(held)
+            function(leaf).real.sum().backward()
+            assert leaf.grad is held
+            assert (held.data_ptr(), held.stride()) == (address, strides)
+            slopes = [derivative(value).conjugate() for value in numbers(leaf)]
+            assert numbers(alias) == [sum(pair) for pair in zip(before, slopes, strict=True)]
+            # The next comes after a refusal, and after it was written to.
+            with pytest.raises(RuntimeError):
+                function(leaf).real.sum().backward(torch.ones(3, device=device))
+            with torch.no_grad():
+                held.neg_()
 
 
 @rule("accumulation.grad-tensor.create-graph-replaces")
@@ -135,16 +146,16 @@ def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first,
     turned = leaf.grad.movedim(0, -1).clone().movedim(-1, 0) if leaf.ndim > 0 else leaf.grad + 1
     for held in (leaf.grad, torch.zeros_like(leaf.grad), turned):
         leaf.grad, other.grad = held, held.clone()
-        for _ in range(2):
+        for options in ({}, {"inputs": [other, leaf]}):
             grads = [leaf.grad, other.grad]
-            states = [(numbers(grad), grad.requires_grad) for grad in grads]
+            before = [(numbers(grad), grad.requires_grad, grad.data_ptr()) for grad in grads]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of the reference cycle
-                (later(leaf) + later(other)).sum().backward(create_graph=True)
-            for x, grad, before in zip((leaf, other), grads, states, strict=True):
+                (later(leaf) + later(other)).sum().backward(create_graph=True, **options)
+            for x, grad, unchanged in zip((leaf, other), grads, before, strict=True):
                 assert x.grad is not grad
-                assert (numbers(grad), grad.requires_grad) == before
-                pairs = zip(before[0], numbers(x), strict=True)
+                assert (numbers(grad), grad.requires_grad, grad.data_ptr()) == unchanged
+                pairs = zip(unchanged[0], numbers(x), strict=True)
                 assert numbers(x.grad) == [number + later_derivative(value) for number, value in pairs]
         leaf.grad = other.grad = None
 
@@ -162,15 +173,22 @@ def two_leaves_and_a_gradient(draw):
 @given(drawn=two_leaves_and_a_gradient())
 def test_grads_share_memory_with_nothing(device, drawn):
     first, second, gradient = drawn
-    for combine in (lambda a, b: a + b, lambda a, b: b - a, lambda a, b: (a * 1) + b.clone()):
-        first.grad = second.grad = None
-        combine(first, second).backward(gradient)
+    third = torch.nn.Parameter(first.detach().clone())
+    for combine, options in (
+        (lambda a, b, c: a + b + c, {}),
+        (lambda a, b, c: c + (b - a), {"inputs": [second, third, first]}),
+        (lambda a, b, c: torch.add(a * 1, b.clone(), alpha=2).add_(c), {}),
+    ):
+        first.grad = second.grad = third.grad = None
+        combine(first, second, third).backward(gradient, **options)
         assert not share_memory(first.grad, gradient)
         assert not share_memory(second.grad, gradient)
+        assert not share_memory(third.grad, gradient)
         assert not share_memory(first.grad, second.grad)
+        assert not share_memory(second.grad, third.grad)
         # The next comes after a refusal.
         with pytest.raises(RuntimeError):
-            combine(first, second).backward(gradient[None])
+            combine(first, second, third).backward(gradient[None])
 
 
 @rule("accumulation.grad-tensor.own-memory-anywhere")

@@ -41,10 +41,14 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
     inner = function(view)
     row, turned = leaf[None][0], leaf.movedim(0, -1) if leaf.ndim > 0 else leaf[None]
     parts = inner[None].unbind()
-    output = parts[0].sum() + row.sum() + turned.sum()
-    for options in ({"retain_graph": True}, {"retain_graph": True, "inputs": [leaf]}, {}):
+    asked = inner * 1
+    asked.retain_grad()
+    written = torch.zeros_like(leaf).copy_(leaf)
+    output = parts[0].sum() + row.sum() + turned.sum() + (torch.ones_like(inner.detach()) + asked).sum() + written.sum()
+    for options in ({"retain_graph": True}, {"retain_graph": True, "inputs": [leaf, asked]}, {}):
         output.backward(**options)
-        for non_leaf in (view, inner, row, turned, *parts, output):
+        assert asked.grad is not None
+        for non_leaf in (view, inner, row, turned, *parts, written, output):
             for recording in (True, False):
                 with torch.set_grad_enabled(recording), pytest.warns(UserWarning, match="not a leaf Tensor"):
                     assert non_leaf.grad is None
@@ -67,25 +71,27 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
     if leaf_too:
         leaf.retain_grad()
     inner = function(leaf)
-    output = later(inner).sum() if late else None
+    data = torch.ones_like(leaf.detach())
+    output = (later(inner) + data * inner).sum() if late else None
     for recording in (late, not late)[:asked]:
         with torch.set_grad_enabled(recording):
             inner.retain_grad()
-    output = output if late else later(inner).sum()
+    output = output if late else (later(inner) + data * inner).sum()
     output.retain_grad()
     for times in (1, 2, 1):
         if times == 1:
             leaf.grad = inner.grad = output.grad = None
         output.backward(retain_graph=True)
         assert inner.grad is not None
-        assert numbers(inner.grad) == [times * factor(value) for value in numbers(inner)]
+        assert numbers(inner.grad) == [times * (factor(value) + 1) for value in numbers(inner)]
         assert output.grad is not None
         assert numbers(output.grad) == [times]
-        assert numbers(leaf.grad) == [times * derivative(value) * factor(value) for value in numbers(leaf)]
+        assert numbers(leaf.grad) == [times * derivative(value) * (factor(value) + 1) for value in numbers(leaf)]
     again = leaf.view_as(leaf)
     again.retain_grad()
+    inner.grad.zero_()
     (again + inner).sum().backward()
-    assert numbers(inner.grad) == [1 + factor(value) for value in numbers(inner)]
+    assert numbers(inner.grad) == [1] * inner.numel()
     assert numbers(again.grad) == [1] * again.numel()
 
 
@@ -122,16 +128,23 @@ def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, o
 )
 def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, write, again, later, asked):
     (function, derivative), (change, factor), (further, slope) = operation, write, later
-    inner = function(leaf) * 1
+    inner, added = function(leaf) * 1, torch.nn.Parameter(leaf.detach().clone())
     inner.retain_grad()
     change(inner)
     if asked == 2:
-        inner.retain_grad()
+        with torch.no_grad():
+            inner.retain_grad()
         again[0](inner)
         factor = factor * again[1]
-    output = further(inner).sum()
-    for times in (1, 2):
+    else:
+        inner[None][0].add_(added)
+    output = further(inner).sum() + added.sum()
+    for times in (1, 2, 1):
+        if times == 1:
+            leaf.grad = inner.grad = added.grad = None
         output.backward(retain_graph=True)
+        slopes = [slope(value) if asked == 1 else 0 for value in numbers(inner)]
+        assert numbers(added.grad) == [times * (number + 1) for number in slopes]
         assert numbers(inner.grad) == [times * slope(value) for value in numbers(inner)]
         assert numbers(leaf.grad) == [times * factor * derivative(0) * slope(value) for value in numbers(inner)]
 
@@ -144,14 +157,20 @@ def test_a_non_leaf_that_inputs_names_gets_its_gradient_and_the_leaf_nothing(dev
     inner, view, other = function(leaf) * 1, leaf[None], leaf.detach().clone().requires_grad_()
     change(inner)
     before = state(leaf)
-    for times, named in enumerate(([inner], (inner,), [inner]), 1):
+    for times, named in enumerate(([inner], (inner,), inner), 1):
         (further(inner) + 2 * view + other).sum().backward(inputs=named, retain_graph=True)
         assert inner.grad is not None
         assert numbers(inner.grad) == [times * slope(value) for value in numbers(inner)]
         assert other.grad is None
         assert state(leaf) == before
-    (further(inner) + 2 * view + other).sum().backward(inputs=[other, view, inner])
+    (further(inner) + 2 * view + other).sum().backward(inputs=[other, view, inner], retain_graph=True)
     assert numbers(inner.grad) == [4 * slope(value) for value in numbers(inner)]
     assert numbers(view.grad) == [2] * view.numel()
     assert numbers(other.grad) == [1] * other.numel()
+    assert state(leaf) == before
+    inner.grad = None
+    output = (further(inner) + view).sum()
+    output.backward(inputs=[output, inner])
+    assert numbers(output.grad) == [1]
+    assert numbers(inner.grad) == [slope(value) for value in numbers(inner)]
     assert state(leaf) == before

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -108,8 +109,8 @@ def test_each_backward_adds_its_gradient_to_every_leaf(device, pair, options):
     leaf, gradient = pair
     other, parameter, still = (torch.nn.Parameter(gradient.clone()) for _ in range(3))
     gradient = gradient * (1 + 2**-40)  # what is double has more digits than single precision
-    for times in (1, 2, 3):
-        (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient, **options)
+    for times, added in ((1, 1), (3, 2), (2, -1)):
+        (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient * added, **options)
         factors = (3 * times, -times, 2 * times, 0)
         for x, factor in zip((leaf, other, parameter, still), factors, strict=True):
             assert x.grad is not None
@@ -136,12 +137,14 @@ def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
 @also(*BACKWARD)
 @given(leaf=leaves(), uses=st.lists(st.tuples(elementwise(), routes(), st.booleans()), **UP_TO_THREE))
 def test_one_backward_adds_up_views_and_intermediate_results(device, leaf, uses):
-    output = leaf.view_as(leaf).sum() + leaf[None].sum()
+    data = torch.ones_like(leaf.detach())
+    output = leaf.view_as(leaf).sum() + leaf[None].sum() + torch.stack([leaf, data, leaf]).sum()
+    output = output + torch.add(leaf, leaf, alpha=2).sum() + (data * leaf).sum()
     for (function, _), route, route_first in uses:
         output = output + (function(route(leaf)) if route_first else route(function(leaf))).sum()
     output.backward()
     slopes = [sum(derivative(value) for (_, derivative), _, _ in uses) for value in numbers(leaf)]
-    assert numbers(leaf.grad) == [2 + slope for slope in slopes]
+    assert numbers(leaf.grad) == [8 + slope for slope in slopes]
 
 
 @st.composite
@@ -232,8 +235,8 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
     spread = leaf - only_here
     with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
     torch.autograd.backward(*zip(*with_gradients, strict=True))
-    one, other_one = leaf.sum(), (leaf * 1).sum()
-    torch.autograd.backward([one, one, other_one, one])
+    one, inner = leaf.sum(), leaf * 1
+    torch.autograd.backward((one, one, inner.sum(), inner), (None, None, None, torch.ones_like(leaf)))
     assert numbers(leaf.grad) == [
         held + sum(derivative(value) for _, derivative in chosen) + 1 + 5 + 4
         for held, value in zip(before, numbers(leaf), strict=True)
@@ -249,6 +252,9 @@ def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
     before = state(leaf, other)
     inner = leaf * 1
     output = function(inner).sum() + function(other).sum()
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(output, [leaf, torch.ones_like(leaf, requires_grad=True)], retain_graph=True)
+    assert state(leaf, other) == before
     for options in ({"retain_graph": True}, {"create_graph": True}, {"allow_unused": True}):
         of_leaf, of_inner = torch.autograd.grad(output, [leaf, inner], **options)
         assert numbers(of_leaf) == [derivative(value) for value in numbers(leaf)]
@@ -270,6 +276,10 @@ def test_a_backward_that_does_not_reach_or_name_a_leaf_leaves_its_grad_alone(dev
     (inner.sum() + function(reached).sum()).backward(inputs=[inner, reached])
     assert numbers(inner.grad) == [1] * inner.numel()
     assert numbers(reached.grad) == [3 * derivative(value) for value in numbers(reached)]
+    assert state(leaf) == before
+    twin = torch.nn.Parameter(leaf.detach().clone())
+    ((leaf * twin - leaf).sum() + torch.stack([leaf, twin]).sum()).backward(inputs=[twin])
+    assert numbers(twin.grad) == [value + 1 for value in numbers(leaf)]
     assert state(leaf) == before
     for other in (leaf.detach(), leaf.data, leaf.detach().unsqueeze(0), leaf.detach().clone()):
         function(other.requires_grad_()).sum().backward()
