@@ -99,9 +99,7 @@ FREEING = (
 
 @rule("accumulation.freeing.freed")
 @also(*BACKWARD)
-@given(
-    leaf=leaves(dtypes=dtypes.differentiable()), operation=saving(), free=st.sampled_from(FREEING).map(Expression)
-)
+@given(leaf=leaves(dtypes=dtypes.differentiable()), operation=saving(), free=st.sampled_from(FREEING).map(Expression))
 def test_a_second_backward_is_refused_and_takes_nothing_from_another_graph(device, leaf, operation, free):
     function, derivative = operation
     output, other = function(leaf).real.sum(), function(leaf).real.sum()

@@ -64,12 +64,12 @@ def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(
 
 
 @rule("leaves.switching.non-leaves")
-@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
+@given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), operation=elementwise(), route=routes())
 def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, operation, route):
     function, _ = operation
     result, view, written = route(function(leaf)), route(leaf.view_as(leaf)), torch.zeros_like(leaf).copy_(leaf)
     part = torch.stack([leaf.detach(), leaf]).unbind()[1]
-    results = [result, view, written, part, result.sum()]
+    results = [result, view, written, part, result.sum(), leaf.detach() * leaf]
     before = state(leaf, *results)
     switches = (
         lambda tensor: tensor.requires_grad_(False),
@@ -90,7 +90,8 @@ def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair,
     (leaf, other), (function, derivative) = pair, operation
     other.requires_grad_()
     output = (3 * leaf + function(other) + leaf * other + (leaf - other)).sum()
-    alone = (leaf * 2).sum() + leaf.reshape(-1).sum()
+    output = output + torch.stack([other, leaf, other]).sum()
+    alone, once_more = (leaf * 2).sum() + leaf.reshape(-1).sum(), (other + leaf).sum()
     with torch.set_grad_enabled(recording):
         switch(leaf, False)
     before = state(leaf)
@@ -103,19 +104,34 @@ def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair,
     assert state(leaf) == before
     assert other.grad is not None
     pairs = zip(numbers(other), numbers(leaf), strict=True)
-    assert numbers(other.grad) == [derivative(value) + factor - 1 for value, factor in pairs]
+    assert numbers(other.grad) == [derivative(value) + factor + 1 for value, factor in pairs]
+    leaf.grad = other.grad = None
+    once_more.backward(inputs=[other])
+    assert numbers(other.grad) == [1] * other.numel()
+    (once_more + 0).backward()
+    assert leaf.grad is None
+    assert not leaf.requires_grad
 
 
 @rule("leaves.switching.afterwards")
 @also(*BACKWARD)
-@given(leaf=leaves(), operation=elementwise(), switch_off=switches(), switch_on=switches())
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable()), operation=elementwise(), switch_off=switches(), switch_on=switches()
+)
 def test_a_result_of_a_leaf_that_was_off_in_between_still_leads_to_it(device, leaf, operation, switch_off, switch_on):
     function, derivative = operation
-    output = function(leaf).sum()
+    data = torch.ones_like(leaf.detach())
+    output = function(leaf).real.sum()
+    further = (torch.stack([data, leaf.view_as(leaf)]).sum(0) + data * leaf).real.sum()
+    node = output.grad_fn
     for times in (1, 2):
         for switch, flag in ((switch_off, False), (switch_on, True)):
             with torch.set_grad_enabled(times == 1):
                 switch(leaf, flag)
+            assert output.requires_grad
+            assert output.grad_fn is node
         output.backward(retain_graph=True)
         assert leaf.grad is not None
-        assert numbers(leaf.grad) == [times * derivative(value) for value in numbers(leaf)]
+        slopes = [derivative(value).conjugate() for value in numbers(leaf)]
+        assert numbers(leaf.grad) == [times * slope + 2 * (times - 1) for slope in slopes]
+        further.backward(retain_graph=True)
