@@ -102,9 +102,11 @@ def test_another_leaf_has_the_whole_gradient_or_nothing_of_it(device, leaf, othe
 def test_after_a_failure_the_next_backward_works_as_ever(device, leaf, other, operation, spoil, recording, cleared):
     function, derivative = operation
     twin, third = leaf.detach().clone().requires_grad_(), torch.nn.Parameter(leaf.detach().clone())
-    all_leaves = leaf, twin, other, third
+    none, many = leaf.detach().new_ones(0, 3).requires_grad_(), leaf.detach().new_full((17,), 2).requires_grad_()
+    all_leaves = leaf, twin, other, third, none, many
     doubled = leaf * 2 + twin
     output = (doubled * doubled).real.sum() + (other * other).sum()
+    output = output + (none * none).real.sum() + (many * many).real.sum()
     spoil(doubled)
     with torch.set_grad_enabled(recording), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -117,8 +119,9 @@ def test_after_a_failure_the_next_backward_works_as_ever(device, leaf, other, op
     held = [[0] * x.numel() if x.grad is None else numbers(x.grad) for x in all_leaves]
     for times in (1, 2):
         outputs = function(leaf) - function(twin) + 2 * function(third)
-        (outputs.real.sum() - function(other).sum()).backward()
-        for x, factor, before in zip(all_leaves, (1, -1, -1, 2), held, strict=True):
+        outputs = outputs.real.sum() - function(other).sum() + function(none).real.sum() - function(many).real.sum()
+        outputs.backward()
+        for x, factor, before in zip(all_leaves, (1, -1, -1, 2, 1, -1), held, strict=True):
             slopes = [times * factor * derivative(value).conjugate() for value in numbers(x)]
             assert numbers(x.grad) == [sum(pair) for pair in zip(before, slopes, strict=True)]
     assert torch.is_grad_enabled()

@@ -1,5 +1,6 @@
 """spec/accumulation/grad-tensor.md"""
 
+import itertools
 import warnings
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes
+from tests.inputs import Expression, dtypes, elementwise, layouts, leaves, like, routes, shapes, tails
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers, share_memory
 
@@ -49,13 +50,16 @@ def test_a_new_grad_is_plain_data_like_its_leaf(device, drawn):
     leaf, place = drawn
     other = torch.nn.Parameter(leaf.detach().clone())
     single = torch.zeros((), dtype=leaf.dtype, device=device).requires_grad_()
-    output = 2 * leaf.to(*place) + other.to(*place) + single.to(*place) * 0
+    none, many = (torch.zeros(shape, dtype=leaf.dtype, device=device).requires_grad_() for shape in ((0, 2), (17,)))
+    output = (
+        2 * leaf.to(*place) + other.to(*place) + single.to(*place) * 0 + none.to(*place).sum() + many.to(*place)[16]
+    )
     gradient = torch.ones_like(output)
-    every = {"retain_graph": True, "inputs": [other, single, leaf]}
+    every = {"retain_graph": True, "inputs": [other, single, none, leaf, many]}
     for ones, options in ((gradient, {"retain_graph": True}), (gradient.clone().requires_grad_(), every)):
-        leaf.grad = other.grad = single.grad = None
+        leaf.grad = other.grad = single.grad = none.grad = many.grad = None
         output.backward(ones, **options)
-        for x in (leaf, other, single):
+        for x in (leaf, other, single, none, many):
             assert x.grad.shape == x.shape
             assert x.grad.dtype == x.dtype
             assert x.grad.device == x.device
@@ -163,7 +167,7 @@ def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first,
 @st.composite
 def two_leaves_and_a_gradient(draw):
     """Two leaves and a gradient argument for their sum: one shape, one dtype, three layouts."""
-    first, gradient = draw(like(leaves(NOT_EMPTY), among=layouts.WRITABLE))
+    first, gradient = draw(like(leaves(NOT_EMPTY | tails()), among=layouts.WRITABLE))
     shape, dtype = first.facts["shape"], first.facts["dtype"]
     return first, draw(leaves(st.just(shape), st.just(dtype))), gradient
 
@@ -174,18 +178,15 @@ def two_leaves_and_a_gradient(draw):
 def test_grads_share_memory_with_nothing(device, drawn):
     first, second, gradient = drawn
     third = torch.nn.Parameter(first.detach().clone())
-    for combine, options in (
-        (lambda a, b, c: a + b + c, {}),
-        (lambda a, b, c: c + (b - a), {"inputs": [second, third, first]}),
-        (lambda a, b, c: torch.add(a * 1, b.clone(), alpha=2).add_(c), {}),
+    for combine, fresh in (
+        (lambda a, b, c: a + b, [first, second]),
+        (lambda a, b, c: c + (b - a), [second, third, first]),
+        (lambda a, b, c: torch.add(a * 1, b.clone(), alpha=2).add_(c), [first, second, third]),
     ):
         first.grad = second.grad = third.grad = None
-        combine(first, second, third).backward(gradient, **options)
-        assert not share_memory(first.grad, gradient)
-        assert not share_memory(second.grad, gradient)
-        assert not share_memory(third.grad, gradient)
-        assert not share_memory(first.grad, second.grad)
-        assert not share_memory(second.grad, third.grad)
+        combine(first, second, third).backward(gradient, inputs=fresh if len(fresh) == 3 else None)
+        for one, other in itertools.combinations([gradient, *(leaf.grad for leaf in fresh)], 2):
+            assert not share_memory(one, other)
         # The next comes after a refusal.
         with pytest.raises(RuntimeError):
             combine(first, second, third).backward(gradient[None])

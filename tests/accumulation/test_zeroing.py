@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import dtypes, elementwise, layouts, leaves, like, shapes, tensors
+from tests.inputs import dtypes, elementwise, layouts, leaves, like, shapes, tails, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers
 
-NOT_FLAT = shapes(min_dims=2, min_side=2)
-"""Shapes of which there are several layouts."""
+LYING_OTHERWISE = leaves(shapes(min_dims=2, min_side=2), among=(layouts.transposed, layouts.stepped))
+"""Leaves that are not contiguous."""
 
 
 @rule("accumulation.zeroing.none-starts-afresh")
 @also(*BACKWARD)
 @given(
-    leaf=leaves(earlier_grad=True) | leaves(NOT_FLAT), first=elementwise(), second=elementwise(), between=st.booleans()
+    leaf=leaves(earlier_grad=True) | LYING_OTHERWISE, first=elementwise(), second=elementwise(), between=st.booleans()
 )
 def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, second, between):
     (function, _), (later, derivative) = first, second
@@ -44,7 +44,7 @@ def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, se
 @rule("accumulation.zeroing.zero-keeps-the-tensor")
 @also(*BACKWARD)
 @given(
-    pair=like(leaves(dtypes=dtypes.differentiable()), among=layouts.WRITABLE),
+    pair=like(leaves(dtypes=dtypes.differentiable()) | leaves(tails()), among=layouts.WRITABLE),
     factor=st.sampled_from((1.0, math.inf)),
     operation=elementwise(),
     between=st.booleans(),

@@ -62,6 +62,11 @@ DIAMOND = (
 @also(UNRECORDED_BACKWARD)
 @given(leaf=leaves(), steps=PROGRAMS, block_and_mode=blocks())
 @example(
+    leaf=Expression("torch.ones(2, 0, device=device, requires_grad=True)"),
+    steps=DIAMOND,
+    block_and_mode=(Expression("torch.no_grad"), False),
+)
+@example(
     leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"),
     steps=DIAMOND,
     block_and_mode=(Expression("torch.enable_grad"), True),

@@ -185,6 +185,11 @@ def test_a_leaf_that_requires_grad_has_one_node_and_other_values_have_none(devic
     for node in nodes_reached(output.grad_fn):
         assert bool(node.next_functions) is not hasattr(node, "variable")
     output.sum().backward(retain_graph=True)
+    for made in (torch.ones_like(data)[None][:0], torch.ones(17, device=device), torch.zeros((), device=device)):
+        parameter = torch.nn.Parameter(made)
+        result = parameter * 2 - parameter
+        (only,) = [node for node in nodes_reached(result.grad_fn) if not node.next_functions]
+        assert only.variable is parameter
     assert sorted(map(id, leaves_reached(output.grad_fn))) == sorted(map(id, reached))
     apart = [node for node in nodes_reached((one_leaf * 2).grad_fn) if hasattr(node, "variable")]
     assert apart == [node for node in nodes_reached(output.grad_fn) if getattr(node, "variable", None) is one_leaf]
@@ -222,11 +227,13 @@ def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf
 )
 def test_an_expression_has_a_node_for_each_operation_and_none_for_its_constants(device, operands, steps):
     values, behind = list(operands), [set() for _ in operands]
-    idle = ((lambda a, b: a + b, -1, 3), (lambda a, b: a * b, -1, 3), (lambda a, b: a - b, -1, 3))
-    idle += tuple((undone, -1, 3) for undone in (lambda a, b: -a, lambda a, b: a / 1, lambda a, b: a.abs()) * 2)
+    nothing = (lambda a, b: a + 0, lambda a, b: a * 1, lambda a, b: a - 0, lambda a, b: a / 1, lambda a, b: a**1)
+    undone = (lambda a, b: -a, lambda a, b: -a, lambda a, b: a.abs(), lambda a, b: a.abs())
+    idle = tuple((function, -1, 3) for function in (*nothing, *undone))
     sums = ((lambda a, b: a + b, 0, 1), (lambda a, b: a + b, -1, 2))
     for operation, one, other in (*steps, *sums, *idle):
         result = operation(values[one], values[other])
+        assert not result.requires_grad or result.grad_fn not in {None, *behind[one], *behind[other]}
         values.append(result)
         behind.append({result.grad_fn, *behind[one], *behind[other]} if result.requires_grad else set())
     for result, nodes in zip(values[4:], behind[4:], strict=True):

@@ -132,6 +132,8 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 @also(*BACKWARD)
 @given(leaf=leaves(dtypes=dtypes.differentiable()) | leaves(shapes_of_one_element()))
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
+@example(leaf=Expression("torch.arange(-8.0, 9.0, device=device).requires_grad_()"))
+@example(leaf=Expression("torch.zeros(2, 1, device=device).T.requires_grad_()"))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
     before, made = numbers(leaf), list(copies(leaf))
     for copied in made:
