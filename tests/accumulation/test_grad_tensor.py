@@ -190,6 +190,9 @@ def test_grads_share_memory_with_nothing(device, drawn):
         # The next comes after a refusal.
         with pytest.raises(RuntimeError):
             combine(first, second, third).backward(gradient[None])
+    many, argument = torch.nn.Parameter(gradient.new_ones(33)), gradient.new_ones(33)
+    (first.new_ones(33) + many).backward(argument)
+    assert not share_memory(many.grad, argument)
 
 
 @rule("accumulation.grad-tensor.own-memory-anywhere")

@@ -109,12 +109,19 @@ def test_each_backward_adds_its_gradient_to_every_leaf(device, pair, options):
     leaf, gradient = pair
     other, parameter, still = (torch.nn.Parameter(gradient.clone()) for _ in range(3))
     gradient = gradient * (1 + 2**-40)  # what is double has more digits than single precision
-    for times, added in ((1, 1), (3, 2), (2, -1)):
+    times = 0
+    for added, scale in ((1, -1), (3, 1), (-1, 1)):
         (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient * added, **options)
-        factors = (3 * times, -times, 2 * times, 0)
-        for x, factor in zip((leaf, other, parameter, still), factors, strict=True):
+        times += added
+        for x, factor in ((leaf, 3), (other, -1), (parameter, 2), (still, 0)):
             assert x.grad is not None
-            assert numbers(x.grad) == [factor * number for number in numbers(gradient)]
+            assert numbers(x.grad) == [times * factor * number for number in numbers(gradient)]
+            # The next comes after it was written to, and after a refusal.
+            with torch.no_grad():
+                x.grad.mul_(scale)
+        times *= scale
+        with pytest.raises(RuntimeError):
+            (leaf + other).backward(gradient[None])
 
 
 @rule("accumulation.sum.over-calls")
@@ -233,12 +240,17 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
     outputs.insert(len(outputs) - place, (2 * only_here).sum())
     torch.autograd.backward(outputs)
     spread = leaf - only_here
-    with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
+    one, inner = leaf.sum(), leaf.clone()
+    with_gradients = (
+        ((leaf * 2).sum(), None),
+        (spread, torch.ones_like(spread)),
+        (spread, torch.full_like(spread, 2)),
+        (inner, torch.ones_like(spread)),
+    )
     torch.autograd.backward(*zip(*with_gradients, strict=True))
-    one, inner = leaf.sum(), leaf * 1
-    torch.autograd.backward((one, one, inner.sum(), inner), (None, None, None, torch.ones_like(leaf)))
+    torch.autograd.backward([one, one, inner.sum(), one])
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5 + 4
+        held + sum(derivative(value) for _, derivative in chosen) + 1 + 6 + 4
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
     assert numbers(only_here.grad) == [2 - 3] * leaf.numel()

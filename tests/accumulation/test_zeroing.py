@@ -85,7 +85,7 @@ def owners(parameters):
 @rule("accumulation.zeroing.zero-grad-to-none")
 @also(AS_RESULTS, *BACKWARD)
 @given(
-    data=st.lists(tensors(), min_size=2, max_size=3),
+    data=st.lists(tensors(dtypes=dtypes.differentiable()), min_size=2, max_size=3),
     reached=st.integers(1, 3),
     frozen=st.booleans(),
     said=st.sampled_from((({}, ()), ({}, (True,)), ({"set_to_none": True}, ()))),
@@ -94,10 +94,10 @@ def test_zero_grad_takes_every_grad_away_and_writes_to_none(device, data, reache
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
     for owner in owners(parameters):
         parameters[1].requires_grad = True
-        outputs = [(3 * parameter).sum() for parameter in parameters]
+        outputs = [(3 * parameter).real.sum() for parameter in parameters]
         for parameter in parameters[:reached]:
             parameter.grad = None
-            (2 * parameter).sum().backward()
+            (2 * parameter).real.sum().backward()
         grads = [parameter.grad for parameter in parameters[:reached]]
         parameters[1].requires_grad = not frozen
         values = [numbers(parameter) for parameter in parameters]
@@ -119,7 +119,7 @@ TURNED = tensors(shapes(min_dims=2, min_side=2), among=(layouts.transposed,))
 @rule("accumulation.zeroing.zero-grad-to-zeros")
 @also(AS_RESULTS, *BACKWARD)
 @given(
-    data=st.lists(tensors() | TURNED, min_size=2, max_size=3),
+    data=st.lists(tensors(dtypes=dtypes.differentiable()) | TURNED, min_size=2, max_size=3),
     reached=st.integers(1, 3),
     create_graph=st.booleans(),
     frozen=st.booleans(),
@@ -128,12 +128,12 @@ def test_zero_grad_fills_with_zeros_in_place_and_detaches(device, data, reached,
     parameters = [torch.nn.Parameter(tensor) for tensor in data]
     for owner in owners(parameters):
         parameters[1].requires_grad = True
-        outputs = [(3 * parameter).sum() for parameter in parameters]
+        outputs = [(3 * parameter).real.sum() for parameter in parameters]
         for parameter in parameters[:reached]:
             parameter.grad = None
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
-                (parameter * parameter).sum().backward(create_graph=create_graph)
+                (parameter * parameter).real.sum().backward(create_graph=create_graph)
         grads = [parameter.grad for parameter in parameters]
         names = [grad.detach() for grad in grads if grad is not None]
         names[-1].fill_(math.inf)

@@ -15,7 +15,9 @@ BINARY = (
     "lambda a, b: a + b",
     "lambda a, b: a - b",
     "lambda a, b: a * b",
-    "lambda a, b: torch.add(a, b)",
+    "lambda a, b: torch.add(a, b, alpha=2)",
+    "lambda a, b: a.sub(b)",
+    "lambda a, b: torch.div(a, b)",
     "lambda a, b: torch.where(a.detach() > 0, a, b)",
 )
 SEVERAL = (
