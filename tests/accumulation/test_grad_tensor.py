@@ -32,6 +32,10 @@ HALF, BRAIN = (
 TRIPLE = (Expression("lambda x: x * 3"), Expression("lambda v: 3"))
 
 
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
+
+
 @st.composite
 def leaf_and_place(draw):
     """A leaf, and a device and dtype to compute in: here in a dtype of the device, or on the CPU."""
@@ -93,26 +97,26 @@ def test_a_new_grad_lies_in_memory_as_its_dense_leaf_or_is_contiguous(device, pa
 
 @rule("accumulation.grad-tensor.same-tensor")
 @also(*BACKWARD)
-@given(leaf=leaves(), first=elementwise(), second=elementwise(linear=True))
+@given(leaf=leaves(dtypes=DTYPES), first=elementwise(), second=elementwise(linear=True))
 def test_a_later_backward_adds_into_the_same_tensor(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
     other = torch.nn.Parameter(leaf.detach().clone())
-    function(leaf).sum().backward()
+    function(leaf).real.sum().backward()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
-        function(other).sum().backward(create_graph=True)
+        function(other).real.sum().backward(create_graph=True)
     grads = [leaf.grad, other.grad]
     aliases = [held.view_as(held) for held in grads]
     memory = [(held.data_ptr(), held.stride()) for held in grads]
-    output = (later(leaf) - later(other)).sum()
+    output = (later(leaf) - later(other)).real.sum()
     for times, options in enumerate(({"retain_graph": True}, {"inputs": [leaf, other], "retain_graph": True}, {}), 1):
         output.backward(**options)
         for x, factor, held, alias, before in zip((leaf, other), (1, -1), grads, aliases, memory, strict=True):
             assert x.grad is held
             assert (held.data_ptr(), held.stride()) == before
-            slopes = [factor * times * later_derivative(value) for value in numbers(x)]
+            slopes = [factor * times * later_derivative(value).conjugate() for value in numbers(x)]
             assert numbers(alias) == [
-                derivative(value) + slope for value, slope in zip(numbers(x), slopes, strict=True)
+                derivative(value).conjugate() + slope for value, slope in zip(numbers(x), slopes, strict=True)
             ]
     leaf.grad = other.grad = None
 
@@ -142,10 +146,10 @@ def test_a_tensor_put_into_grad_by_hand_is_added_to_in_place(device, pair, opera
 
 @rule("accumulation.grad-tensor.create-graph-replaces")
 @also(*BACKWARD)
-@given(leaf=leaves(), first=elementwise(), second=elementwise())
+@given(leaf=leaves(dtypes=DTYPES), first=elementwise(), second=elementwise())
 def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first, second):
     (function, _), (later, later_derivative) = first, second
-    function(leaf).sum().backward()
+    function(leaf).real.sum().backward()
     other = leaf.detach().clone().requires_grad_()
     turned = leaf.grad.movedim(0, -1).clone().movedim(-1, 0) if leaf.ndim > 0 else leaf.grad + 1
     for held in (leaf.grad, torch.zeros_like(leaf.grad), turned):
@@ -155,12 +159,12 @@ def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first,
             before = [(numbers(grad), grad.requires_grad, grad.data_ptr()) for grad in grads]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of the reference cycle
-                (later(leaf) + later(other)).sum().backward(create_graph=True, **options)
+                (later(leaf) + later(other)).real.sum().backward(create_graph=True, **options)
             for x, grad, unchanged in zip((leaf, other), grads, before, strict=True):
                 assert x.grad is not grad
                 assert (numbers(grad), grad.requires_grad, grad.data_ptr()) == unchanged
                 pairs = zip(unchanged[0], numbers(x), strict=True)
-                assert numbers(x.grad) == [number + later_derivative(value) for number, value in pairs]
+                assert numbers(x.grad) == [number + later_derivative(value).conjugate() for number, value in pairs]
         leaf.grad = other.grad = None
 
 

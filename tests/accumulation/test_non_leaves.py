@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves, routes, shapes
+from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes
 from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers, state
 
@@ -27,6 +27,10 @@ WRITES = (
 WIDE = st.sampled_from(["torch.float32", "torch.float64"])
 
 
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
+
+
 def writes():
     """One of these, or none, and its derivative."""
     return st.sampled_from(WRITES).map(lambda pair: (Expression(pair[0]), pair[1]))
@@ -34,7 +38,7 @@ def writes():
 
 @rule("accumulation.non-leaves.not-kept")
 @also(*BACKWARD)
-@given(leaf=leaves(), operation=elementwise(), route=routes())
+@given(leaf=leaves(dtypes=DTYPES), operation=elementwise(), route=routes())
 def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation, route):
     function, _ = operation
     view = route(leaf.view_as(leaf))
@@ -44,7 +48,13 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
     asked = inner * 1
     asked.retain_grad()
     written = torch.zeros_like(leaf).copy_(leaf)
-    output = parts[0].sum() + row.sum() + turned.sum() + (torch.ones_like(inner.detach()) + asked).sum() + written.sum()
+    output = (
+        parts[0].real.sum()
+        + row.real.sum()
+        + turned.real.sum()
+        + (torch.ones_like(inner.detach()) + asked).real.sum()
+        + written.real.sum()
+    )
     for options in ({"retain_graph": True}, {"retain_graph": True, "inputs": [leaf, asked]}, {}):
         output.backward(**options)
         assert asked.grad is not None
@@ -57,7 +67,7 @@ def test_a_non_leaf_keeps_no_grad_and_warns_who_reads_it(device, leaf, operation
 @rule("accumulation.non-leaves.retained")
 @also(*BACKWARD)
 @given(
-    leaf=leaves(),
+    leaf=leaves(dtypes=DTYPES),
     first=elementwise(),
     second=elementwise(linear=True),
     leaf_too=st.booleans(),
@@ -72,11 +82,11 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
         leaf.retain_grad()
     inner = function(leaf)
     data = torch.ones_like(leaf.detach())
-    output = (later(inner) + data * inner).sum() if late else None
+    output = (later(inner) + data * inner).real.sum() if late else None
     for recording in (late, not late)[:asked]:
         with torch.set_grad_enabled(recording):
             inner.retain_grad()
-    output = output if late else (later(inner) + data * inner).sum()
+    output = output if late else (later(inner) + data * inner).real.sum()
     output.retain_grad()
     for times in (1, 2, 1):
         if times == 1:
@@ -86,11 +96,13 @@ def test_retain_grad_keeps_and_adds_up_a_gradient_and_changes_no_other(
         assert numbers(inner.grad) == [times * (factor(value) + 1) for value in numbers(inner)]
         assert output.grad is not None
         assert numbers(output.grad) == [times]
-        assert numbers(leaf.grad) == [times * derivative(value) * (factor(value) + 1) for value in numbers(leaf)]
+        assert numbers(leaf.grad) == [
+            times * derivative(value).conjugate() * (factor(value) + 1) for value in numbers(leaf)
+        ]
     again = leaf.view_as(leaf)
     again.retain_grad()
     inner.grad.zero_()
-    (again + inner).sum().backward()
+    (again + inner).real.sum().backward()
     assert numbers(inner.grad) == [1] * inner.numel()
     assert numbers(again.grad) == [1] * again.numel()
 
@@ -107,12 +119,12 @@ def test_several_results_of_one_operation_retain_a_gradient_each(device, leaf, o
         parts = function(leaf).unbind()
         for place in asked:
             parts[place].retain_grad()
-        sum((place + 1) * part.sum() for place, part in enumerate(parts)).backward()
+        sum((place + 1) * part.real.sum() for place, part in enumerate(parts)).backward()
         for place in asked:
             assert parts[place].grad is not None
             assert numbers(parts[place].grad) == [place + 1] * parts[place].numel()
         assert numbers(leaf.grad) == [
-            derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)
+            derivative(value).conjugate() * factor for value, factor in zip(numbers(leaf), factors, strict=True)
         ]
 
 

@@ -12,6 +12,10 @@ from tests.inputs import dtypes, elementwise, layouts, leaves, like, shapes, tai
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers
 
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
+
+
 LYING_OTHERWISE = leaves(shapes(min_dims=2, min_side=2), among=(layouts.transposed, layouts.stepped))
 """Leaves that are not contiguous."""
 
@@ -19,26 +23,29 @@ LYING_OTHERWISE = leaves(shapes(min_dims=2, min_side=2), among=(layouts.transpos
 @rule("accumulation.zeroing.none-starts-afresh")
 @also(*BACKWARD)
 @given(
-    leaf=leaves(earlier_grad=True) | LYING_OTHERWISE, first=elementwise(), second=elementwise(), between=st.booleans()
+    leaf=leaves(dtypes=DTYPES, earlier_grad=True) | LYING_OTHERWISE,
+    first=elementwise(),
+    second=elementwise(),
+    between=st.booleans(),
 )
 def test_after_none_the_next_backward_makes_a_new_tensor(device, leaf, first, second, between):
     (function, _), (later, derivative) = first, second
     other = torch.nn.Parameter(leaf.detach().clone())
-    (function(leaf).sum() - function(other).sum()).backward()
-    output = (later(leaf) - later(other)).sum() if between else None
+    (function(leaf).real.sum() - function(other).real.sum()).backward()
+    output = (later(leaf) - later(other)).real.sum() if between else None
     for recording in (True, False):
         held, kept = leaf.grad, other.grad
         values, others = numbers(held), numbers(kept)
         with torch.set_grad_enabled(recording):
             leaf.grad = None
         assert leaf.grad is None
-        (output if between else (later(leaf) - later(other)).sum()).backward(retain_graph=True)
+        (output if between else (later(leaf) - later(other)).real.sum()).backward(retain_graph=True)
         assert leaf.grad is not held
-        assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+        assert numbers(leaf.grad) == [derivative(value).conjugate() for value in numbers(leaf)]
         assert numbers(held) == values
         assert other.grad is kept
         pairs = zip(others, numbers(other), strict=True)
-        assert numbers(kept) == [number - derivative(value) for number, value in pairs]
+        assert numbers(kept) == [number - derivative(value).conjugate() for number, value in pairs]
 
 
 @rule("accumulation.zeroing.zero-keeps-the-tensor")

@@ -177,6 +177,13 @@ def test_an_integer_or_boolean_tensor_cannot_be_asked_to_require_grad(device, te
             ask()
         assert refusal.type is RuntimeError
         assert state(tensor) == before
+    for name in ("int8", "int16", "int32", "int64", "uint8", "bool"):
+        other = torch.ones(2, dtype=getattr(torch, name), device=device)
+        before = state(other)
+        for ask in (other.requires_grad_, lambda other=other: torch.nn.Parameter(other)):
+            with pytest.raises(RuntimeError, match=CANNOT):
+                ask()
+            assert state(other.requires_grad_(False)) == before
 
 
 @rule("leaves.flag.dtypes")
