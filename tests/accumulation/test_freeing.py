@@ -60,18 +60,20 @@ def saving_nothing():
 @rule("accumulation.freeing.retained")
 @also(*BACKWARD)
 @given(
-    pair=like(leaves()),
+    pair=like(leaves(dtypes=DTYPES)),
     operation=elementwise(),
     keep=st.sampled_from(({"retain_graph": True}, {"create_graph": True})),
     times=st.integers(1, 3),
 )
 def test_a_retained_graph_adds_the_same_gradient_each_time(device, pair, operation, keep, times):
     (leaf, other), (function, derivative) = pair, operation
-    factors, others = numbers(other), numbers(function(leaf.detach()))
-    slopes = [derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)]
-    slopes = [slope + (1 if value > 0 else -1) for slope, value in zip(slopes, numbers(leaf), strict=True)]
+    factors, others = numbers(other), numbers(function(leaf.detach()).conj())
+    slopes = [(derivative(value) * factor).conjugate() for value, factor in zip(numbers(leaf), factors, strict=True)]
+    slopes = [slope + (1 if value != 1 else -1) for slope, value in zip(slopes, numbers(leaf), strict=True)]
     other.requires_grad_()
-    output = (function(leaf) * other).sum() + torch.where(leaf > 0, leaf, -leaf).sum()  # saves the condition
+    output = (function(leaf) * other).real.sum() + torch.where(
+        leaf.detach() != 1, leaf, -leaf
+    ).real.sum()  # saves the condition
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
         for held, earlier in ((None, 0), (None, 0), (torch.zeros_like(leaf), 0), (torch.full_like(leaf, 2), 2)):

@@ -171,7 +171,7 @@ def test_create_graph_puts_a_new_tensor_in_place_of_the_old(device, leaf, first,
 @st.composite
 def two_leaves_and_a_gradient(draw):
     """Two leaves and a gradient argument for their sum: one shape, one dtype, three layouts."""
-    first, gradient = draw(like(leaves(NOT_EMPTY | tails()), among=layouts.WRITABLE))
+    first, gradient = draw(like(leaves(NOT_EMPTY | tails(), DTYPES), among=layouts.WRITABLE))
     shape, dtype = first.facts["shape"], first.facts["dtype"]
     return first, draw(leaves(st.just(shape), st.just(dtype))), gradient
 

@@ -24,7 +24,7 @@ WRITES = (
 
 
 # The numbers that are written and then cubed grow beyond what float16 and bfloat16 hold.
-WIDE = st.sampled_from(["torch.float32", "torch.float64"])
+WIDE = st.sampled_from(["torch.float32", "torch.float64", "torch.complex64"])
 
 
 DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
@@ -150,15 +150,17 @@ def test_a_retained_gradient_is_that_of_the_last_value(device, leaf, operation, 
         factor = factor * again[1]
     else:
         inner[None][0].add_(added)
-    output = further(inner).sum() + added.sum()
+    output = further(inner).real.sum() + added.real.sum()
     for times in (1, 2, 1):
         if times == 1:
             leaf.grad = inner.grad = added.grad = None
         output.backward(retain_graph=True)
-        slopes = [slope(value) if asked == 1 else 0 for value in numbers(inner)]
+        slopes = [slope(value).conjugate() if asked == 1 else 0 for value in numbers(inner)]
         assert numbers(added.grad) == [times * (number + 1) for number in slopes]
-        assert numbers(inner.grad) == [times * slope(value) for value in numbers(inner)]
-        assert numbers(leaf.grad) == [times * factor * derivative(0) * slope(value) for value in numbers(inner)]
+        assert numbers(inner.grad) == [times * slope(value).conjugate() for value in numbers(inner)]
+        assert numbers(leaf.grad) == [
+            times * factor * derivative(0) * slope(value).conjugate() for value in numbers(inner)
+        ]
 
 
 @rule("accumulation.non-leaves.named")
@@ -170,19 +172,19 @@ def test_a_non_leaf_that_inputs_names_gets_its_gradient_and_the_leaf_nothing(dev
     change(inner)
     before = state(leaf)
     for times, named in enumerate(([inner], (inner,), inner), 1):
-        (further(inner) + 2 * view + other).sum().backward(inputs=named, retain_graph=True)
+        (further(inner) + 2 * view + other).real.sum().backward(inputs=named, retain_graph=True)
         assert inner.grad is not None
-        assert numbers(inner.grad) == [times * slope(value) for value in numbers(inner)]
+        assert numbers(inner.grad) == [times * slope(value).conjugate() for value in numbers(inner)]
         assert other.grad is None
         assert state(leaf) == before
-    (further(inner) + 2 * view + other).sum().backward(inputs=[other, view, inner], retain_graph=True)
-    assert numbers(inner.grad) == [4 * slope(value) for value in numbers(inner)]
+    (further(inner) + 2 * view + other).real.sum().backward(inputs=[other, view, inner], retain_graph=True)
+    assert numbers(inner.grad) == [4 * slope(value).conjugate() for value in numbers(inner)]
     assert numbers(view.grad) == [2] * view.numel()
     assert numbers(other.grad) == [1] * other.numel()
     assert state(leaf) == before
     inner.grad = None
-    output = (further(inner) + view).sum()
+    output = (further(inner) + view).real.sum()
     output.backward(inputs=[output, inner])
     assert numbers(output.grad) == [1]
-    assert numbers(inner.grad) == [slope(value) for value in numbers(inner)]
+    assert numbers(inner.grad) == [slope(value).conjugate() for value in numbers(inner)]
     assert state(leaf) == before
