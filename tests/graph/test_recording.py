@@ -115,6 +115,8 @@ def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(device,
         for block, grad_mode in drawn:
             with block():
                 results.append((compute(*inputs), any(flags) and grad_mode))
+                results.append((inputs[0] * inputs[1], any(flags[:2]) and grad_mode))
+                results.append((inputs[1] - inputs[2], any(flags[1:]) and grad_mode))
             results.append((compute(*inputs), any(flags)))
         for result, recorded in results:
             assert result.requires_grad is recorded
