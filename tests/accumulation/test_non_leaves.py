@@ -171,7 +171,7 @@ def test_a_non_leaf_that_inputs_names_gets_its_gradient_and_the_leaf_nothing(dev
     inner, view, other = function(leaf) * 1, leaf[None], leaf.detach().clone().requires_grad_()
     change(inner)
     before = state(leaf)
-    for times, named in enumerate(([inner], (inner,), inner), 1):
+    for times, named in enumerate(([inner], (inner,), [inner]), 1):
         (further(inner) + 2 * view + other).real.sum().backward(inputs=named, retain_graph=True)
         assert inner.grad is not None
         assert numbers(inner.grad) == [times * slope(value).conjugate() for value in numbers(inner)]

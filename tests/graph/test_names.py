@@ -45,6 +45,7 @@ NAMES = (
     ("lambda x: x.clone().exp_()", "ExpBackward0"),
     ("lambda x: x.sum(dtype=torch.float32)", "SumBackward0"),
     ("lambda x: torch.nn.functional.mse_loss(x.detach(), x, reduction='sum')", "MseLossBackward0"),
+    ("lambda x: x.add(x)", "AddBackward0"),
     ("lambda x: torch.nn.MSELoss(reduction='none')(x, x)", "MseLossBackward0"),
 )
 """A function that is one operation, and the name of its node."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, leaves, routes, shapes, tensors
+from tests.inputs import Expression, blocks, layouts, leaves, routes, shapes, tensors
 from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.oracles import numbers, state
 from tests.oracles.graph import leaves_reached
@@ -38,6 +38,9 @@ MIXED = (
     "lambda a, b, c: ((a.double() + 1j) * (2j - b.double()) * (1j * c.double())).real",
 )
 """Computations of which some operands, at first or at last, are of another dtype."""
+
+LYING_OTHERWISE = tensors(shapes(min_dims=2, min_side=2), among=(layouts.transposed, layouts.stepped))
+"""Tensors that are not contiguous."""
 
 PLACES = ("lambda x: x", "lambda x: x * 1", "lambda x: x.view_as(x)")
 
@@ -101,7 +104,7 @@ def computations(count):
 @rule("graph.recording.when")
 @also(AS_RESULTS)
 @given(
-    tensor=tensors(),
+    tensor=tensors() | LYING_OTHERWISE,
     places=st.tuples(*[st.sampled_from(PLACES).map(Expression)] * 3),
     computations=computations(2),
     drawn=st.tuples(blocks(recording=False), blocks(recording=True)),
@@ -109,7 +112,9 @@ def computations(count):
 def test_an_operation_is_recorded_in_grad_mode_if_an_input_requires_grad(device, tensor, places, computations, drawn):
     for compute, flags in itertools.product(computations, itertools.product((False, True), repeat=3)):
         inputs = [place(tensor.detach().requires_grad_(flag)) for place, flag in zip(places, flags, strict=True)]
-        results = [(compute(*inputs), any(flags))]
+        results = [(compute(*inputs), any(flags)), (torch.stack(inputs), any(flags))]
+        results.append((inputs[0][None][:0] * inputs[1][None][:0], any(flags[:2])))
+        results.append((inputs[0].sum() * inputs[1].sum(), any(flags[:2])))
         with contextlib.suppress(ZeroDivisionError), torch.no_grad():
             1 / 0  # noqa: B018
         for block, grad_mode in drawn:
