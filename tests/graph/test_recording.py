@@ -139,6 +139,9 @@ def test_only_inputs_that_require_grad_are_in_the_graph_and_get_a_gradient(devic
         reached = leaves_reached(output.grad_fn)
         assert [any(leaf is value for leaf in reached) for value in inputs] == list(flags)
         assert len(reached) == sum(flags)
+        for several in (torch.stack(inputs), torch.cat([value.reshape(-1)[:0] for value in inputs])):
+            reached = leaves_reached(several.grad_fn)
+            assert [any(leaf is value for leaf in reached) for value in inputs] == list(flags)
         if any(flags):
             output.backward()
         assert [value.grad is not None for value in inputs] == list(flags)
