@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, elementwise, leaves, like
+from tests.inputs import Expression, dtypes, elementwise, leaves, like
 from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers, state
 
 SECOND_TIME = "Trying to backward through the graph a second time"
+
+
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
 
 
 def saving():
@@ -47,6 +51,8 @@ def saving_nothing():
             (Expression("lambda x: x.clone()"), 1),
             (Expression("lambda x: x.unsqueeze(0) - 1"), 1),
             (Expression("lambda x: x.expand(3, *x.shape)"), 3),
+            (Expression("lambda x: torch.sub(x.detach(), x[None][0], alpha=2)"), -2),
+            (Expression("lambda x: (x.clone() + 1).add_(x).neg_()"), -2),
         )
     )
 
@@ -54,17 +60,20 @@ def saving_nothing():
 @rule("accumulation.freeing.retained")
 @also(*BACKWARD)
 @given(
-    pair=like(leaves()),
+    pair=like(leaves(dtypes=DTYPES)),
     operation=elementwise(),
     keep=st.sampled_from(({"retain_graph": True}, {"create_graph": True})),
     times=st.integers(1, 3),
 )
 def test_a_retained_graph_adds_the_same_gradient_each_time(device, pair, operation, keep, times):
     (leaf, other), (function, derivative) = pair, operation
-    factors, others = numbers(other), numbers(function(leaf.detach()))
-    slopes = [derivative(value) * factor for value, factor in zip(numbers(leaf), factors, strict=True)]
+    factors, others = numbers(other), numbers(function(leaf.detach()).conj())
+    slopes = [(derivative(value) * factor).conjugate() for value, factor in zip(numbers(leaf), factors, strict=True)]
+    slopes = [slope + (1 if value != 1 else -1) for slope, value in zip(slopes, numbers(leaf), strict=True)]
     other.requires_grad_()
-    output = (function(leaf) * other).sum()
+    output = (function(leaf) * other).real.sum() + torch.where(
+        leaf.detach() != 1, leaf, -leaf
+    ).real.sum()  # saves the condition
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
         for held, earlier in ((None, 0), (None, 0), (torch.zeros_like(leaf), 0), (torch.full_like(leaf, 2), 2)):
@@ -75,6 +84,8 @@ def test_a_retained_graph_adds_the_same_gradient_each_time(device, pair, operati
             assert numbers(other.grad) == [times * value for value in others]
         leaf.grad = other.grad = None
         output.backward(inputs=[other, leaf], **keep)
+        with pytest.raises(RuntimeError):
+            output.backward(torch.ones(3, device=device))
         other.grad = None
         output.backward()
     assert numbers(leaf.grad) == [2 * slope for slope in slopes]
@@ -82,28 +93,41 @@ def test_a_retained_graph_adds_the_same_gradient_each_time(device, pair, operati
     leaf.grad = other.grad = None
 
 
+FREEING = (
+    "lambda leaf, output: output.backward()",
+    "lambda leaf, output: [output.backward(retain_graph=True), output.backward()]",
+    "lambda leaf, output: [output.backward(create_graph=True), output.backward()]",
+    "lambda leaf, output: output.backward(torch.ones_like(output), inputs=[leaf])",
+    "lambda leaf, output: torch.autograd.backward([leaf.real.sum(), output])",
+)
+"""Calls that give free what a graph has saved."""
+
+
 @rule("accumulation.freeing.freed")
 @also(*BACKWARD)
-@given(leaf=leaves(), operation=saving())
-def test_a_second_backward_is_refused_and_takes_nothing_from_another_graph(device, leaf, operation):
+@given(leaf=leaves(dtypes=dtypes.differentiable()), operation=saving(), free=st.sampled_from(FREEING).map(Expression))
+def test_a_second_backward_is_refused_and_takes_nothing_from_another_graph(device, leaf, operation, free):
     function, derivative = operation
-    output, other = function(leaf).sum(), function(leaf).sum()
-    output.backward()
-    for held in (leaf.grad, None):
+    output, other = function(leaf).real.sum(), function(leaf).real.sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
+        free(leaf, output)
+    for held, again in (
+        (leaf.grad, output.backward),
+        (None, output.backward),
+        (None, lambda: output.backward(retain_graph=True)),
+        (torch.zeros_like(leaf), lambda: output.backward(inputs=[leaf])),
+        (None, lambda: torch.autograd.grad(output, leaf)),
+        (None, lambda: (output * 2).backward()),
+    ):
         leaf.grad = held
         before = state(leaf)
-        for again in (
-            output.backward,
-            lambda: output.backward(retain_graph=True),
-            lambda: output.backward(inputs=[leaf]),
-            lambda: torch.autograd.grad(output, leaf),
-        ):
-            with pytest.raises(RuntimeError, match=SECOND_TIME) as refusal:
-                again()
-            assert refusal.type is RuntimeError
-            assert state(leaf) == before
+        with pytest.raises(RuntimeError, match=SECOND_TIME) as refusal:
+            again()
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
     other.backward()
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    assert numbers(leaf.grad) == [derivative(value).conjugate() for value in numbers(leaf)]
 
 
 @rule("accumulation.freeing.freed")
@@ -125,11 +149,11 @@ def test_a_second_backward_through_what_two_outputs_share_is_refused(device, lea
 
 @rule("accumulation.freeing.nothing-saved")
 @also(*BACKWARD)
-@given(leaf=leaves(), operation=saving_nothing(), times=st.integers(2, 3))
+@given(leaf=leaves(dtypes=DTYPES), operation=saving_nothing(), times=st.integers(2, 3))
 def test_a_graph_that_saved_nothing_can_be_run_again(device, leaf, operation, times):
     function, derivative = operation
     other = leaf.detach().clone().requires_grad_()
-    output = (function(leaf) - function(other)).sum()
+    output = (function(leaf) - function(other)).real.sum()
     for _ in range(2):
         for _ in range(times):
             output.backward()

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -43,6 +44,10 @@ BEYOND_SINGLE = Expression(
 """A leaf whose gradient is so large that float32 has no odd numbers there."""
 
 
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
+
+
 CALLS = (
     "lambda y: y.backward()",
     "lambda y: y.backward(torch.ones_like(y))",
@@ -53,7 +58,7 @@ CALLS = (
 
 @rule("accumulation.sum.over-calls")
 @given(
-    leaf=leaves(earlier_grad=True) | leaves(LONG, earlier_grad=True),
+    leaf=leaves(dtypes=DTYPES, earlier_grad=True) | leaves(LONG, earlier_grad=True),
     operations=st.lists(elementwise(), **UP_TO_THREE),
     call=st.sampled_from(CALLS).map(Expression),
     recording=st.booleans(),
@@ -63,12 +68,12 @@ CALLS = (
 def test_each_backward_adds_to_what_grad_holds(device, leaf, operations, call, recording):
     expected = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
     for function, derivative in operations:
-        output = function(leaf).sum()
+        output = function(leaf).real.sum()
         with torch.set_grad_enabled(recording):
             returned = call(output)
         assert returned is None
         assert leaf.grad is not None
-        expected = [held + derivative(value) for held, value in zip(expected, numbers(leaf), strict=True)]
+        expected = [held + derivative(value).conjugate() for held, value in zip(expected, numbers(leaf), strict=True)]
         assert numbers(leaf.grad) == expected
 
 
@@ -108,40 +113,49 @@ def test_each_backward_adds_its_gradient_to_every_leaf(device, pair, options):
     leaf, gradient = pair
     other, parameter, still = (torch.nn.Parameter(gradient.clone()) for _ in range(3))
     gradient = gradient * (1 + 2**-40)  # what is double has more digits than single precision
-    for times in (1, 2, 3):
-        (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient, **options)
-        factors = (3 * times, -times, 2 * times, 0)
-        for x, factor in zip((leaf, other, parameter, still), factors, strict=True):
+    times = 0
+    for added, scale in ((1, -1), (3, 1), (-1, 1)):
+        (3 * leaf - other + parameter.view_as(parameter) * 2 + still * 0).backward(gradient * added, **options)
+        times += added
+        for x, factor in ((leaf, 3), (other, -1), (parameter, 2), (still, 0)):
             assert x.grad is not None
-            assert numbers(x.grad) == [factor * number for number in numbers(gradient)]
+            assert numbers(x.grad) == [times * factor * number for number in numbers(gradient)]
+            # The next comes after it was written to, and after a refusal.
+            with torch.no_grad():
+                x.grad.mul_(scale)
+        times *= scale
+        with pytest.raises(RuntimeError):
+            (leaf + other).backward(gradient[None])
 
 
 @rule("accumulation.sum.over-calls")
 @also(*BACKWARD)
-@given(leaf=leaves(), first=elementwise(), second=elementwise())
+@given(leaf=leaves(dtypes=DTYPES), first=elementwise(), second=elementwise())
 def test_a_backward_in_another_thread_adds_too(device, leaf, first, second):
     (function, derivative), (later, later_derivative) = first, second
-    for sums in ([0] * leaf.numel(), [derivative(value) for value in numbers(leaf)]):
-        thread = threading.Thread(target=later(leaf).sum().backward)
+    for sums in ([0] * leaf.numel(), [derivative(value).conjugate() for value in numbers(leaf)]):
+        thread = threading.Thread(target=later(leaf).real.sum().backward)
         thread.start()
         thread.join()
         assert numbers(leaf.grad) == [
-            held + later_derivative(value) for held, value in zip(sums, numbers(leaf), strict=True)
+            held + later_derivative(value).conjugate() for held, value in zip(sums, numbers(leaf), strict=True)
         ]
         leaf.grad = None
-        function(leaf).sum().backward()
+        function(leaf).real.sum().backward()
 
 
 @rule("accumulation.sum.over-uses")
 @also(*BACKWARD)
-@given(leaf=leaves(), uses=st.lists(st.tuples(elementwise(), routes(), st.booleans()), **UP_TO_THREE))
+@given(leaf=leaves(dtypes=DTYPES), uses=st.lists(st.tuples(elementwise(), routes(), st.booleans()), **UP_TO_THREE))
 def test_one_backward_adds_up_views_and_intermediate_results(device, leaf, uses):
-    output = leaf.view_as(leaf).sum() + leaf[None].sum()
+    data = torch.ones_like(leaf.detach())
+    output = leaf.view_as(leaf).real.sum() + leaf[None].real.sum() + torch.stack([leaf, data, leaf]).real.sum()
+    output = output + torch.add(leaf, leaf, alpha=2).real.sum() + (data * leaf).real.sum()
     for (function, _), route, route_first in uses:
-        output = output + (function(route(leaf)) if route_first else route(function(leaf))).sum()
+        output = output + (function(route(leaf)) if route_first else route(function(leaf))).real.sum()
     output.backward()
-    slopes = [sum(derivative(value) for (_, derivative), _, _ in uses) for value in numbers(leaf)]
-    assert numbers(leaf.grad) == [2 + slope for slope in slopes]
+    slopes = [sum(derivative(value).conjugate() for (_, derivative), _, _ in uses) for value in numbers(leaf)]
+    assert numbers(leaf.grad) == [8 + slope for slope in slopes]
 
 
 @st.composite
@@ -187,11 +201,11 @@ def test_a_broadcast_leaf_collects_from_all_its_copies(device, pair, combination
 
 @rule("accumulation.sum.over-uses")
 @also(*BACKWARD)
-@given(leaf=leaves(), copies=st.integers(1, 3), operation=elementwise())
+@given(leaf=leaves(dtypes=DTYPES), copies=st.integers(1, 3), operation=elementwise())
 def test_a_row_of_an_expanded_leaf_counts_once(device, leaf, copies, operation):
     function, derivative = operation
-    function(leaf.expand(copies, *leaf.shape)[copies - 1]).sum().backward()
-    assert numbers(leaf.grad) == [derivative(value) for value in numbers(leaf)]
+    function(leaf.expand(copies, *leaf.shape)[copies - 1]).real.sum().backward()
+    assert numbers(leaf.grad) == [derivative(value).conjugate() for value in numbers(leaf)]
 
 
 def other_dtypes():
@@ -214,7 +228,7 @@ def test_uses_in_other_dtypes_are_added_up(device, leaf, others):
 @rule("accumulation.sum.over-outputs")
 @also(*BACKWARD)
 @given(
-    leaf=leaves(earlier_grad=True),
+    leaf=leaves(dtypes=DTYPES, earlier_grad=True),
     operations=st.lists(elementwise(), **UP_TO_THREE),
     listed=st.lists(st.integers(0, 2), **UP_TO_THREE),
     other=other_dtypes(),
@@ -223,55 +237,67 @@ def test_uses_in_other_dtypes_are_added_up(device, leaf, others):
 def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, operations, listed, other, place):
     before = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
     chosen = [operations[number % len(operations)] for number in listed]
-    named = {function: function(leaf).sum() for function, _ in chosen}
+    named = {function: function(leaf).real.sum() for function, _ in chosen}
     outputs = [named[function] for function, _ in chosen]
-    outputs.insert(place, leaf.to(other).real.sum())
+    outputs.insert(place, leaf.real.to(other).real.sum())
     only_here = leaf.detach().clone().requires_grad_()
-    outputs.insert(len(outputs) - place, (2 * only_here).sum())
+    outputs.insert(len(outputs) - place, (2 * only_here).real.sum())
     torch.autograd.backward(outputs)
     spread = leaf - only_here
-    with_gradients = ((leaf * 2).sum(), None), (spread, torch.ones_like(spread)), (spread, torch.full_like(spread, 2))
+    one, inner = leaf.real.sum(), leaf.clone()
+    with_gradients = (
+        ((leaf * 2).real.sum(), None),
+        (spread, torch.ones_like(spread)),
+        (spread, torch.full_like(spread, 2)),
+        (inner, torch.ones_like(spread)),
+    )
     torch.autograd.backward(*zip(*with_gradients, strict=True))
-    one, other_one = leaf.sum(), (leaf * 1).sum()
-    torch.autograd.backward([one, one, other_one, one])
+    torch.autograd.backward([one, one, inner.real.sum(), one])
     assert numbers(leaf.grad) == [
-        held + sum(derivative(value) for _, derivative in chosen) + 1 + 5 + 4
+        held + sum(derivative(value).conjugate() for _, derivative in chosen) + 1 + 6 + 4
         for held, value in zip(before, numbers(leaf), strict=True)
     ]
     assert numbers(only_here.grad) == [2 - 3] * leaf.numel()
 
 
 @rule("accumulation.sum.untouched")
-@given(leaf=leaves(earlier_grad=True), operation=elementwise())
+@given(leaf=leaves(dtypes=DTYPES, earlier_grad=True), operation=elementwise())
 def test_computing_and_autograd_grad_leave_grad_alone(device, leaf, operation):
     function, derivative = operation
     other = leaf.detach().clone().requires_grad_()
     before = state(leaf, other)
     inner = leaf * 1
-    output = function(inner).sum() + function(other).sum()
+    output = function(inner).real.sum() + function(other).real.sum()
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(output, [leaf, torch.ones_like(leaf, requires_grad=True)], retain_graph=True)
+    assert state(leaf, other) == before
     for options in ({"retain_graph": True}, {"create_graph": True}, {"allow_unused": True}):
         of_leaf, of_inner = torch.autograd.grad(output, [leaf, inner], **options)
-        assert numbers(of_leaf) == [derivative(value) for value in numbers(leaf)]
+        assert numbers(of_leaf) == [derivative(value).conjugate() for value in numbers(leaf)]
         assert numbers(of_inner) == numbers(of_leaf)
         assert state(leaf, other) == before
 
 
 @rule("accumulation.sum.untouched")
 @also(UNRECORDED_BACKWARD)
-@given(leaf=leaves(earlier_grad=True), reached=leaves(), operation=elementwise())
+@given(leaf=leaves(dtypes=DTYPES, earlier_grad=True), reached=leaves(dtypes=DTYPES), operation=elementwise())
 def test_a_backward_that_does_not_reach_or_name_a_leaf_leaves_its_grad_alone(device, leaf, reached, operation):
     function, derivative = operation
     before = state(leaf)
-    (function(leaf).detach().sum() + function(reached).sum()).backward()
-    (function(leaf).sum() + function(reached).sum()).backward(inputs=[reached])
-    assert numbers(reached.grad) == [2 * derivative(value) for value in numbers(reached)]
+    (function(leaf).detach().real.sum() + function(reached).real.sum()).backward()
+    (function(leaf).real.sum() + function(reached).real.sum()).backward(inputs=[reached])
+    assert numbers(reached.grad) == [2 * derivative(value).conjugate() for value in numbers(reached)]
     assert state(leaf) == before
     inner = function(leaf) * 1
-    (inner.sum() + function(reached).sum()).backward(inputs=[inner, reached])
+    (inner.real.sum() + function(reached).real.sum()).backward(inputs=[inner, reached])
     assert numbers(inner.grad) == [1] * inner.numel()
-    assert numbers(reached.grad) == [3 * derivative(value) for value in numbers(reached)]
+    assert numbers(reached.grad) == [3 * derivative(value).conjugate() for value in numbers(reached)]
+    assert state(leaf) == before
+    twin = torch.nn.Parameter(leaf.detach().clone())
+    ((leaf * twin - leaf).real.sum() + torch.stack([leaf, twin]).real.sum()).backward(inputs=[twin])
+    assert numbers(twin.grad) == [value.conjugate() + 1 for value in numbers(leaf)]
     assert state(leaf) == before
     for other in (leaf.detach(), leaf.data, leaf.detach().unsqueeze(0), leaf.detach().clone()):
-        function(other.requires_grad_()).sum().backward()
-        assert numbers(other.grad) == [derivative(value) for value in numbers(leaf)]
+        function(other.requires_grad_()).real.sum().backward()
+        assert numbers(other.grad) == [derivative(value).conjugate() for value in numbers(leaf)]
         assert state(leaf) == before

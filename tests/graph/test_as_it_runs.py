@@ -17,6 +17,8 @@ LINEAR = (
     ("lambda x: x - 1", 1),
     ("lambda x: x.clone()", 1),
     ("lambda x: x.view_as(x)", 1),
+    ("lambda x: torch.full_like(x.detach(), 2) * x", 2),
+    ("lambda x: x.neg_() if x.grad_fn else -x", -1),
 )
 """A function of a tensor that is one operation, and its slope."""
 
@@ -38,6 +40,9 @@ LATER = (
     "lambda leaf, result: torch.no_grad()(lambda: (result * leaf).requires_grad_())()",
     "lambda leaf, result: result.sum().backward(retain_graph=True) or setattr(leaf, 'grad', None)",
     "lambda leaf, result: result.view_as(result)[None].detach()",
+    "lambda leaf, result: setattr(leaf, 'data', leaf.detach().clone())",
+    "lambda leaf, result: result.clone().mul_(2).sum().backward()",
+    "lambda leaf, result: torch.inference_mode()(lambda: result * leaf)()",
 )
 
 
@@ -47,11 +52,15 @@ def branches():
     return st.tuples(one, one)
 
 
+def expressions(sources):
+    return [Expression(source) for source in sources]
+
+
 @rule("graph.as-it-runs.at-once")
 @given(
     leaf=leaves(),
     operation=elementwise(),
-    laters=st.lists(st.sampled_from(LATER).map(Expression), min_size=4, max_size=4),
+    laters=st.lists(st.sampled_from(LATER), min_size=6, max_size=6, unique=True).map(expressions),
 )
 def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device, leaf, operation, laters):
     function, _ = operation
@@ -63,6 +72,8 @@ def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device,
         lambda x: constant - x,
         lambda x: torch.stack([constant, x]).sum(0),
         lambda x: torch.where(constant > 2, constant, x),
+        lambda x: x.clone().mul_(constant),
+        lambda x: x[None],
     ]
     for later, combine in zip(laters, with_a_constant, strict=True):
         for compute in (function, combine):
@@ -94,17 +105,18 @@ def test_a_result_has_its_values_and_its_node_at_once_and_keeps_the_node(device,
     rounds=1,
 )
 def test_the_graph_is_that_of_the_branches_taken_in_this_run(device, pair, branches, rounds):
-    for leaf in pair:
-        leaf.requires_grad_()
+    # Each run may take other branches than the one before, the last one as many rounds and one.
+    for leaf, count in zip((*pair, *pair), (rounds, rounds, rounds, rounds + 1), strict=True):
+        leaf.requires_grad_().grad = None
         result, nodes, slope = leaf, [], 1
-        for _ in range(rounds):
+        for _ in range(count):
             function, factor = branches[0] if numbers(result)[0] > 0 else branches[1]
             result, slope = function(result), slope * factor
             nodes.append(result.grad_fn)
         node = result.grad_fn
         for made in reversed(nodes):
             assert node is made
-            node = node.next_functions[0][0]
+            (node, *_) = [end for end, _ in node.next_functions if end is not None]
         assert node.variable is leaf
         result.sum().backward()
         assert numbers(leaf.grad) == [slope] * leaf.numel()

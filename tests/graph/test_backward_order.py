@@ -7,15 +7,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, leaves
+from tests.inputs import Expression, blocks, dtypes, leaves
 from tests.inputs.circumstances import BACKWARD, UNRECORDED_BACKWARD, also
 from tests.oracles import numbers
+
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
+
 
 BINARY = (
     ("lambda a, b: a + b", (1, 1)),
     ("lambda a, b: 2 * a + b", (2, 1)),
     ("lambda a, b: a.add(b, alpha=2)", (1, 2)),
     ("lambda a, b: torch.stack([a, b]).sum(0)", (1, 1)),
+    ("lambda a, b: a - b", (1, -1)),
 )
 """A function of two tensors, and its derivative with respect to each."""
 
@@ -59,7 +64,12 @@ DIAMOND = (
 
 @rule("graph.backward-order.once")
 @also(UNRECORDED_BACKWARD)
-@given(leaf=leaves(), steps=PROGRAMS, block_and_mode=blocks())
+@given(leaf=leaves(dtypes=DTYPES), steps=PROGRAMS, block_and_mode=blocks())
+@example(
+    leaf=Expression("torch.ones(2, 0, device=device, requires_grad=True)"),
+    steps=DIAMOND,
+    block_and_mode=(Expression("torch.no_grad"), False),
+)
 @example(
     leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"),
     steps=DIAMOND,
@@ -76,10 +86,18 @@ def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_n
         result.register_hook(another.append)
     # Where all that arrives is one number, it is easily mistaken for another's.
     weights = torch.arange(leaf.numel(), device=device).reshape(leaf.shape) % 3 - 1
-    for output, seeds in ((results[-1].sum(), [1] * leaf.numel()), ((results[-1] * weights).sum(), numbers(weights))):
-        for options in ({}, {"inputs": [leaf]}):
+    for output, seeds in (
+        (results[-1].real.sum(), [1] * leaf.numel()),
+        ((results[-1] * weights).real.sum(), numbers(weights)),
+    ):
+        calls = (
+            lambda output=output: output.backward(retain_graph=True),
+            lambda output=output: output.backward(retain_graph=True, inputs=[leaf]),
+            lambda output=output: torch.autograd.grad(output, leaf, retain_graph=True),
+        )
+        for call in calls:
             with block():
-                output.backward(retain_graph=True, **options)
+                call()
             for gradients, another, gradient in zip(heard, heard_too, gradients_of_last(steps), strict=True):
                 expected = [] if gradient is None else [[gradient * seed for seed in seeds]]
                 assert [numbers(arrived) for arrived in gradients] == expected
@@ -90,13 +108,13 @@ def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_n
 
 @rule("graph.backward-order.users-first")
 @also(*BACKWARD)
-@given(leaf=leaves(), steps=PROGRAMS)
+@given(leaf=leaves(dtypes=DTYPES), steps=PROGRAMS)
 def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
     results = run(leaf, steps)
     order = []
-    for place, result in enumerate(results):
-        result.register_hook(lambda gradient, place=place: order.append(place))
-    output = results[-1].sum()
+    for place in (*range(1, len(results), 2), *range(0, len(results), 2)):
+        results[place].register_hook(lambda gradient, place=place: order.append(place))
+    output = results[-1].real.sum()
     for options in ({"retain_graph": True}, {"inputs": [leaf], "retain_graph": True}, {}):
         order.clear()
         output.backward(**options)

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, dtypes, elementwise, leaves, places, routes, shapes
-from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles.graph import leaves_reached, nodes_reached
 
 BINARY = (
     "lambda a, b: a + b",
     "lambda a, b: a - b",
     "lambda a, b: a * b",
-    "lambda a, b: torch.add(a, b)",
+    "lambda a, b: torch.add(a, b, alpha=2)",
+    "lambda a, b: a.sub(b)",
+    "lambda a, b: torch.div(a, b)",
     "lambda a, b: torch.where(a.detach() > 0, a, b)",
 )
 SEVERAL = (
@@ -64,7 +65,6 @@ def leads_to(edge, tensor):
 
 
 @rule("graph.nodes.functions")
-@also(*UNRECORDED)
 @given(leaf=leaves(), operation=elementwise(), route=routes())
 @example(
     leaf=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"),
@@ -73,15 +73,22 @@ def leads_to(edge, tensor):
 )
 def test_a_node_is_a_function_and_no_tensor_and_an_edge_is_a_node_and_a_number(device, leaf, operation, route):
     function, _ = operation
-    output = route(function(leaf)).sum()
-    for node in nodes_reached(output.grad_fn):
-        assert isinstance(node, torch.autograd.graph.Node)
-        assert not isinstance(node, torch.Tensor)
-        assert type(node.name()) is str
-        assert type(node.next_functions) is tuple
-        for end, number in node.next_functions:
-            assert end is None or isinstance(end, torch.autograd.graph.Node)
-            assert type(number) is int
+    data = torch.ones_like(leaf.detach())
+    parts = torch.stack([data, leaf, leaf.clone().mul_(data)]).unbind()
+    output = route(function(leaf)).sum() + (parts[1] - torch.where(data > 0, data, parts[2])).sum()
+    for used_up in (False, True):
+        if used_up:
+            output.backward()
+        for node in nodes_reached(output.grad_fn):
+            assert isinstance(node, torch.autograd.graph.Node)
+            assert not isinstance(node, torch.Tensor)
+            assert type(node.name()) is str
+            assert type(node.next_functions) is tuple
+            for edge in node.next_functions:
+                end, number = edge
+                assert type(edge) is tuple
+                assert end is None or isinstance(end, torch.autograd.graph.Node)
+                assert type(number) is int
 
 
 @rule("graph.nodes.edges")
@@ -107,6 +114,10 @@ def test_edges_lead_to_what_made_the_inputs_that_require_grad(device, operands, 
             assert len(edges) == len(inputs)
             assert all(leads_to(edge, value) for edge, value in zip(edges, inputs, strict=True))
         values.append(result)
+    for value in (leaf, values[0]):
+        for result in (-value, value**2, 3 - value, value.abs(), value / 4, 2 * value, value.clone(), +value * 1):
+            (edge,) = [edge for edge in result.grad_fn.next_functions if edge[0] is not None]
+            assert leads_to(edge, value)
 
 
 @rule("graph.nodes.edges")
@@ -138,6 +149,11 @@ def test_edges_lead_to_inputs_of_other_shapes_and_dtypes_and_outlast_gradients(d
                 first, second = result.grad_fn.next_functions
                 assert leads_to(first, one)
                 assert leads_to(second, two)
+            written = (one + two).clone()
+            before = written.grad_fn
+            first, second = written.mul_(two).grad_fn.next_functions
+            assert first == (before, 0)
+            assert leads_to(second, two)
             torch.autograd.grad(results, [one, two], [torch.ones_like(result) for result in results], retain_graph=True)
 
 
@@ -147,7 +163,11 @@ def test_an_edge_says_which_of_several_results_it_leads_to(device, leaf, functio
     results = function(leaf)
     for place, result in enumerate(results):
         assert result.grad_fn is results[0].grad_fn
-        assert (result * 2).grad_fn.next_functions[0] == (results[0].grad_fn, place)
+        for _ in range(2):
+            assert (result * 2).grad_fn.next_functions[0] == (results[0].grad_fn, place)
+            edges = (results[-1] - result).grad_fn.next_functions
+            assert edges == ((results[0].grad_fn, len(results) - 1), (results[0].grad_fn, place))
+        torch.autograd.grad(results[-1].sum(), leaf, retain_graph=True)
 
 
 @rule("graph.nodes.leaves")
@@ -159,6 +179,7 @@ def test_a_leaf_that_requires_grad_has_one_node_and_other_values_have_none(devic
     for operation, one, other in steps:
         values.append(operation(values[one], values[other]))
         output = output + values[-1]
+    output = output + torch.stack([data, one_leaf, one_leaf]).sum(0) - torch.zeros_like(data).copy_(-one_leaf)
     reached = leaves_reached(output.grad_fn)
     assert sum(leaf is one_leaf for leaf in reached) == 1
     assert all(leaf is one_leaf or leaf is other_leaf for leaf in reached)
@@ -166,6 +187,11 @@ def test_a_leaf_that_requires_grad_has_one_node_and_other_values_have_none(devic
     for node in nodes_reached(output.grad_fn):
         assert bool(node.next_functions) is not hasattr(node, "variable")
     output.sum().backward(retain_graph=True)
+    for made in (torch.ones_like(data)[None][:0], torch.ones(17, device=device), torch.zeros((), device=device)):
+        parameter = torch.nn.Parameter(made)
+        result = parameter * 2 - parameter
+        (only,) = [node for node in nodes_reached(result.grad_fn) if not node.next_functions]
+        assert only.variable is parameter
     assert sorted(map(id, leaves_reached(output.grad_fn))) == sorted(map(id, reached))
     apart = [node for node in nodes_reached((one_leaf * 2).grad_fn) if hasattr(node, "variable")]
     assert apart == [node for node in nodes_reached(output.grad_fn) if getattr(node, "variable", None) is one_leaf]
@@ -186,7 +212,6 @@ def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf
 
 
 @rule("graph.nodes.one-for-each-operation")
-@also(*UNRECORDED)
 @given(operands=operands(), steps=PROGRAMS)
 @example(
     operands=(
@@ -204,10 +229,13 @@ def test_a_layer_has_nodes_for_its_parameters_and_none_for_the_data(device, leaf
 )
 def test_an_expression_has_a_node_for_each_operation_and_none_for_its_constants(device, operands, steps):
     values, behind = list(operands), [set() for _ in operands]
-    idle = ((lambda a, b: a + b, -1, 3), (lambda a, b: a * b, -1, 3), (lambda a, b: a - b, -1, 3))
+    nothing = (lambda a, b: a + 0, lambda a, b: a * 1, lambda a, b: a - 0, lambda a, b: a / 1, lambda a, b: a**1)
+    undone = (lambda a, b: -a, lambda a, b: -a, lambda a, b: a.abs(), lambda a, b: a.abs())
+    idle = tuple((function, -1, 3) for function in (*nothing, *undone))
     sums = ((lambda a, b: a + b, 0, 1), (lambda a, b: a + b, -1, 2))
     for operation, one, other in (*steps, *sums, *idle):
         result = operation(values[one], values[other])
+        assert not result.requires_grad or result.grad_fn not in {None, *behind[one], *behind[other]}
         values.append(result)
         behind.append({result.grad_fn, *behind[one], *behind[other]} if result.requires_grad else set())
     for result, nodes in zip(values[4:], behind[4:], strict=True):

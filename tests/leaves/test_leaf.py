@@ -32,6 +32,10 @@ def copies(x):
     yield target
     yield torch.cat([torch.zeros_like(x.detach()[None]), x[None]])[1]
     yield torch.stack([x.detach(), x.detach(), x])[2]
+    yield torch.stack([x.detach(), x], -1)[..., 1]
+    yield torch.zeros_like(x.detach()).copy_(x).copy_(x)
+    yield x.to(x.device, x.dtype, copy=True)
+    yield x[None].clone()[0]
 
 
 @rule("leaves.leaf.no-grad-fn")
@@ -51,6 +55,7 @@ def test_a_tensor_is_a_leaf_unless_a_recorded_operation_made_it(device, tensor, 
     def compute():
         results = [function(tensor), route(function(tensor)), route(tensor.view_as(tensor)), tensor.sum()]
         results += [tensor[None], tensor[None][0], tensor.T if tensor.ndim == 2 else tensor.reshape(-1), data * tensor]
+        results += [data - tensor, torch.stack([data, data, tensor]), torch.where(data.real > 1, data, tensor)]
         results += [tensor.expand(2, *tensor.shape), torch.stack([data, tensor]), *tensor.reshape(1, -1).split(1)]
         return results + [torch.zeros_like(data).copy_(result) for result in (tensor, tensor * 1)]
 
@@ -62,7 +67,8 @@ def test_a_tensor_is_a_leaf_unless_a_recorded_operation_made_it(device, tensor, 
         assert result.is_leaf is not requires_grad
         assert (result.grad_fn is None) is not requires_grad
         assert result.requires_grad is requires_grad
-        for apart in (result.detach(), result.data, torch.ones_like(result), result.detach().requires_grad_()):
+        made = torch.ones_like(result), torch.nn.Parameter(result), torch.nn.Parameter(result, False)
+        for apart in (result.detach(), result.data, result.detach().requires_grad_(), *made):
             assert apart.is_leaf
             assert apart.grad_fn is None
     with torch.no_grad():
@@ -71,6 +77,13 @@ def test_a_tensor_is_a_leaf_unless_a_recorded_operation_made_it(device, tensor, 
         assert (result.is_leaf, result.requires_grad, result.grad_fn) == (True, False, None)
         assert result.requires_grad_().is_leaf
         assert not (result * 1).is_leaf
+    own = torch.nn.Parameter(data, requires_grad)
+    with torch.no_grad():
+        own.mul_(2)
+        assert (own.is_leaf, own.grad_fn) == (True, None)
+        with torch.enable_grad():
+            assert (own * 2).is_leaf is not requires_grad
+    assert (own.is_leaf, own.grad_fn) == (True, None)
     if requires_grad:
         output = function(tensor)
         for _ in range(2):
@@ -119,18 +132,20 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 @also(*BACKWARD)
 @given(leaf=leaves(dtypes=dtypes.differentiable()) | leaves(shapes_of_one_element()))
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
+@example(leaf=Expression("torch.arange(-8.0, 9.0, device=device).requires_grad_()"))
+@example(leaf=Expression("torch.zeros(2, 1, device=device).T.requires_grad_()"))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
-    before = numbers(leaf)
-    for copied in copies(leaf):
-        leaf.grad = None
+    before, made = numbers(leaf), list(copies(leaf))
+    for copied in made:
         assert copied.requires_grad
         assert not copied.is_leaf
-        (copied * 3).backward(copied.detach() + 1)
-        times = copied.numel() // max(leaf.numel(), 1)
-        assert numbers(leaf.grad) == [3 * times * (value + 1) for value in before]
-        with torch.no_grad():
+    times = sum(copied.numel() // max(leaf.numel(), 1) for copied in made)
+    torch.autograd.backward([copied * 1 for copied in made], [copied.detach() + 1 for copied in made])
+    assert numbers(leaf.grad) == [times * (value + 1) for value in before]
+    with torch.no_grad():
+        for copied in made:
             copied.fill_(7)
-        assert numbers(leaf) == before
+            assert numbers(leaf) == before
 
 
 @rule("leaves.leaf.copies")

@@ -12,6 +12,10 @@ from tests.inputs import Expression, dtypes, elementwise, leaves, like, routes, 
 from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import numbers, state
 
+DTYPES = st.sampled_from((*dtypes.FLOATING, "torch.complex64"))
+"""Dtypes that may require gradients, real ones above all."""
+
+
 SWITCHES = (
     "lambda x, flag: x.requires_grad_(flag)",
     "lambda x, flag: setattr(x, 'requires_grad', flag)",
@@ -25,29 +29,21 @@ def switches():
     return st.sampled_from(SWITCHES).map(Expression)
 
 
-ORIGINS = ("lambda x: x", "lambda x: x * 1", "lambda x: x.detach()", "lambda x: x.view_as(x)")
-"""Functions that give a leaf as long as nothing is recorded: what they are given, a result or a view."""
-
-
 @rule("leaves.switching.afterwards")
 @given(
     made=tensors(dtypes=dtypes.differentiable()) | tensors(st.just(())),
-    origin=st.sampled_from(ORIGINS).map(Expression),
     operation=elementwise(),
-    switch_on=switches(),
-    switch_off=switches(),
+    drawn=st.permutations(SWITCHES).map(lambda sources: [Expression(source) for source in sources]),
     recording=st.booleans(),
 )
-def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(
-    device, made, origin, operation, switch_on, switch_off, recording
-):
+def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(device, made, operation, drawn, recording):
     function, _ = operation
     with torch.no_grad():
-        leaves = [origin(made), torch.nn.Parameter(made, requires_grad=False)]
+        leaves = [made * 1, made.detach(), made.view_as(made), torch.nn.Parameter(made, False), made[None][:0]]
     for tensor in leaves:
-        computations = [function, lambda x: torch.ones_like(x) * x, lambda x: torch.stack([x.detach(), x]), torch.sum]
+        computations = [function, lambda x: torch.ones_like(x) * x, lambda x: torch.stack([x.detach(), x])]
         off, on = [], []
-        for _ in range(2):
+        for switch_on, switch_off in zip(drawn, reversed(drawn), strict=True):
             off += [compute(tensor) for compute in computations]
             with torch.set_grad_enabled(recording):
                 switch_on(tensor, True)
@@ -64,12 +60,12 @@ def test_the_flag_of_a_leaf_counts_for_what_is_computed_afterwards(
 
 
 @rule("leaves.switching.non-leaves")
-@given(leaf=leaves(earlier_grad=True), operation=elementwise(), route=routes())
+@given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), operation=elementwise(), route=routes())
 def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, operation, route):
     function, _ = operation
     result, view, written = route(function(leaf)), route(leaf.view_as(leaf)), torch.zeros_like(leaf).copy_(leaf)
     part = torch.stack([leaf.detach(), leaf]).unbind()[1]
-    results = [result, view, written, part, result.sum()]
+    results = [result, view, written, part, result.sum(), leaf.detach() * leaf, leaf[None][:0]]
     before = state(leaf, *results)
     switches = (
         lambda tensor: tensor.requires_grad_(False),
@@ -85,12 +81,18 @@ def test_a_non_leaf_cannot_be_switched_off_and_stays_as_it_is(device, leaf, oper
 
 @rule("leaves.switching.off-before-backward")
 @also(*BACKWARD)
-@given(pair=like(leaves(earlier_grad=True)), operation=elementwise(), switch=switches(), recording=st.booleans())
+@given(
+    pair=like(leaves(dtypes=DTYPES, earlier_grad=True)),
+    operation=elementwise(),
+    switch=switches(),
+    recording=st.booleans(),
+)
 def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair, operation, switch, recording):
     (leaf, other), (function, derivative) = pair, operation
     other.requires_grad_()
-    output = (3 * leaf + function(other) + leaf * other + (leaf - other)).sum()
-    alone = (leaf * 2).sum() + leaf.reshape(-1).sum()
+    output = (3 * leaf + function(other) + leaf * other + (leaf - other)).real.sum()
+    output = output + torch.stack([leaf, other, other]).real.sum()
+    alone, once_more = (leaf * 2).real.sum() + leaf.reshape(-1).real.sum(), (other + leaf).real.sum()
     with torch.set_grad_enabled(recording):
         switch(leaf, False)
     before = state(leaf)
@@ -103,19 +105,34 @@ def test_a_leaf_that_was_switched_off_before_backward_gets_nothing(device, pair,
     assert state(leaf) == before
     assert other.grad is not None
     pairs = zip(numbers(other), numbers(leaf), strict=True)
-    assert numbers(other.grad) == [derivative(value) + factor - 1 for value, factor in pairs]
+    assert numbers(other.grad) == [(derivative(value) + factor + 1).conjugate() for value, factor in pairs]
+    leaf.grad = other.grad = None
+    once_more.backward(inputs=[other])
+    assert numbers(other.grad) == [1] * other.numel()
+    (once_more + 0).backward()
+    assert leaf.grad is None
+    assert not leaf.requires_grad
 
 
 @rule("leaves.switching.afterwards")
 @also(*BACKWARD)
-@given(leaf=leaves(), operation=elementwise(), switch_off=switches(), switch_on=switches())
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable()), operation=elementwise(), switch_off=switches(), switch_on=switches()
+)
 def test_a_result_of_a_leaf_that_was_off_in_between_still_leads_to_it(device, leaf, operation, switch_off, switch_on):
     function, derivative = operation
-    output = function(leaf).sum()
+    data = torch.ones_like(leaf.detach())
+    output = function(leaf).real.sum()
+    further = (torch.stack([data, leaf.view_as(leaf)]).sum(0) + data * leaf).real.sum()
+    node = output.grad_fn
     for times in (1, 2):
         for switch, flag in ((switch_off, False), (switch_on, True)):
             with torch.set_grad_enabled(times == 1):
                 switch(leaf, flag)
+            assert output.requires_grad
+            assert output.grad_fn is node
         output.backward(retain_graph=True)
         assert leaf.grad is not None
-        assert numbers(leaf.grad) == [times * derivative(value) for value in numbers(leaf)]
+        slopes = [derivative(value).conjugate() for value in numbers(leaf)]
+        assert numbers(leaf.grad) == [times * slope + 2 * (times - 1) for slope in slopes]
+        further.backward(retain_graph=True)
