@@ -40,13 +40,6 @@ NOT_TENSORS = (
     Expression("np.float32(1)"),
 )
 
-RUNS = (
-    "lambda output, leaf, gradient: output.backward(gradient)",
-    "lambda output, leaf, gradient: torch.autograd.backward(output, gradient)",
-    "lambda output, leaf, gradient: torch.autograd.grad(output, leaf, gradient)",
-)
-"""Ways to run an output with a gradient."""
-
 BEYOND_SINGLE = (
     Expression(
         "torch.ones(2, dtype=torch.float64, device=device).requires_grad_()", dtypes=frozenset({"torch.float64"})
@@ -61,6 +54,18 @@ BYTES = (
     Expression("torch.tensor([127, 128, 255], dtype=torch.uint8, device=device)", dtypes=frozenset({"torch.uint8"})),
 )
 """A leaf, and a gradient of bytes that would be negative if they had a sign."""
+
+
+INFINITE_DOUBLES = (
+    Expression("torch.tensor([1.0, 2.0, 3.0, -1.0], device=device).requires_grad_()"),
+    Expression(
+        "torch.tensor([float('inf'), -float('inf'), float('nan'), -2.5], dtype=torch.float64, device=device)",
+        dtypes=frozenset({"torch.float64"}),
+    ),
+)
+"""A leaf of float32, and a gradient of float64 that holds infinities, nan and a fraction."""
+
+NARROW = (torch.int64, torch.int32, torch.int8, torch.float16, torch.float32)
 
 
 INFINITE = (
@@ -108,10 +113,13 @@ def with_a_negated_gradient(draw):
     return leaf, Expression(f"{parts.source}.conj().imag", dtypes=parts.dtypes)
 
 
+SIZES = st.sampled_from((3, 2, 1, 4, 0))
+
+
 @st.composite
 def matrix_products(draw):
     """(vector, matrix, gradient) with `matrix @ vector` of the gradient's shape; each size can be 0."""
-    rows, columns = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    rows, columns = draw(st.tuples(SIZES, SIZES))
     dtype = draw(dtypes.floating())
     matrix = draw(tensors(st.just((rows, columns)), st.just(dtype)))
     return draw(leaves(st.just((columns,)), st.just(dtype))), matrix, draw(tensors(st.just((rows,)), st.just(dtype)))
@@ -120,11 +128,15 @@ def matrix_products(draw):
 @st.composite
 def batched_products(draw):
     """(matrices, other, gradient) with `other @ matrices` of the gradient's shape; each size can be 0."""
-    batch, rows, inner, columns = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    batch, rows, inner, columns = draw(st.tuples(*[SIZES] * 4))
     dtype = draw(dtypes.floating())
     other = draw(tensors(st.just((batch, rows, inner)), st.just(dtype)))
     gradient = draw(tensors(st.just((batch, rows, columns)), st.just(dtype)))
     return draw(leaves(st.just((batch, inner, columns)), st.just(dtype))), other, gradient
+
+
+PRODUCTS = (torch.bmm, torch.bmm, torch.matmul, torch.matmul)
+"""Products of two batches of matrices, one for a plain first factor and one for a leaf, each."""
 
 
 @st.composite
@@ -187,6 +199,48 @@ CALLS = (
 """Ways to call backward() with a gradient."""
 
 
+ALL_CALLS = (
+    *CALLS,
+    lambda output, leaf, gradient: torch.autograd.grad(output, leaf, gradient),
+    lambda output, leaf, gradient: torch.autograd.grad([output], [leaf], grad_outputs=[gradient], allow_unused=True),
+    lambda output, leaf, gradient: torch.autograd.grad(output, leaf, gradient, retain_graph=True, create_graph=True),
+    lambda output, leaf, gradient: torch.no_grad()(torch.autograd.grad)(output, leaf, gradient),
+    lambda output, leaf, gradient: output.backward(gradient, create_graph=True),
+    lambda output, leaf, gradient: torch.autograd.backward(output, gradient),
+)
+"""Those, and more: seven and four of them, so that each meets each gradient that does not fit in a few examples."""
+
+CALLS_THAT_KEEP = (
+    lambda output, leaves, gradient: output.backward(gradient, retain_graph=True),
+    lambda output, leaves, gradient: output.backward(gradient=gradient, retain_graph=True, inputs=leaves),
+    lambda output, leaves, gradient: torch.no_grad()(output.backward)(gradient, True),
+    lambda output, leaves, gradient: torch.autograd.backward(output, gradient, retain_graph=True),
+    lambda output, leaves, gradient: torch.autograd.backward((output,), grad_tensors=(gradient,), retain_graph=True),
+    lambda output, leaves, gradient: output.backward(gradient),
+)
+"""Ways to run an output that can be run again, but for the last."""
+
+LAYINGS = (
+    lambda x: torch.stack([x, 0 * x], -1)[..., 0],
+    lambda x: torch.stack([0 * x, x])[1],
+    lambda x: x.movedim(0, -1).contiguous().movedim(-1, 0) if x.ndim else x,
+)
+"""The same numbers with gaps between them, behind others, or with the first dimension as the fastest."""
+
+
+def of_numbers(output):
+    """Numbers, and lists and arrays of ones in the shape of an output; the arrays in several layouts."""
+    ones = np.ones((*output.shape, 2) if output.numel() else (2, 2))
+    dense, stepped = np.ones(ones.shape[:-1], dtype=np.float32, order="F"), ones[..., 0]
+    turned = stepped[::-1] if stepped.ndim else stepped[()]
+    return [1.0, -2, True, stepped.tolist(), stepped.flatten().tolist(), dense, stepped, stepped.astype(int), turned]
+
+
+def beside(first, output, leaf, gradient):
+    """Run an output after another one."""
+    torch.autograd.backward([first, output], [None, gradient])
+
+
 def elsewhere(device):
     """A device that is not this one."""
     return "meta" if device == "cpu" else "cpu"
@@ -205,19 +259,41 @@ def elsewhere(device):
 def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device, drawn, operation, route):
     leaf, gradient = drawn
     function, derivative = operation
-    other = torch.zeros_like(leaf, requires_grad=True)
-    output = route(function(leaf) - 2 * other)
-    output.backward(route(gradient), retain_graph=True)
-    assert leaf.grad is not None
-    assert leaf.grad.shape == leaf.shape
-    expected = [derivative(value) * weight for value, weight in zip(numbers(leaf), numbers(gradient), strict=True)]
-    assert same(numbers(leaf.grad), expected)
-    assert other.grad is not None
-    assert same(numbers(other.grad), [-2 * weight for weight in numbers(gradient)])
-    leaf.grad = None
-    output.backward(route(2 * gradient))
-    assert leaf.grad is not None
-    assert same(numbers(leaf.grad), [2 * result for result in expected])
+    other = torch.nn.Parameter(torch.zeros_like(leaf))
+    last = torch.zeros((), dtype=leaf.dtype, device=device, requires_grad=True)
+    output = route(function(leaf) - 2 * other + last)
+    with pytest.raises(RuntimeError):
+        output.backward(torch.ones(7, 6, 5, device=device))
+    given = [route(gradient), route(2 * gradient), *(route(laid(gradient)) for laid in LAYINGS), route(leaf.detach())]
+    for weight, call in zip(given, CALLS_THAT_KEEP, strict=True):
+        leaf.grad = other.grad = last.grad = None
+        call(output, [leaf, other, last], weight)
+        weights = numbers(weight)
+        assert leaf.grad is not None
+        assert leaf.grad.shape == leaf.shape
+        assert same(
+            numbers(leaf.grad), [derivative(value) * by for value, by in zip(numbers(leaf), weights, strict=True)]
+        )
+        assert other.grad is not None
+        assert same(numbers(other.grad), [-2 * by for by in weights])
+        assert last.grad is not None
+        assert same(numbers(last.grad), [sum(weights)])
+
+
+@rule("backward.explicit-gradient.vector-jacobian")
+@also(AS_RESULTS, *BACKWARD)
+@given(drawn=with_digits(), operation=elementwise())
+def test_a_gradient_counts_with_the_numbers_that_it_has_when_it_is_given(device, drawn, operation):
+    leaf, gradient = drawn[0], drawn[1].detach().clone()
+    function, derivative = operation
+    output = function(leaf)
+    for factor in (1, -1, 0):
+        gradient *= factor
+        leaf.grad = None
+        output.backward(gradient, retain_graph=True)
+        assert leaf.grad is not None
+        pairs = zip(numbers(leaf), numbers(gradient), strict=True)
+        assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
@@ -225,13 +301,19 @@ def test_an_element_of_the_gradient_weighs_the_derivative_of_its_element(device,
 @given(drawn=matrix_products())
 def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(device, drawn):
     leaf, matrix, gradient = drawn
+    rows, columns = matrix.shape
+    weights, entries, values = numbers(gradient), numbers(matrix.t()), numbers(leaf)
+    by_leaf = [sum(weights[row] * entries[column * rows + row] for row in range(rows)) for column in range(columns)]
+    for first, second in ((True, False), (False, True), (True, True)):
+        left = matrix.detach().requires_grad_(first)
+        right = leaf.detach().requires_grad_(second)
+        (left @ right).backward(gradient)
+        assert (left.grad is not None, right.grad is not None) == (first, second)
+        assert not second or numbers(right.grad) == by_leaf
+        assert not first or numbers(left.grad) == [weight * value for weight in weights for value in values]
     (matrix @ leaf).backward(gradient)
     assert leaf.grad is not None
-    rows, columns = matrix.shape
-    weights, entries = numbers(gradient), numbers(matrix.t())
-    assert numbers(leaf.grad) == [
-        sum(weights[row] * entries[column * rows + row] for row in range(rows)) for column in range(columns)
-    ]
+    assert numbers(leaf.grad) == by_leaf
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
@@ -239,9 +321,16 @@ def test_behind_a_matrix_product_a_leaf_gets_the_gradient_times_the_matrix(devic
 @given(drawn=batched_products())
 def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, drawn):
     leaf, other, gradient = drawn
-    torch.bmm(other, leaf).backward(gradient)
-    assert leaf.grad is not None
-    assert numbers(leaf.grad) == np.einsum("bri,brc->bic", array(other), array(gradient)).reshape(-1).tolist()
+    weights = array(gradient)
+    left = other.detach().requires_grad_()
+    for number, product in enumerate(PRODUCTS):
+        leaf.grad = left.grad = None
+        product(left if number % 2 else other, leaf).backward(gradient)
+        assert leaf.grad is not None
+        assert numbers(leaf.grad) == np.einsum("bri,brc->bic", array(other), weights).reshape(-1).tolist(), number
+        if left.grad is not None:
+            assert numbers(left.grad) == np.einsum("brc,bic->bri", weights, array(leaf)).reshape(-1).tolist(), number
+        assert (left.grad is not None) == (number % 2 == 1)
 
 
 @rule("backward.explicit-gradient.vector-jacobian")
@@ -251,9 +340,13 @@ def test_behind_a_batched_product_a_leaf_gets_a_product_of_the_gradient(device, 
 @example(drawn=MANY)
 def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
     leaf, gradient = drawn
-    leaf.backward(gradient)
-    assert leaf.grad is not None
-    assert same(numbers(leaf.grad), numbers(gradient))
+    for number, call in enumerate(CALLS):
+        leaf.grad = None
+        weight = gradient if number == 0 else number * gradient
+        call(leaf, leaf, weight)
+        assert leaf.grad is not None
+        assert leaf.grad.shape == leaf.shape
+        assert same(numbers(leaf.grad), numbers(weight))
 
 
 @rule("backward.explicit-gradient.linear")
@@ -262,29 +355,36 @@ def test_a_leaf_that_is_the_output_itself_gets_the_gradient(device, drawn):
 def test_the_result_is_linear_in_the_gradient(device, drawn, a, b, operation):
     leaf, first, second = drawn
     function, _ = operation
-    output = function(leaf)
-    results = []
-    for gradient in (first, second, a * first + b * second, 0 * first):
-        leaf.grad = None
-        output.backward(gradient, retain_graph=True)
-        assert leaf.grad is not None
-        assert leaf.grad.shape == leaf.shape
-        results.append(numbers(leaf.grad))
-    assert results[2] == [a * one + b * other for one, other in zip(results[0], results[1], strict=True)]
-    assert results[3] == [0] * leaf.numel()
+    other = torch.zeros_like(leaf, requires_grad=True)
+    both, zeros = a * first + b * second, torch.zeros((), dtype=leaf.dtype, device=device).expand(leaf.shape)
+    for output in (function(leaf) - 2 * other, other - function(leaf).view_as(leaf), leaf + 0 * other, leaf):
+        results = []
+        for gradient in (first, second, both, 0 * first, -first, zeros):
+            leaf.grad = other.grad = None
+            output.backward(gradient, retain_graph=True)
+            assert leaf.grad is not None
+            assert leaf.grad.shape == leaf.shape
+            results.append(numbers(leaf.grad) + ([] if output is leaf else numbers(other.grad)))
+        assert results[2] == [a * one + b * two for one, two in zip(results[0], results[1], strict=True)]
+        assert results[3] == results[5] == [0] * len(results[0])
+        assert results[4] == [-one for one in results[0]]
 
 
 @rule("backward.explicit-gradient.same-shape")
-@also(AS_RESULTS)
-@given(drawn=with_a_misfit(), operation=elementwise(), run=st.sampled_from(RUNS).map(Expression))
-def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation, run):
+@also(AS_RESULTS, UNRECORDED_BACKWARD)
+@given(drawn=with_a_misfit(), operation=elementwise())
+def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, drawn, operation):
     leaf, gradient = drawn
     function, _ = operation
+    ones = torch.ones_like(leaf)
+    near = (ones[None], ones[..., None], ones.flatten(), ones.sum(), ones.expand(2, *leaf.shape), ones.flatten()[:0])
+    unfit = [wrong for wrong in (gradient, gradient.bool(), *near, *near) if wrong.shape != leaf.shape]
     for output in (function(leaf), leaf):
         before = state(leaf, output, gradient)
-        for block in (torch.enable_grad, torch.no_grad):
-            with block(), pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
-                run(output, leaf, gradient)
+        for number in range(max(len(unfit), len(ALL_CALLS))):
+            call, wrong = ALL_CALLS[number % len(ALL_CALLS)], unfit[number % len(unfit)]
+            with pytest.raises(RuntimeError, match="Mismatch in shape") as refusal:
+                call(output, leaf, wrong)
             assert refusal.type is RuntimeError
             assert state(leaf, output, gradient) == before
 
@@ -293,19 +393,27 @@ def test_a_gradient_of_another_shape_is_refused_and_nothing_changes(device, draw
 @also(AS_RESULTS, *BACKWARD)
 @given(drawn=with_another_dtype() | with_large_integers(), operation=elementwise())
 @example(drawn=BYTES, operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")))
+@example(drawn=INFINITE_DOUBLES, operation=(Expression("lambda x: x * 3"), Expression("lambda v: 3")))
 def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, operation):
     leaf, gradient = drawn
     function, derivative = operation
-    function(leaf).backward(gradient)
-    assert leaf.grad is not None
-    assert leaf.grad.dtype == leaf.dtype
-    pairs = zip(numbers(leaf), numbers(gradient), strict=True)
-    assert numbers(leaf.grad) == [derivative(value) * weight for value, weight in pairs]
-    leaf.grad = None
-    leaf.backward(gradient)
-    assert leaf.grad is not None
-    assert leaf.grad.dtype == leaf.dtype
-    assert numbers(leaf.grad) == numbers(gradient)
+    other = torch.zeros_like(leaf, requires_grad=True)
+    output = function(leaf) - other
+    values = numbers(leaf)
+    small = torch.ones_like(gradient).neg_() if gradient.dtype.is_signed else torch.ones_like(gradient)
+    for weight in (gradient, *(small.to(dtype) for dtype in NARROW), small.bool()):
+        weights = numbers(weight)
+        for run in (output, leaf):
+            leaf.grad = other.grad = None
+            run.backward(weight, retain_graph=True)
+            assert leaf.grad is not None
+            assert leaf.grad.dtype == leaf.dtype
+            derivatives = [1 if run is leaf else derivative(value) for value in values]
+            assert same(numbers(leaf.grad), [slope * by for slope, by in zip(derivatives, weights, strict=True)])
+            if run is output:
+                assert other.grad is not None
+                assert other.grad.dtype == leaf.dtype
+                assert same(numbers(other.grad), [-by for by in weights])
 
 
 @rule("backward.explicit-gradient.other-device")
@@ -313,14 +421,18 @@ def test_a_gradient_of_another_real_dtype_counts_with_its_values(device, drawn, 
 @given(leaf=leaves(shapes(min_dims=1), earlier_grad=True), operation=elementwise())
 def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, leaf, operation):
     function, _ = operation
-    for output in (function(leaf), leaf):
-        before = state(leaf, output)
-        for call in CALLS:
-            for dtype in (leaf.dtype, torch.float64):
-                with pytest.raises(RuntimeError, match="expected device") as refusal:
-                    call(output, leaf, torch.ones(leaf.shape, dtype=dtype, device=elsewhere(device)))
-                assert refusal.type is RuntimeError
-                assert state(leaf, output) == before
+    first = leaf.detach().sum().requires_grad_()
+    for output in (function(leaf), leaf, (function(leaf).sum() - first)[None]):
+        before = state(leaf, output, first)
+        for number, call in enumerate((*CALLS, lambda *given: beside(first, *given))):
+            dtype = (leaf.dtype, torch.float64)[number % 2]
+            gradient = torch.ones(output.shape, dtype=dtype, device=elsewhere(device))
+            if number > 3:
+                gradient = gradient[:1].expand(output.shape) if len(gradient) else gradient.requires_grad_()
+            with pytest.raises(RuntimeError, match=f"expected device {output.device} but") as refusal:
+                call(output, leaf, gradient)
+            assert refusal.type is RuntimeError
+            assert state(leaf, output, first) == before
 
 
 @rule("backward.explicit-gradient.not-a-tensor")
@@ -333,15 +445,26 @@ def test_a_gradient_on_another_device_is_refused_and_nothing_changes(device, lea
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"), operation=TIMES_THREE, gradient=[1.0, 1.0])
 def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, leaf, operation, gradient):
     function, _ = operation
-    fitting = [1.0] * max(leaf.numel(), 1)
-    for output in (function(leaf), leaf):
+    for output in (function(leaf), leaf, function(leaf).sum().expand(2, 2)):
         before = state(leaf, output)
-        for call in CALLS:
-            for wrong in (gradient, fitting):
+        for number, wrong in enumerate([gradient, *of_numbers(output)]):
+            for call in (CALLS[0], CALLS[1 + number % (len(CALLS) - 1)]):
                 with pytest.raises(TypeError) as refusal:
                     call(output, leaf, wrong)
                 assert refusal.type is TypeError
                 assert state(leaf, output) == before
+
+
+FORMS = (
+    lambda x: x.abs(),
+    lambda x: x.clone().mul_(3),
+    lambda x: x.sum().expand(x.shape),
+    lambda x: torch.stack([x, x]).sum(0),
+    lambda x: x.where(x > 0, x * x),
+    lambda x: x[...],
+    lambda x: x - x.detach(),
+)
+"""Functions of a tensor whose result has its shape."""
 
 
 @rule("backward.explicit-gradient.read-only")
@@ -350,20 +473,29 @@ def test_a_gradient_that_is_no_tensor_is_refused_and_nothing_changes(device, lea
 def test_the_gradient_is_neither_written_nor_differentiated(device, drawn, operation, route):
     leaf, gradient = drawn
     function, _ = operation
-    before = state(gradient)
-    output = route(function(leaf))
+    other = torch.zeros_like(leaf, requires_grad=True)
+    result = gradient * 2
+    before = state(gradient, result)
+    output = route(function(leaf) - other)
     output.retain_grad()
-    for _ in range(2):
-        leaf.grad = None  # else the second run adds to it, and it can be the gradient's memory
-        output.backward(route(gradient), retain_graph=True)
-        assert state(gradient) == before
-        assert leaf.grad is not None
-        assert not leaf.grad.requires_grad
+    for number, call in enumerate(CALLS_THAT_KEEP[:-1]):
+        leaf.grad = other.grad = None  # else the second run adds to it, and it can be the gradient's memory
+        if number % 2:
+            leaf.grad, other.grad = torch.zeros_like(leaf), torch.zeros_like(other)
+        call(output, [leaf, other], route(gradient if number < 3 else result))
+        assert state(gradient, result) == before
+        for held in (leaf.grad, other.grad):
+            assert held is not None
+            assert not held.requires_grad
+    leaf.grad = other.grad = None
+    output.backward(route(gradient), retain_graph=True, create_graph=True)
+    assert state(gradient, result) == before
     data = gradient.detach()
-    before = state(data)
-    for run in (output, leaf):
-        leaf.grad = None
-        run.backward(route(data) if run is output else data, retain_graph=True)
-        assert state(data) == before
+    before = state(data, gradient)
+    for number, run in enumerate((leaf, *(form(leaf) for form in FORMS), output)):
+        leaf.grad = other.grad = None
+        weight = data if number % 2 else gradient
+        run.backward(route(data) if run is output else weight, retain_graph=True)
+        assert state(data, gradient) == before
         assert leaf.grad is not None
         assert not leaf.grad.requires_grad

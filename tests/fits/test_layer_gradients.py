@@ -40,7 +40,7 @@ def layers(draw, sizes):
 
 # Integers up to 33, times a power of two, times x, summed: up to 9 bits, more than bfloat16 has.
 WIDE = st.sampled_from(("torch.float32", "torch.float64", "torch.float16"))
-DYADIC = st.tuples(POWERS | st.just(8), st.integers(1, 3), POWERS, WIDE)
+DYADIC = st.tuples(POWERS | st.just(8), st.integers(1, 3), POWERS, WIDE) | st.tuples(*[st.just(2)] * 3, WIDE)
 SQUARE = tuple(
     Expression(source, dtypes=frozenset({"torch.float32"}))
     for source in (
@@ -90,7 +90,11 @@ DOCUMENT = tuple(
 )
 
 
-ROUNDED = st.tuples(SIZES, SIZES, SIZES, st.sampled_from(("torch.float64", "torch.float32")))
+EXACT_ENOUGH = st.sampled_from(("torch.float64", "torch.float32"))
+SQUARES = st.sampled_from([(size, size, size) for size in (3, 2, 5)])
+ROUNDED = st.tuples(SIZES, SIZES, SIZES, EXACT_ENOUGH) | st.builds(
+    lambda sizes, dtype: (*sizes, dtype), SQUARES, EXACT_ENOUGH
+)
 
 
 @rule("fits.layer-gradients.gradients")
@@ -125,6 +129,8 @@ def test_backward_changes_no_parameter_and_gives_data_no_gradient(device, drawn,
         assert [tensor._version for tensor in drawn] == versions
         assert x.grad is None
         assert y.grad is None
+        assert [tensor.requires_grad for tensor in (x, w, b, y)] == [False, *LEARNING[number % 3], False]
+        assert [tensor.grad is not None for tensor in (w, b)] == list(LEARNING[number % 3])
         for parameter in (w, b):
             if parameter.requires_grad:
                 parameter.grad.fill_(9)

@@ -23,16 +23,17 @@ def train(x, y, start, rate, passes, clearing="after forward", set_to_none=True)
     criterion = torch.nn.MSELoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     path, reported = [[parameter.item() for parameter in model.parameters()]], []
-    for _ in range(passes):
+    for number in range(passes):
+        holder = (optimizer, model)[number % 2]
         if clearing == "before forward":
-            optimizer.zero_grad(set_to_none=set_to_none)
+            holder.zero_grad(set_to_none=set_to_none)
         loss = criterion(model(x), y)
         if clearing == "after forward":
-            optimizer.zero_grad(set_to_none=set_to_none)
+            holder.zero_grad(set_to_none=set_to_none)
         loss.backward()
         optimizer.step()
         if clearing == "after step":
-            optimizer.zero_grad(set_to_none=set_to_none)
+            holder.zero_grad(set_to_none=set_to_none)
         path.append([parameter.item() for parameter in model.parameters()])
         reported.append(loss.item())
     return np.array(path), reported
