@@ -259,16 +259,15 @@ OFTEN = (
 
 
 def gradients_of(output):
-    """Gradients of different numbers: row by row, all alike, column by column, with gaps, and with many digits."""
+    """Gradients of different numbers: row by row, all alike, and column by column or with gaps."""
     numbered = (torch.arange(output.numel()) % 7 - 3).reshape(output.shape).to(output.device, output.dtype)
     alike = torch.full((), 2, dtype=output.dtype, device=output.device).expand(output.shape)
-    factor = MANY_DIGITS[str(output.dtype)]
-    return numbered, alike, in_columns(-2 * numbered), with_gaps(numbered * factor) if factor < 2**30 else numbered / 8
+    return numbered, alike, in_columns(-2 * numbered) if output.ndim > 1 else with_gaps(-2 * numbered)
 
 
 @rule("derivatives.moving-elements.copies")
 @also(AS_RESULTS, UNRECORDED_BACKWARD)
-@given(x=leaves(shapes(min_dims=1)), place=ORDERS)
+@given(x=leaves(shapes(min_dims=1, max_dims=2)), place=ORDERS)
 @example(x=MATRIX, place=AS_IT_IS)
 @example(x=ONE_ROW, place=AS_IT_IS)
 @example(x=SEVENTEEN_TIMES[0], place=AS_IT_IS)
@@ -277,7 +276,7 @@ def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(
     for name, copy in COPIES.items():
         came_from, output = copy(numbered), copy(place(x))
         # Of one graph, by turns.
-        for run, gradient in zip(RUNS * 2, gradients_of(output), strict=True):
+        for run, gradient in zip((*RUNS, RUNS[0]), gradients_of(output), strict=True):
             x.grad = None
             found = run(output, x, gradient)
             assert found.shape == x.shape, name

@@ -47,6 +47,12 @@ def shapes_of(count):
     return [shape for shape in every if math.prod(shape) == count]
 
 
+def matrices_of(count):
+    """The shapes of a matrix with this many elements, tall, wide and square, and of a stack of two matrices."""
+    sides = [side for side in range(1, 8) if count and count % side == 0]
+    return [(side, count // side) for side in sides] + [(2, side // 2, count // side) for side in sides if side % 2 == 0]
+
+
 @st.composite
 def reshapings(draw):
     """A tensor, a shape to ask for, in which one size may be -1, and the shape that is meant."""
@@ -129,6 +135,9 @@ def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_s
         assert tuple(result.shape) == meant, name
         assert result.dtype == x.dtype, name
         assert result.tolist() == array(start).reshape(meant).tolist(), name
+    for shape in (shape for shape in matrices_of(x.numel()) if shape != meant):
+        for start in (x, result):
+            assert start.reshape(shape).tolist() == array(start).reshape(shape).tolist(), shape
 
 
 @rule("operations.reshape.view-shares")
