@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places, shapes
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -25,6 +25,8 @@ OPERATIONS = {
     "a - b": (lambda a, b: a - b, lambda a, b: 1, lambda a, b: -1),
     "a * b": (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
     "b * a": (lambda a, b: b * a, lambda a, b: b, lambda a, b: a),
+    "b - a": (lambda a, b: b - a, lambda a, b: -1, lambda a, b: 1),
+    "add": (lambda a, b: torch.add(a, b, alpha=2), lambda a, b: 1, lambda a, b: 2),
 }
 """An operation, and its derivatives by its two operands."""
 
@@ -96,8 +98,13 @@ BY_SEVENTEEN = (
 )
 
 
-NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
-"""Two operands, both of which need a gradient, or one."""
+NEEDED = (
+    "lambda a, b: (a, b)",
+    "lambda a, b: (a, b.detach())",
+    "lambda a, b: (a.detach(), b)",
+    "lambda a, b: (torch.nn.Parameter(a.detach()), torch.nn.Parameter(b.detach()))",
+)
+"""Two operands, both of which need a gradient, or one; or two parameters."""
 
 BESIDE_INTEGERS = (
     "lambda a, b: (a, b.detach().long())",
@@ -109,7 +116,7 @@ BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 
 
 @rule("derivatives.broadcasting.summed")
-@also(AS_RESULTS, *BACKWARD)
+@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=stretched(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
 @example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
@@ -121,14 +128,19 @@ BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, needed, place):
     *leaves, gradient = drawn
     a, b = needed(*leaves)
-    for name, (function, by_a, by_b) in OPERATIONS.items():
+    both = -2 * array(gradient) + array(gradient)
+    for number, (name, (function, by_a, by_b)) in enumerate(OPERATIONS.items()):
         a.grad = b.grad = None
-        function(place(a), b).backward(gradient)
+        output = function(place(a), b) if number % 2 else function(a, place(b))
+        # Of one graph, and the first gradient is minus twice the second, so that what is exact stays so.
+        output.backward(-2 * gradient, retain_graph=True)
+        output.backward(gradient)
         for operand, by_operand in ((a, by_a), (b, by_b)):
             if operand.requires_grad:
-                weights = array(gradient) * by_operand(array(a), array(b))
+                weights = both * by_operand(array(a), array(b))
                 assert operand.grad is not None
                 assert operand.grad.shape == operand.shape, name
+                assert operand.grad.dtype == operand.dtype, name
                 assert np.array_equal(array(operand.grad), summed_to(operand.shape, weights), equal_nan=True), name
 
 

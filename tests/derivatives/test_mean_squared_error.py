@@ -20,6 +20,16 @@ SUMS = (
     "lambda p, t: torch.nn.MSELoss(reduction='sum')(p, t)",
     "lambda p, t: ((p - t) * (p - t)).sum()",
 )
+ALL = (
+    (lambda p, t: torch.nn.functional.mse_loss(p, t), True),
+    (lambda p, t: torch.nn.MSELoss(reduction="sum")(p, t), False),
+    (lambda p, t: torch.nn.MSELoss()(p, t), True),
+    (lambda p, t: torch.nn.functional.mse_loss(p, t, reduction="sum"), False),
+    (lambda p, t: torch.nn.functional.mse_loss(input=p, target=t, reduction="mean"), True),
+    (lambda p, t: ((p - t) ** 2).mean(), True),
+)
+"""Means and sums of squared errors."""
+
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 
 
@@ -84,20 +94,24 @@ def prediction_and_target(draw):
 def test_the_prediction_gets_twice_its_error_and_the_target_the_negative(device, drawn, needed, loss, weight, place):
     """Four products or quotients, none of which rounds where the count is a power of two."""
     prediction, target = needed(*drawn)
-    function, is_mean = loss
-    weight *= MANY_DIGITS[prediction.dtype]
-    error = function(place(prediction), target)
-    error.backward(torch.full_like(error, weight))
-    count = max(prediction.numel(), 1) if is_mean else 1
-    allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
-    expected = 2 * weight * (array(prediction) - array(target)) / count
-    for operand, sign in ((prediction, 1), (target, -1)):
-        if operand.requires_grad:
-            assert operand.grad is not None
-            assert operand.grad.shape == operand.shape
-            assert (abs(array(operand.grad) - sign * expected) <= allowed * abs(expected)).all()
+    digits = MANY_DIGITS[prediction.dtype]
+    for spelling, is_mean in (loss, *ALL[:: 1 if prediction.numel() < 9 else 3]):
+        error = spelling(place(prediction), target) if is_mean else spelling(prediction, place(target))
+        count = max(prediction.numel(), 1) if is_mean else 1
+        allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
+        # Of one graph, in turn.
+        for times in (weight * digits, -digits):
+            prediction.grad = target.grad = None
+            error.backward(torch.full_like(error, times), retain_graph=True)
+            expected = 2 * times * (array(prediction) - array(target)) / count
+            for operand, sign in ((prediction, 1), (target, -1)):
+                if operand.requires_grad:
+                    assert operand.grad is not None
+                    assert operand.grad.shape == operand.shape
+                    assert operand.grad.dtype == operand.dtype
+                    assert (abs(array(operand.grad) - sign * expected) <= allowed * abs(expected)).all()
     itself = drawn[0]
     itself.grad = None
-    function(place(itself), itself).backward()
+    loss[0](place(itself), itself).backward()
     assert itself.grad is not None
     assert numbers(itself.grad) == [0] * itself.numel()
