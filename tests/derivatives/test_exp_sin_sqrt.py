@@ -108,6 +108,7 @@ def zero_or_above(value):
 )
 @example(drawn=OF_TRANSPOSED, place=AS_IT_IS)
 @example(drawn=OF_PERMUTED, place=AS_IT_IS)
+@example(drawn=OF_PERMUTED, place=Expression("lambda x: x.clone()"))
 @example(drawn=OF_STEPPED, place=AS_IT_IS)
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
 @example(drawn=OF_MANY, place=AS_IT_IS)

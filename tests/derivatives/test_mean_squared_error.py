@@ -68,6 +68,12 @@ def prediction_and_target(draw):
     return prediction, leaf_of(draw, prediction.facts["shape"], prediction.facts["dtype"])
 
 
+OF_COLUMNS = (
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 0.0]], device=device).T.requires_grad_()"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 2.0], [-1.0, 4.0]], device=device).requires_grad_()"),
+)
+
+
 @rule("derivatives.mean-squared-error.loss")
 @also(*BACKWARD)
 @given(
@@ -76,6 +82,20 @@ def prediction_and_target(draw):
     loss=losses(),
     weight=st.sampled_from((1, 2, -3)),
     place=places(),
+)
+@example(
+    drawn=OF_COLUMNS,
+    needed=Expression(NEEDED[0]),
+    loss=(Expression(MEANS[0]), True),
+    weight=1,
+    place=Expression("lambda x: x"),
+)
+@example(
+    drawn=OF_COLUMNS[::-1],
+    needed=Expression(NEEDED[1]),
+    loss=(Expression(MEANS[1]), True),
+    weight=-3,
+    place=Expression("lambda x: x"),
 )
 @example(
     drawn=MANY,

@@ -114,10 +114,24 @@ ZEROS = (
 )
 
 
+ZEROS_IN_DOUBLE = (
+    Expression(
+        "torch.tensor([[0.0, -0.0], [2.0, 0.0]], dtype=torch.float64, device=device).requires_grad_()",
+        dtypes=frozenset({"torch.float64"}),
+    ),
+    Expression(
+        "torch.tensor([[1.0, 3.0], [-2.0, -1.0]], dtype=torch.float64, device=device).T",
+        dtypes=frozenset({"torch.float64"}),
+    ),
+)
+
+
 @rule("derivatives.powers.zero-base")
 @also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(lambda value: value // 2), power=powers(), place=places())
 @example(drawn=ZEROS, power=Expression(POWERS[0]), place=AS_IT_IS)
+@example(drawn=ZEROS_IN_DOUBLE, power=Expression(POWERS[0]), place=AS_IT_IS)
+@example(drawn=ZEROS_IN_DOUBLE, power=Expression(POWERS[2]), place=Expression("lambda x: x.clone()"))
 def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place):
     x, gradient = drawn
     for n in (0, 1, 2, 3, 4, 7):
