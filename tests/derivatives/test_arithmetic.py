@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED_BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
@@ -158,6 +157,15 @@ def same(found, expected):
     return found == expected or np.array_equal(found, expected, equal_nan=True)
 
 
+def run_twice(output, gradient, recorded):
+    """Two runs through one graph. The first adds minus twice what the second adds, so that what is exact stays so; grad
+    mode is on or off meanwhile, and its gradient requires grad."""
+    opposite = (-2 * gradient).requires_grad_()
+    with torch.set_grad_enabled(recorded):
+        output.backward(opposite, retain_graph=True)
+    output.backward(gradient)
+
+
 def around(name, place):
     """`place` for the first of two operands or for the second, by turns, as the names of what is done to them go."""
     return (place, lambda x: x) if len(name) % 2 else (lambda x: x, place)
@@ -210,7 +218,6 @@ MANY_DIVISORS = (
 
 
 @rule("derivatives.arithmetic.sums")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=two_leaves_and_digits(), needed=functions(NEEDED), place=places())
 @example(drawn=COMPLEX, needed=Expression(NEEDED[0]), place=AS_IT_IS)
 @example(drawn=COMPLEX, needed=Expression(NEEDED[1]), place=Expression("lambda x: x.clone()"))
@@ -237,15 +244,13 @@ MANY_DIVISORS = (
 def test_each_term_gets_the_gradient_with_its_sign(device, drawn, needed, place):
     *leaves, gradient = drawn
     terms = needed(*leaves)
-    # Of one graph, and the first gradient is minus twice the second, so that what is exact stays so.
     both = [-2 * weight + weight for weight in numbers(gradient)]
     for name, (total, factors) in SUMS.items():
         for term in terms:
             term.grad = None
         of_a, of_b = around(name, place)
         output = total(of_a(terms[0]), of_b(terms[1]))
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for term, factor in zip(terms, factors, strict=True):
             if term.requires_grad:
                 assert term.grad is not None
@@ -255,7 +260,6 @@ def test_each_term_gets_the_gradient_with_its_sign(device, drawn, needed, place)
 
 
 @rule("derivatives.arithmetic.sums")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(), place=places())
 @example(drawn=COMPLEX[::2], place=AS_IT_IS)
 @example(drawn=BEYOND_NUMBERS[::2], place=AS_IT_IS)
@@ -273,15 +277,13 @@ def test_a_number_or_the_same_tensor_in_a_sum_changes_nothing_but_the_factor(dev
     for name, (total, factor) in (SUMS_WITH_A_NUMBER | SUMS_WITH_ITSELF).items():
         a.grad = None
         output = total(place(a))
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         assert a.grad is not None
         assert a.grad.dtype == a.dtype, name
         assert same(numbers(a.grad), [factor * weight for weight in both]), name
 
 
 @rule("derivatives.arithmetic.products")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=two_leaves_and_digits(), needed=functions(NEEDED), place=places())
 @example(drawn=BEYOND_NUMBERS, needed=Expression(NEEDED[0]), place=AS_IT_IS)
 @example(drawn=MANY, needed=Expression(NEEDED[0]), place=AS_IT_IS)
@@ -303,8 +305,7 @@ def test_each_factor_gets_the_gradient_times_the_other(device, drawn, needed, pl
         a.grad = b.grad = None
         of_a, of_b = around(name, place)
         output = product(of_a(a), of_b(b))
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for factor, other in zip((a, b), values[::-1], strict=True):
             if factor.requires_grad:
                 assert factor.grad is not None
@@ -315,7 +316,6 @@ def test_each_factor_gets_the_gradient_times_the_other(device, drawn, needed, pl
 
 
 @rule("derivatives.arithmetic.products")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(), place=places())
 @example(drawn=BEYOND_NUMBERS[::2], place=AS_IT_IS)
 @example(drawn=MANY[::2], place=AS_IT_IS)
@@ -332,15 +332,13 @@ def test_a_tensor_times_a_number_gets_the_gradient_times_that_number(device, dra
     for name, (product, factor) in FACTORS.items():
         a.grad = None
         output = product(place(a))
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         assert a.grad is not None
         assert a.grad.dtype == a.dtype, name
         assert same(numbers(a.grad), [factor * weight for weight in both]), name
 
 
 @rule("derivatives.arithmetic.products")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(), place=places())
 @example(drawn=BEYOND_NUMBERS[::2], place=AS_IT_IS)
 @example(drawn=MANY[::2], place=AS_IT_IS)
@@ -350,15 +348,13 @@ def test_a_tensor_times_itself_gets_a_share_for_each_factor_that_needs_it(device
     for name, (square, shares) in SQUARES.items():
         x.grad = None
         output = square(place(x))
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         expected = [shares * v * weight for v, weight in zip(numbers(x), both, strict=True)]
         assert x.grad is not None
         assert same(numbers(x.grad), expected), name
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(
     drawn=two_leaves_and_digits(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED), place=places()
 )
@@ -368,10 +364,11 @@ def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quot
     a, b = needed(*leaves)
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for output in (quotient(a, place(b)), torch.div(place(a), b)):
-        # Of one graph, in turn.
+        # Of one graph, in turn, recorded and not.
         for weights in (gradient, -2 * gradient):
             a.grad = b.grad = None
-            output.backward(weights, retain_graph=True)
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
             values = list(zip(*map(numbers, (a, b, weights)), strict=True))
             of_a = [weight / divisor for _, divisor, weight in values]
             of_b = [-weight * value / divisor**2 for value, divisor, weight in values]
@@ -385,7 +382,6 @@ def test_a_quotient_is_differentiated_by_both_of_its_tensors(device, drawn, quot
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=two_leaves(each=nonzero), quotient=functions(QUOTIENTS), needed=functions(NEEDED))
 def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, needed):
     """What it takes to scale both tensors by a power of two is not rounded, and the quotient stays as it is."""
@@ -398,7 +394,9 @@ def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, n
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for scale in (too_large, 1 / too_large):
         a.grad = b.grad = None
-        quotient(a * scale, b * scale).backward(gradient)
+        output = quotient(a * scale, b * scale)
+        with torch.set_grad_enabled(scale > 1):
+            output.backward(gradient)
         for operand, slopes in ((a, of_a), (b, of_b)):
             if operand.requires_grad:
                 assert operand.grad is not None
@@ -407,7 +405,6 @@ def test_a_divisor_may_have_a_square_beyond_its_dtype(device, drawn, quotient, n
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(each=nonzero), place=places())
 def test_a_tensor_over_itself_gets_a_share_for_each_that_needs_it(device, drawn, place):
     """Both shares are as large, one is negative: what they are off adds up, what they are cancels."""
@@ -415,7 +412,9 @@ def test_a_tensor_over_itself_gets_a_share_for_each_that_needs_it(device, drawn,
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
     for name, (quotient, signs) in RATIOS.items():
         x.grad = None
-        quotient(place(x)).backward(gradient)
+        output = quotient(place(x))
+        with torch.set_grad_enabled(len(name) % 2 == 0):
+            output.backward(gradient)
         assert x.grad is not None
         for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
             share = weight / value
@@ -423,16 +422,20 @@ def test_a_tensor_over_itself_gets_a_share_for_each_that_needs_it(device, drawn,
 
 
 @rule("derivatives.arithmetic.quotients")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(each=nonzero), place=places())
 def test_a_quotient_with_a_number_is_differentiated_by_its_tensor(device, drawn, place):
     a, gradient = drawn
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps
     for name, (quotient, derivative) in QUOTIENTS_WITH_A_NUMBER.items():
-        a.grad = None
-        quotient(place(a)).backward(gradient)
-        assert a.grad is not None
-        assert a.grad.dtype == a.dtype, name
-        for value, weight, found in zip(*map(numbers, (a, gradient, a.grad)), strict=True):
-            expected = weight * derivative(value)
-            assert abs(found - expected) <= allowed * abs(expected), name
+        output = quotient(place(a))
+        # Of one graph, in turn, recorded and not.
+        for weights in (gradient, -2 * gradient):
+            a.grad = None
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
+            assert a.grad is not None
+            assert a.grad.shape == a.shape, name
+            assert a.grad.dtype == a.dtype, name
+            for value, weight, found in zip(*map(numbers, (a, weights, a.grad)), strict=True):
+                expected = weight * derivative(value)
+                assert abs(found - expected) <= allowed * abs(expected), name

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places, shapes
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -115,8 +114,16 @@ BESIDE_INTEGERS = (
 BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 
 
+def run_twice(output, gradient, recorded):
+    """Two runs through one graph. The first adds minus twice what the second adds, so that what is exact stays so; grad
+    mode is on or off meanwhile, and its gradient requires grad."""
+    opposite = (-2 * gradient).requires_grad_()
+    with torch.set_grad_enabled(recorded):
+        output.backward(opposite, retain_graph=True)
+    output.backward(gradient)
+
+
 @rule("derivatives.broadcasting.summed")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=stretched(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
 @example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
@@ -132,9 +139,7 @@ def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, draw
     for number, (name, (function, by_a, by_b)) in enumerate(OPERATIONS.items()):
         a.grad = b.grad = None
         output = function(place(a), b) if number % 2 else function(a, place(b))
-        # Of one graph, and the first gradient is minus twice the second, so that what is exact stays so.
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for operand, by_operand in ((a, by_a), (b, by_b)):
             if operand.requires_grad:
                 weights = both * by_operand(array(a), array(b))
@@ -160,7 +165,6 @@ def of_two_dtypes(draw):
 
 
 @rule("derivatives.broadcasting.own-dtype")
-@also(*BACKWARD)
 @given(drawn=of_two_dtypes(), needed=st.sampled_from((*NEEDED, *BESIDE_INTEGERS)).map(Expression))
 @example(
     drawn=(
@@ -180,7 +184,8 @@ def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
     for weight in (-1.5, fine):
         for name, (function, by_a, by_b) in OPERATIONS.items():
             a.grad = b.grad = None
-            function(a, b).backward(torch.full_like(output, weight))
+            with torch.set_grad_enabled(weight != fine or len(name) % 2 == 0):
+                function(a, b).backward(torch.full_like(output, weight))
             for operand, slopes in ((a, by_a(array(a), array(b))), (b, by_b(array(a), array(b)))):
                 if operand.requires_grad:
                     assert operand.grad is not None

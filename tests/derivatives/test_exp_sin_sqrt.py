@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED_BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
@@ -97,7 +96,6 @@ def zero_or_above(value):
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=like(leaves(SHAPES)), place=ORDERS)
 @example(
     drawn=(
@@ -118,10 +116,11 @@ def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, 
     for name, (function, derivative) in EVERYWHERE.items():
         slopes = [derivative(value) for value in numbers(x)]
         output = function(place(x))
-        # Of one graph, in turn.
+        # Of one graph, in turn, recorded and not.
         for weights in (gradient, -2 * gradient):
             x.grad = None
-            output.backward(weights, retain_graph=True)
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
             assert x.grad is not None
             assert x.grad.shape == x.shape, name
             assert x.grad.dtype == x.dtype, name
@@ -130,7 +129,6 @@ def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, 
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=like(leaves(SHAPES, each=above_zero)), place=ORDERS)
 @example(
     drawn=(
@@ -146,10 +144,11 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
     for name, (function, derivative) in ABOVE_ZERO.items():
         slopes = [derivative(value) for value in numbers(x)]
         output = function(place(x))
-        # Of one graph, in turn.
+        # Of one graph, in turn, recorded and not.
         for weights in (gradient, -2 * gradient):
             x.grad = None
-            output.backward(weights, retain_graph=True)
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
             assert x.grad is not None
             assert x.grad.shape == x.shape, name
             assert x.grad.dtype == x.dtype, name
@@ -158,7 +157,6 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
 
 
 @rule("derivatives.exp-sin-sqrt.sqrt-at-zero")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=like(leaves(each=zero_or_above)), place=ORDERS)
 @example(
     drawn=(
@@ -172,7 +170,8 @@ def test_at_zero_the_gradient_of_sqrt_is_infinite(device, drawn, place):
     roots = (torch.sqrt(place(x)), place(x).sqrt(), x.clone().sqrt_())
     for root, weights in itertools.product(roots, (gradient, -gradient)):
         x.grad = None
-        root.backward(weights, retain_graph=True)
+        with torch.set_grad_enabled(weights is gradient):
+            root.backward(weights, retain_graph=True)
         assert x.grad is not None
         assert x.grad.shape == x.shape
         assert x.grad.dtype == x.dtype

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED_BACKWARD, also
 from tests.inputs.dtypes import floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -191,8 +190,16 @@ def in_columns(matrix):
 AS_IT_IS = Expression("lambda x: x")
 
 
+def run_twice(output, gradient, recorded):
+    """Two runs through one graph. The first adds minus twice what the second adds, so that what is exact stays so; grad
+    mode is on or off meanwhile, and its gradient requires grad."""
+    opposite = (-2 * gradient).requires_grad_()
+    with torch.set_grad_enabled(recorded):
+        output.backward(opposite, retain_graph=True)
+    output.backward(gradient)
+
+
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=products(), place=places())
 @example(drawn=OF_SQUARES, place=AS_IT_IS)
 @example(drawn=OF_FIVE_COLUMNS, place=AS_IT_IS)
@@ -211,9 +218,7 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
         factors[0].grad = factors[1].grad = None
         a, b = needed(*factors)
         output = product(place(a), b)
-        # Of one graph, and the first gradient is minus twice the second, so that what is exact stays so.
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
                 assert factor.grad is not None
@@ -223,7 +228,6 @@ def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn,
 
 
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=products(st.sampled_from(((False, True), (True, False), (True, True)))), place=places())
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
 def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
@@ -235,9 +239,7 @@ def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
         factors[0].grad = factors[1].grad = None
         a, b = needed(*factors)
         output = product(a, place(b))
-        # Of one graph, and the first gradient is minus twice the second, so that what is exact stays so.
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
                 assert factor.grad is not None
@@ -266,15 +268,13 @@ def of_one_matrix(draw):
 
 
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=of_one_matrix(), place=places())
 def test_a_matrix_times_itself_gets_a_share_for_each_factor_that_needs_it(device, drawn, place):
     x, gradient = drawn
     for name, (product, both) in WITH_ITSELF.items():
         x.grad = None
         output = product(place(x))
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         assert x.grad is not None
         assert x.grad.shape == x.shape, name
         assert array(x.grad).tolist() == both(array(x), -array(gradient)).tolist(), name
@@ -306,7 +306,6 @@ MANY_ROWS = (
 
 
 @rule("derivatives.matmul.linear-layer")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=layers(), place=places())
 @example(drawn=MANY_ROWS, place=AS_IT_IS)
 @example(drawn=SQUARE_LAYER, place=AS_IT_IS)
@@ -319,9 +318,7 @@ def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
         for leaf in operands:
             leaf.grad = None
         output = layer(needed[0], place(needed[1]), needed[2])
-        # Of one graph, and the first gradient is minus twice the second, so that what is exact stays so.
-        output.backward(-2 * gradient, retain_graph=True)
-        output.backward(gradient)
+        run_twice(output, gradient, recorded=len(names) == 2)
         for name, leaf, numbers in zip("xwb", needed, expected, strict=True):
             if name in names:
                 assert leaf.grad is not None

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, places, shapes, tails
-from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.tensors import leaf_of
 from tests.oracles import array, numbers
 
@@ -75,7 +74,6 @@ OF_COLUMNS = (
 
 
 @rule("derivatives.mean-squared-error.loss")
-@also(*BACKWARD)
 @given(
     drawn=prediction_and_target(),
     needed=functions(NEEDED),
@@ -119,10 +117,11 @@ def test_the_prediction_gets_twice_its_error_and_the_target_the_negative(device,
         error = spelling(place(prediction), target) if is_mean else spelling(prediction, place(target))
         count = max(prediction.numel(), 1) if is_mean else 1
         allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
-        # Of one graph, in turn.
+        # Of one graph, in turn, recorded and not.
         for times in (weight * digits, -digits):
             prediction.grad = target.grad = None
-            error.backward(torch.full_like(error, times), retain_graph=True)
+            with torch.set_grad_enabled(times == -digits):
+                error.backward(torch.full_like(error, times), retain_graph=True)
             expected = 2 * times * (array(prediction) - array(target)) / count
             for operand, sign in ((prediction, 1), (target, -1)):
                 if operand.requires_grad:

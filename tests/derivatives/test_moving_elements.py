@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, places, shapes, tails, telling_shapes
-from tests.inputs.circumstances import AS_RESULTS, UNRECORDED_BACKWARD, also
 from tests.inputs.shapes import PICTURES
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
@@ -56,8 +55,10 @@ COPIES = {
 RUNS = (
     lambda output, x, gradient: output.backward(gradient, retain_graph=True) or x.grad,
     lambda output, x, gradient: torch.autograd.grad(output, x, gradient, create_graph=True)[0],
+    torch.no_grad()(lambda output, x, gradient: output.backward(gradient, retain_graph=True) or x.grad),
 )
-"""Ways to hand a gradient to a leaf, one of them recorded; each returns what the leaf gets, and keeps the graph."""
+"""Ways to hand a gradient to a leaf, one of them recorded, one where grad mode is off; each returns what the leaf gets,
+and keeps the graph."""
 
 MASKS = {
     "of every element": lambda i: i * 3 % 5 > 1,
@@ -163,7 +164,7 @@ ORDERS = places() | st.just(
 
 def runs_of(gradient):
     """Each way to hand this gradient, or another made of it, to a leaf, for one graph: the first is not the last."""
-    return zip((*RUNS, RUNS[0]), (gradient, in_columns(-2 * gradient), with_gaps(-gradient)), strict=True)
+    return zip(RUNS, (gradient, in_columns(-2 * gradient).requires_grad_(), with_gaps(-gradient)), strict=True)
 
 
 def collected(places, gradient, count):
@@ -213,7 +214,6 @@ CHANNELS_LAST_TOO = (
 
 
 @rule("derivatives.moving-elements.moves")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(telling_shapes() | tails() | st.sampled_from(PICTURES)), place=ORDERS)
 @example(drawn=CHANNELS_LAST, place=AS_IT_IS)
 @example(drawn=CHANNELS_LAST_TOO, place=AS_IT_IS)
@@ -223,12 +223,13 @@ def test_a_gradient_that_is_moved_as_the_elements_were_arrives_as_it_was(device,
     x, gradient = drawn
     doubled = with_gaps(-2 * gradient)
     expected = numbers(gradient), numbers(doubled)
+    runs = itertools.cycle(RUNS)
     for name, move in MOVES.items():
         output = move(place(x))
         # Of one graph, in turn.
-        for run, weights, of_x in zip(RUNS, (move(gradient), move(doubled)), expected, strict=True):
+        for weights, of_x in zip((move(gradient), move(doubled)), expected, strict=True):
             x.grad = None
-            found = run(output, x, weights)
+            found = next(runs)(output, x, weights)
             assert found.shape == x.shape, name
             assert found.dtype == x.dtype, name
             assert same(numbers(found), of_x), name
@@ -265,26 +266,24 @@ def gradients_of(output):
 
 
 @rule("derivatives.moving-elements.copies")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(x=leaves(shapes(min_dims=1, max_dims=2)), place=ORDERS)
 @example(x=MATRIX, place=AS_IT_IS)
 @example(x=ONE_ROW, place=AS_IT_IS)
 @example(x=SEVENTEEN_TIMES[0], place=AS_IT_IS)
 def test_an_element_that_was_copied_gets_the_sum_of_the_gradients_of_its_copies(device, x, place):
-    numbered = torch.arange(x.numel()).reshape(x.shape)
+    numbered, runs = torch.arange(x.numel()).reshape(x.shape), itertools.cycle(RUNS)
     for name, copy in COPIES.items():
         came_from, output = copy(numbered), copy(place(x))
         # Of one graph, by turns.
-        for run, gradient in zip(RUNS, gradients_of(output), strict=True):
+        for gradient in gradients_of(output):
             x.grad = None
-            found = run(output, x, gradient)
+            found = next(runs)(output, x, gradient)
             assert found.shape == x.shape, name
             assert found.dtype == x.dtype, name
             assert same(numbers(found), collected(came_from, gradient, x.numel())), name
 
 
 @rule("derivatives.moving-elements.copies")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=moved(shapes(min_dims=1), lambda shape: st.just("lambda x: x.expand(2, *x.shape)")), place=ORDERS)
 @example(drawn=INSIDE, place=AS_IT_IS)
 @example(drawn=SEVENTEEN_TIMES, place=AS_IT_IS)
@@ -304,7 +303,6 @@ NEEDED = ((0, 1, 2), (1, 2), (0, 2), (0,), (1,), (2,))
 
 
 @rule("derivatives.moving-elements.copies")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=three_leaves(), place=ORDERS)
 def test_each_tensor_of_a_stack_gets_what_belongs_to_it(device, drawn, place):
     for needed, dim in zip(NEEDED, (0, -1, -1, 0, 0, -1), strict=True):
@@ -314,14 +312,14 @@ def test_each_tensor_of_a_stack_gets_what_belongs_to_it(device, drawn, place):
         for leaf in drawn:
             leaf.grad = None
         stack.backward(3 * gradient, retain_graph=True)
-        stack.backward(-2 * gradient)
+        with torch.set_grad_enabled(dim == 0):
+            stack.backward(-2 * gradient)
         for number, leaf in enumerate(drawn):
             expected = numbers(gradient.select(dim, number)) if number in needed else None
             assert (None if leaf.grad is None else numbers(leaf.grad)) == expected, (needed, dim, number)
 
 
 @rule("derivatives.moving-elements.choices")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=moved(shapes(min_dims=1, max_dims=2, min_side=3, max_side=5), basic_indices), place=ORDERS)
 def test_elements_that_are_not_indexed_get_zero(device, drawn, place):
     x, choose, gradient = drawn
@@ -350,7 +348,6 @@ ALWAYS = (
 
 
 @rule("derivatives.moving-elements.choices")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(shapes(min_dims=1, max_dims=2, min_side=3, max_side=5) | TAILS), place=ORDERS)
 def test_each_index_hands_a_gradient_to_what_it_chose(device, drawn, place):
     x, gradient = drawn
@@ -363,7 +360,6 @@ def test_each_index_hands_a_gradient_to_what_it_chose(device, drawn, place):
 
 
 @rule("derivatives.moving-elements.choices")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(shapes(min_dims=1) | telling_shapes(1) | tails()), place=ORDERS)
 @example(drawn=TRANSPOSED, place=AS_IT_IS)
 @example(drawn=BEYOND_NUMBERS, place=AS_IT_IS)
@@ -375,7 +371,7 @@ def test_elements_that_are_masked_out_get_zero(device, drawn, place):
         chosen = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).expand(x.shape)
         expected = [weight if kept else 0 for weight, kept in zip(numbers(gradient), numbers(chosen), strict=True)]
         output = place(x)[mask]
-        for run, times in zip(RUNS, (1, -2), strict=True):
+        for run, times in zip(RUNS, (1, -2, 3), strict=True):
             x.grad = None
             found = run(output, x, times * gradient[mask])
             assert found.shape == x.shape, name
@@ -383,7 +379,6 @@ def test_elements_that_are_masked_out_get_zero(device, drawn, place):
 
 
 @rule("derivatives.moving-elements.repeats")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=moved(shapes(min_dims=1, min_side=1), repeating_indices), place=ORDERS)
 @example(drawn=OFTEN, place=AS_IT_IS)
 def test_an_element_that_was_chosen_twice_gets_both_gradients(device, drawn, place):

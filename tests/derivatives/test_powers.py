@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, places
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
+from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
@@ -59,7 +59,6 @@ def nonzero(value):
 
 
 @rule("derivatives.powers.exponents")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(nonzero), power=powers(), scale=st.sampled_from((1, 0.25)), place=places())
 @example(drawn=MANY, power=Expression(POWERS[0]), scale=1, place=AS_IT_IS)
 def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, power, scale, place):
@@ -69,10 +68,11 @@ def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, powe
     for n in (*range(-3, 5), *(() if x.dtype == torch.float16 else (9, -8))):
         slopes = [n * (scale * value) ** (n - 1) * scale for value in numbers(x)]
         output = power(place(scale * x), n) if scale != 1 else power(place(x), n)
-        # Of one graph, in turn.
+        # Of one graph, in turn, recorded and not.
         for weights in (gradient, -2 * gradient):
             x.grad = None
-            output.backward(weights, retain_graph=True)
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
             assert x.grad is not None
             assert x.grad.shape == x.shape
             assert x.grad.dtype == x.dtype
@@ -127,7 +127,6 @@ ZEROS_IN_DOUBLE = (
 
 
 @rule("derivatives.powers.zero-base")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=a_leaf_and_digits(lambda value: value // 2), power=powers(), place=places())
 @example(drawn=ZEROS, power=Expression(POWERS[0]), place=AS_IT_IS)
 @example(drawn=ZEROS_IN_DOUBLE, power=Expression(POWERS[0]), place=AS_IT_IS)
@@ -138,7 +137,8 @@ def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place
         output = power(place(x), n)
         for weights in (gradient, -2 * gradient):
             x.grad = None
-            output.backward(weights, retain_graph=True)
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
             assert x.grad is not None
             assert x.grad.shape == x.shape
             assert x.grad.dtype == x.dtype
