@@ -181,8 +181,10 @@ NEEDED = (
     "lambda a, b: (a.detach(), b)",
     "lambda a, b: [row.detach().requires_grad_() for row in torch.stack([a, b])]",
     "lambda a, b: (torch.nn.Parameter(a.detach()), torch.nn.Parameter(b.detach()))",
+    "lambda a, b: (a, b.detach().transpose(0, -1).clone().transpose(0, -1) if b.ndim > 1 else b.detach())",
 )
-"""Two operands, both of which need a gradient, or one; or both, side by side in one memory; or both, as parameters."""
+"""Two operands, both of which need a gradient, or one; or both, side by side in one memory; or both, as parameters; or
+one beside data that lies in columns."""
 
 
 AS_IT_IS = Expression("lambda x: x")
@@ -283,8 +285,17 @@ def test_a_number_or_the_same_tensor_in_a_sum_changes_nothing_but_the_factor(dev
         assert same(numbers(a.grad), [factor * weight for weight in both]), name
 
 
+BY_COLUMNS = (
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 0.0]], device=device).T.requires_grad_()"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 2.0], [-1.0, 3.0]], device=device).requires_grad_()"),
+    Expression("torch.tensor([[2.0, 1.0], [-3.0, 1.0], [1.0, 3.0]], device=device)"),
+)
+
+
 @rule("derivatives.arithmetic.products")
 @given(drawn=two_leaves_and_digits(), needed=functions(NEEDED), place=places())
+@example(drawn=BY_COLUMNS, needed=Expression(NEEDED[0]), place=AS_IT_IS)
+@example(drawn=BY_COLUMNS, needed=Expression(NEEDED[5]), place=AS_IT_IS)
 @example(drawn=BEYOND_NUMBERS, needed=Expression(NEEDED[0]), place=AS_IT_IS)
 @example(drawn=MANY, needed=Expression(NEEDED[0]), place=AS_IT_IS)
 @example(

@@ -184,8 +184,9 @@ def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
     for weight in (-1.5, fine):
         for name, (function, by_a, by_b) in OPERATIONS.items():
             a.grad = b.grad = None
-            with torch.set_grad_enabled(weight != fine or len(name) % 2 == 0):
-                function(a, b).backward(torch.full_like(output, weight))
+            result = function(a, b)
+            with torch.set_grad_enabled(weight == fine or len(name) % 2 == 0):
+                result.backward(torch.full_like(output, weight))
             for operand, slopes in ((a, by_a(array(a), array(b))), (b, by_b(array(a), array(b)))):
                 if operand.requires_grad:
                     assert operand.grad is not None

@@ -143,3 +143,7 @@ def test_recording_changes_no_value(device, drawn, program):
         assert recorded.dtype == unrecorded.dtype == x.dtype
         assert recorded.shape == unrecorded.shape
         assert numbers(recorded) == numbers(unrecorded) == expected
+    with torch.no_grad():
+        for step in (lambda x, y: x - y, lambda x, y: x * y, lambda x, y: 3 - y, lambda x, y: x + 2):
+            values = [step(v, u) for v, u in zip(numbers(x), numbers(y), strict=True)]
+            assert numbers(step(x, y)) == numbers(step(x, y)) == values

@@ -90,6 +90,15 @@ OF_PERMUTED = (
 )
 
 
+OF_DOUBLES = tuple(
+    Expression(source, dtypes=frozenset({"torch.float64"}))
+    for source in (
+        "torch.tensor([4.0, -5.0, 3.5, 7.0, -1.0], dtype=torch.float64, device=device).requires_grad_()",
+        "torch.tensor([1.0, -2.0, 3.0, 1.0, 2.0], dtype=torch.float64, device=device)",
+    )
+)
+
+
 def zero_or_above(value):
     """Zeros of either sign among the numbers: what is written before the point."""
     return "-0" if value < 0 else value
@@ -109,6 +118,8 @@ def zero_or_above(value):
 @example(drawn=OF_PERMUTED, place=Expression("lambda x: x.clone()"))
 @example(drawn=OF_STEPPED, place=AS_IT_IS)
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
+@example(drawn=OF_DOUBLES, place=AS_IT_IS)
+@example(drawn=OF_DOUBLES, place=Expression("lambda x: x.clone()"))
 @example(drawn=OF_MANY, place=AS_IT_IS)
 def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     x, gradient = drawn

@@ -65,6 +65,13 @@ LAYERS = (
 )
 
 
+EVERY_LAYER = (
+    lambda x, w, b: torch.addmm(b, x, w),
+    lambda x, w, b: torch.nn.functional.linear(x, w.T, b),
+    lambda x, w, b: torch.matmul(x, w) + b,
+)
+
+
 def spellings(first, second):
     """The functions that multiply tensors of these shapes as matrices."""
     name = NAMES.get((len(first), len(second)))
@@ -313,11 +320,11 @@ def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
     layer, *operands, gradient = drawn
     left, right, weights = array(operands[0]), array(operands[1]), -2 * array(gradient) + array(gradient)
     expected = (weights @ right.T, left.T @ weights, weights.sum(axis=0))
-    for names in NEEDED_IN_A_LAYER:
+    for names, spelling in [(names, layer) for names in NEEDED_IN_A_LAYER] + [("xwb", other) for other in EVERY_LAYER]:
         needed = [leaf if name in names else leaf.detach() for name, leaf in zip("xwb", operands, strict=True)]
         for leaf in operands:
             leaf.grad = None
-        output = layer(needed[0], place(needed[1]), needed[2])
+        output = spelling(needed[0], place(needed[1]), needed[2])
         run_twice(output, gradient, recorded=len(names) == 2)
         for name, leaf, numbers in zip("xwb", needed, expected, strict=True):
             if name in names:

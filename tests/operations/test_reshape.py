@@ -50,7 +50,9 @@ def shapes_of(count):
 def matrices_of(count):
     """The shapes of a matrix with this many elements, tall, wide and square, and of a stack of two matrices."""
     sides = [side for side in range(1, 8) if count and count % side == 0]
-    return [(side, count // side) for side in sides] + [(2, side // 2, count // side) for side in sides if side % 2 == 0]
+    return [(side, count // side) for side in sides] + [
+        (2, side // 2, count // side) for side in sides if side % 2 == 0
+    ]
 
 
 @st.composite
