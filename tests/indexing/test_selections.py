@@ -250,7 +250,7 @@ AS_SLICES = {
 
 
 def behind_slices(x):
-    """Indices behind one `:` or more, in front of one, or beside another index tensor, that pick neighbours in order."""
+    """Indices behind a slice, in front of one or beside `None` that pick neighbours in order."""
 
     def numbers_of(dim, first=0):
         return torch.tensor([*range(first, x.shape[dim])], dtype=torch.int64, device=x.device)
