@@ -99,6 +99,7 @@ def rounding(x, terms, largest=4):
 @given(x=wide(shapes() | SIZES | FIVE_DIMS, NUMERIC))
 @example(x=FOUR)
 @example(x=FIFTY)
+@example(x=BYTES)
 @example(x=MANY_BITS)
 @example(x=Expression("torch.ones(1, 2, 1, 1, 1, device=device)"))
 @example(x=Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"))
@@ -282,6 +283,7 @@ def test_along_a_dimension_of_one_there_is_no_sample_deviation(device, x):
 @given(x=far(shapes(min_side=1) | SIZES, REAL))
 @example(x=BYTES)
 @example(x=FOUR)
+@example(x=Expression("torch.tensor([[-1, 3], [2, 5]], device=device)"))
 @example(x=Expression("torch.tensor([0, 1, 2, 3, 4], device=device)"))
 @example(x=Expression("torch.arange(33.0).to(device)"))
 def test_max_is_the_largest_element(device, x):

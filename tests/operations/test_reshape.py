@@ -118,6 +118,8 @@ def impossible_shapes(draw):
 @also(*UNRECORDED, AS_RESULTS)
 @given(case=reshapings())
 @example(case=(Expression("torch.linspace(0, 1, 100).to(device)"), (-1, 1), (100, 1)))
+@example(case=(Expression("torch.arange(6.0).to(device).reshape(2, 3).T"), (2, -1), (2, 3)))
+@example(case=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), (16,), (16,)))
 @example(case=(Expression("torch.ones(2, 0, device=device)"), (3, -1), (3, 0)))
 @example(case=(Expression("torch.ones(0, device=device)"), (-1, 2), (0, 2)))
 @example(
