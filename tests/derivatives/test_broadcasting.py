@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places, shapes
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.dtypes import FLOATING, floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -25,6 +24,8 @@ OPERATIONS = {
     "a - b": (lambda a, b: a - b, lambda a, b: 1, lambda a, b: -1),
     "a * b": (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
     "b * a": (lambda a, b: b * a, lambda a, b: b, lambda a, b: a),
+    "b - a": (lambda a, b: b - a, lambda a, b: -1, lambda a, b: 1),
+    "add": (lambda a, b: torch.add(a, b, alpha=2), lambda a, b: 1, lambda a, b: 2),
 }
 """An operation, and its derivatives by its two operands."""
 
@@ -96,8 +97,13 @@ BY_SEVENTEEN = (
 )
 
 
-NEEDED = ("lambda a, b: (a, b)", "lambda a, b: (a, b.detach())", "lambda a, b: (a.detach(), b)")
-"""Two operands, both of which need a gradient, or one."""
+NEEDED = (
+    "lambda a, b: (a, b)",
+    "lambda a, b: (a, b.detach())",
+    "lambda a, b: (a.detach(), b)",
+    "lambda a, b: (torch.nn.Parameter(a.detach()), torch.nn.Parameter(b.detach()))",
+)
+"""Two operands, both of which need a gradient, or one; or two parameters."""
 
 BESIDE_INTEGERS = (
     "lambda a, b: (a, b.detach().long())",
@@ -108,8 +114,16 @@ BESIDE_INTEGERS = (
 BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 
 
+def run_twice(output, gradient, recorded):
+    """Two runs through one graph. The first adds minus twice what the second adds, so that what is exact stays so; grad
+    mode is on or off meanwhile, and its gradient requires grad."""
+    opposite = (-2 * gradient).requires_grad_()
+    with torch.set_grad_enabled(recorded):
+        output.backward(opposite, retain_graph=True)
+    output.backward(gradient)
+
+
 @rule("derivatives.broadcasting.summed")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=stretched(), needed=st.sampled_from(NEEDED).map(Expression), place=places())
 @example(drawn=BY_NOTHING, needed=BOTH, place=AS_IT_IS)
 @example(drawn=BY_SEVENTEEN, needed=BOTH, place=AS_IT_IS)
@@ -121,14 +135,17 @@ BOTH, AS_IT_IS = Expression(NEEDED[0]), Expression("lambda x: x")
 def test_an_operand_that_was_stretched_gets_the_sum_over_its_copies(device, drawn, needed, place):
     *leaves, gradient = drawn
     a, b = needed(*leaves)
-    for name, (function, by_a, by_b) in OPERATIONS.items():
+    both = -2 * array(gradient) + array(gradient)
+    for number, (name, (function, by_a, by_b)) in enumerate(OPERATIONS.items()):
         a.grad = b.grad = None
-        function(place(a), b).backward(gradient)
+        output = function(place(a), b) if number % 2 else function(a, place(b))
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for operand, by_operand in ((a, by_a), (b, by_b)):
             if operand.requires_grad:
-                weights = array(gradient) * by_operand(array(a), array(b))
+                weights = both * by_operand(array(a), array(b))
                 assert operand.grad is not None
                 assert operand.grad.shape == operand.shape, name
+                assert operand.grad.dtype == operand.dtype, name
                 assert np.array_equal(array(operand.grad), summed_to(operand.shape, weights), equal_nan=True), name
 
 
@@ -148,7 +165,6 @@ def of_two_dtypes(draw):
 
 
 @rule("derivatives.broadcasting.own-dtype")
-@also(*BACKWARD)
 @given(drawn=of_two_dtypes(), needed=st.sampled_from((*NEEDED, *BESIDE_INTEGERS)).map(Expression))
 @example(
     drawn=(
@@ -158,17 +174,19 @@ def of_two_dtypes(draw):
     needed=BOTH,
 )
 def test_each_operand_gets_a_gradient_of_its_own_dtype(device, drawn, needed):
-    """A weight of one binary digit or two, or of more than a narrower dtype has.
+    """A weight of two binary digits, or of more than a narrower dtype has.
 
     A dtype with fewer digits than the output's may round each of the products and of the sums.
     """
     a, b = needed(*drawn)
     output = a * b
     fine = 1 + FINE[output.dtype]
-    for weight in (1, -1.5, fine):
+    for weight in (-1.5, fine):
         for name, (function, by_a, by_b) in OPERATIONS.items():
             a.grad = b.grad = None
-            function(a, b).backward(torch.full_like(output, weight))
+            result = function(a, b)
+            with torch.set_grad_enabled(weight == fine or len(name) % 2 == 0):
+                result.backward(torch.full_like(output, weight))
             for operand, slopes in ((a, by_a(array(a), array(b))), (b, by_b(array(a), array(b)))):
                 if operand.requires_grad:
                     assert operand.grad is not None

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
+from tests.inputs.circumstances import AS_RESULTS, also
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import numbers
 from tests.oracles.dual import Dual
@@ -44,8 +44,11 @@ EARLIER = (
     "lambda program, x, y: program(x, y)",
     "lambda program, x, y: torch.no_grad()(program)(x, y)",
     "lambda program, x, y: torch.autograd.grad((program(x, y) + x).sum(), x)",
+    "lambda program, x, y: program(x[:0] + 1, y[:0] - 1) if x.ndim else program(x[None], y.expand(2))",
+    "lambda program, x, y: torch.autograd.grad(program(2 * x, y - 1).sum() + (x + y).sum(), (x, y))",
 )
-"""What has run before: nothing, or the program, recorded and dropped, unrecorded, or with a backward of its own."""
+"""What has run before: nothing, or the program, recorded and dropped, unrecorded, or with a backward of its own; or the
+same of other shapes, or of other numbers."""
 
 
 def programs():
@@ -95,7 +98,6 @@ OFTEN = Expression(
 
 
 @rule("derivatives.chain-rule.slopes")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=variables(), program=programs(), earlier=st.sampled_from(EARLIER).map(Expression))
 @example(drawn=AT_TWO, program=POLYNOMIAL, earlier=Expression(EARLIER[0]))
 @example(drawn=AT_TWO, program=Expression("lambda x, y: 3 - x"), earlier=Expression(EARLIER[2]))
@@ -105,13 +107,18 @@ OFTEN = Expression(
 def test_a_program_of_sums_and_products_has_the_slopes_of_calculus(device, drawn, program, earlier):
     x, y, gradient = drawn
     earlier(program, x, y)
-    program(x, y).backward(gradient)
+    output = program(x, y)
+    # Of one graph, and the first gradient is minus twice the second.
+    with torch.set_grad_enabled(x.ndim % 2 == 0):
+        output.backward((-2 * gradient).requires_grad_(), retain_graph=True)
+    output.backward(gradient)
     points = list(zip(numbers(x), numbers(y), strict=True))
     slopes_by_x = [program(Dual(v, 1), Dual(u)).slope for v, u in points]
     slopes_by_y = [program(Dual(v), Dual(u, 1)).slope for v, u in points]
     for leaf, slopes in ((x, slopes_by_x), (y, slopes_by_y)):
         found = [0] * leaf.numel() if leaf.grad is None else numbers(leaf.grad)
-        assert found == [weight * slope for weight, slope in zip(numbers(gradient), slopes, strict=True)]
+        assert found == [-weight * slope for weight, slope in zip(numbers(gradient), slopes, strict=True)]
+        assert leaf.grad is None or (leaf.grad.shape, leaf.grad.dtype) == (leaf.shape, leaf.dtype)
 
 
 @rule("derivatives.chain-rule.values")
@@ -127,10 +134,16 @@ def test_recording_changes_no_value(device, drawn, program):
     x, y, _ = drawn
     expected = [program(Dual(v), Dual(u)).value for v, u in zip(numbers(x), numbers(y), strict=True)]
     assert program(x, y).shape == x.shape
-    for operands in ((x, y), (x[None], y), (x, y[None])):
+    for operands in ((x, y), (x[None], y), (x, y[None]), (x.detach(), y), (x, y.detach())):
         recorded = program(*operands)
         with torch.no_grad():
             unrecorded = program(*operands)
-        assert recorded.requires_grad
+        assert recorded.requires_grad or not all(operand.requires_grad for operand in operands)
+        assert not unrecorded.requires_grad
+        assert recorded.dtype == unrecorded.dtype == x.dtype
         assert recorded.shape == unrecorded.shape
         assert numbers(recorded) == numbers(unrecorded) == expected
+    with torch.no_grad():
+        for step in (lambda x, y: x - y, lambda x, y: x * y, lambda x, y: 3 - y, lambda x, y: x + 2):
+            values = [step(v, u) for v, u in zip(numbers(x), numbers(y), strict=True)]
+            assert numbers(step(x, y)) == numbers(step(x, y)) == values

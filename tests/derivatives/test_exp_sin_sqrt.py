@@ -1,5 +1,6 @@
 """spec/derivatives/exp-sin-sqrt.md"""
 
+import itertools
 import math
 
 import torch
@@ -8,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, like, places
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED_BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.oracles import numbers
 
@@ -25,6 +25,7 @@ EVERYWHERE = {
     "exp in place": (lambda x: x.clone().exp_(), lambda v: math.exp(v)),
     "sin in place": (lambda x: x.clone().sin_(), lambda v: math.cos(v)),
     "torch.exp(-x)": (lambda x: torch.exp(-x), lambda v: -math.exp(-v)),
+    "cos in place": (lambda x: x.clone().cos_(), lambda v: -math.sin(v)),
 }
 ABOVE_ZERO = {
     "torch.sqrt(x)": (lambda x: torch.sqrt(x), lambda v: 0.5 / math.sqrt(v)),
@@ -89,13 +90,21 @@ OF_PERMUTED = (
 )
 
 
+OF_DOUBLES = tuple(
+    Expression(source, dtypes=frozenset({"torch.float64"}))
+    for source in (
+        "torch.tensor([4.0, -5.0, 3.5, 7.0, -1.0], dtype=torch.float64, device=device).requires_grad_()",
+        "torch.tensor([1.0, -2.0, 3.0, 1.0, 2.0], dtype=torch.float64, device=device)",
+    )
+)
+
+
 def zero_or_above(value):
     """Zeros of either sign among the numbers: what is written before the point."""
     return "-0" if value < 0 else value
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(SHAPES)), place=ORDERS)
 @example(
     drawn=(
@@ -106,24 +115,31 @@ def zero_or_above(value):
 )
 @example(drawn=OF_TRANSPOSED, place=AS_IT_IS)
 @example(drawn=OF_PERMUTED, place=AS_IT_IS)
+@example(drawn=OF_PERMUTED, place=Expression("lambda x: x.clone()"))
 @example(drawn=OF_STEPPED, place=AS_IT_IS)
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
+@example(drawn=OF_DOUBLES, place=AS_IT_IS)
+@example(drawn=OF_DOUBLES, place=Expression("lambda x: x.clone()"))
 @example(drawn=OF_MANY, place=AS_IT_IS)
 def test_exp_sin_and_cos_have_the_derivatives_of_a_calculus_book(device, drawn, place):
     x, gradient = drawn
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
     for name, (function, derivative) in EVERYWHERE.items():
-        x.grad = None
-        function(place(x)).backward(gradient)
-        assert x.grad is not None
-        assert x.grad.dtype == x.dtype, name
-        for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
-            expected = weight * derivative(value)
-            assert abs(found - expected) <= allowed * abs(expected), name
+        slopes = [derivative(value) for value in numbers(x)]
+        output = function(place(x))
+        # Of one graph, in turn, recorded and not.
+        for weights in (gradient, -2 * gradient):
+            x.grad = None
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape, name
+            assert x.grad.dtype == x.dtype, name
+            for slope, weight, found in zip(slopes, numbers(weights), numbers(x.grad), strict=True):
+                assert abs(found - weight * slope) <= allowed * abs(weight * slope), name
 
 
 @rule("derivatives.exp-sin-sqrt.closed-form")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=like(leaves(SHAPES, each=above_zero)), place=ORDERS)
 @example(
     drawn=(
@@ -137,17 +153,21 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
     x, gradient = drawn
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
     for name, (function, derivative) in ABOVE_ZERO.items():
-        x.grad = None
-        function(place(x)).backward(gradient)
-        assert x.grad is not None
-        assert x.grad.dtype == x.dtype, name
-        for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
-            expected = weight * derivative(value)
-            assert abs(found - expected) <= allowed * abs(expected), name
+        slopes = [derivative(value) for value in numbers(x)]
+        output = function(place(x))
+        # Of one graph, in turn, recorded and not.
+        for weights in (gradient, -2 * gradient):
+            x.grad = None
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape, name
+            assert x.grad.dtype == x.dtype, name
+            for slope, weight, found in zip(slopes, numbers(weights), numbers(x.grad), strict=True):
+                assert abs(found - weight * slope) <= allowed * abs(weight * slope), name
 
 
 @rule("derivatives.exp-sin-sqrt.sqrt-at-zero")
-@also(AS_RESULTS, UNRECORDED_BACKWARD)
 @given(drawn=like(leaves(each=zero_or_above)), place=ORDERS)
 @example(
     drawn=(
@@ -158,13 +178,19 @@ def test_sqrt_has_the_derivative_of_a_calculus_book(device, drawn, place):
 )
 def test_at_zero_the_gradient_of_sqrt_is_infinite(device, drawn, place):
     x, gradient = drawn
-    torch.sqrt(place(x)).backward(gradient)
-    assert x.grad is not None
-    for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
-        if value == 0 and weight == 0:
-            assert math.isnan(found)
-        elif weight == 0:
-            assert found == 0
-        else:
-            assert math.isinf(found) == (value == 0)
-            assert math.copysign(1, found) == math.copysign(1, weight) * math.copysign(1, value)
+    roots = (torch.sqrt(place(x)), place(x).sqrt(), x.clone().sqrt_())
+    for root, weights in itertools.product(roots, (gradient, -gradient)):
+        x.grad = None
+        with torch.set_grad_enabled(weights is gradient):
+            root.backward(weights, retain_graph=True)
+        assert x.grad is not None
+        assert x.grad.shape == x.shape
+        assert x.grad.dtype == x.dtype
+        for value, weight, found in zip(*map(numbers, (x, weights, x.grad)), strict=True):
+            if value == 0 and weight == 0:
+                assert math.isnan(found)
+            elif weight == 0:
+                assert found == 0
+            else:
+                assert math.isinf(found) == (value == 0)
+                assert math.copysign(1, found) == math.copysign(1, weight) * math.copysign(1, value)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, places
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
 from tests.inputs.dtypes import floating
 from tests.inputs.tensors import leaf_of, tensor_of
 from tests.oracles import array, summed_to
@@ -49,6 +48,7 @@ NEEDED = {
     "the right one": lambda a, b: (a.detach(), b),
     "the left one beside columns": lambda a, b: (a, in_columns(b.detach())),
     "the right one beside columns": lambda a, b: (in_columns(a.detach()), b),
+    "parameters": lambda a, b: (torch.nn.Parameter(a.detach()), torch.nn.Parameter(b.detach())),
 }
 """Which of two factors need a gradient, beside data in its own layout or with whole columns in memory."""
 
@@ -61,6 +61,14 @@ LAYERS = (
     "lambda x, w, b: x @ w + b",
     "lambda x, w, b: torch.addmm(b, x, w)",
     "lambda x, w, b: torch.nn.functional.linear(x, w.T, b)",
+    "lambda x, w, b: b + torch.mm(x, w)",
+)
+
+
+EVERY_LAYER = (
+    lambda x, w, b: torch.addmm(b, x, w),
+    lambda x, w, b: torch.nn.functional.linear(x, w.T, b),
+    lambda x, w, b: torch.matmul(x, w) + b,
 )
 
 
@@ -189,8 +197,16 @@ def in_columns(matrix):
 AS_IT_IS = Expression("lambda x: x")
 
 
+def run_twice(output, gradient, recorded):
+    """Two runs through one graph. The first adds minus twice what the second adds, so that what is exact stays so; grad
+    mode is on or off meanwhile, and its gradient requires grad."""
+    opposite = (-2 * gradient).requires_grad_()
+    with torch.set_grad_enabled(recorded):
+        output.backward(opposite, retain_graph=True)
+    output.backward(gradient)
+
+
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=products(), place=places())
 @example(drawn=OF_SQUARES, place=AS_IT_IS)
 @example(drawn=OF_FIVE_COLUMNS, place=AS_IT_IS)
@@ -202,37 +218,40 @@ AS_IT_IS = Expression("lambda x: x")
 @example(drawn=(TIMES, *BEYOND_NUMBERS), place=AS_IT_IS)
 def test_each_factor_gets_the_gradient_times_the_other_transposed(device, drawn, place):
     product, *factors, gradient = drawn
-    left, right, weights = as_matrices(*map(array, (*factors, gradient)))
+    left, right, weights = as_matrices(*map(array, factors), -2 * array(gradient) + array(gradient))
     of_a = summed_to(left.shape, weights @ right.swapaxes(-2, -1)).reshape(factors[0].shape)
     of_b = summed_to(right.shape, left.swapaxes(-2, -1) @ weights).reshape(factors[1].shape)
     for name, needed in NEEDED.items():
         factors[0].grad = factors[1].grad = None
         a, b = needed(*factors)
-        product(place(a), b).backward(gradient)
+        output = product(place(a), b)
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
                 assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
+                assert factor.grad.dtype == factor.dtype, name
                 assert np.array_equal(array(factor.grad), expected, equal_nan=True), name
 
 
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=products(st.sampled_from(((False, True), (True, False), (True, True)))), place=places())
 @example(drawn=OF_SEVENTEEN, place=AS_IT_IS)
 def test_a_vector_among_the_factors_is_a_row_or_a_column(device, drawn, place):
     product, *factors, gradient = drawn
-    left, right, weights = as_matrices(*map(array, (*factors, gradient)))
+    left, right, weights = as_matrices(*map(array, factors), -2 * array(gradient) + array(gradient))
     of_a = summed_to(left.shape, weights @ right.swapaxes(-2, -1)).reshape(factors[0].shape)
     of_b = summed_to(right.shape, left.swapaxes(-2, -1) @ weights).reshape(factors[1].shape)
     for name, needed in NEEDED.items():
         factors[0].grad = factors[1].grad = None
         a, b = needed(*factors)
-        product(a, place(b)).backward(gradient)
+        output = product(a, place(b))
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         for factor, expected in ((a, of_a), (b, of_b)):
             if factor.requires_grad:
                 assert factor.grad is not None
                 assert factor.grad.shape == factor.shape, name
+                assert factor.grad.dtype == factor.dtype, name
                 assert np.array_equal(array(factor.grad), expected, equal_nan=True), name
 
 
@@ -242,6 +261,7 @@ WITH_ITSELF = {
     "x @ x.T.detach()": (lambda x: x @ x.T.detach(), lambda x, g: g @ x),
     "x.detach() @ x.T": (lambda x: x.detach() @ x.T, lambda x, g: g.T @ x),
     "2 * x @ x.T": (lambda x: (2 * x) @ x.T, lambda x, g: 2 * g @ x + 2 * g.T @ x),
+    "torch.matmul(x, x.T.clone())": (lambda x: torch.matmul(x, x.T.clone()), lambda x, g: g @ x + g.T @ x),
 }
 """A matrix times itself, of which both factors or one hand on a gradient."""
 
@@ -255,16 +275,16 @@ def of_one_matrix(draw):
 
 
 @rule("derivatives.matmul.factors")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=of_one_matrix(), place=places())
 def test_a_matrix_times_itself_gets_a_share_for_each_factor_that_needs_it(device, drawn, place):
     x, gradient = drawn
     for name, (product, both) in WITH_ITSELF.items():
         x.grad = None
-        product(place(x)).backward(gradient)
+        output = product(place(x))
+        run_twice(output, gradient, recorded=len(name) % 2 == 0)
         assert x.grad is not None
         assert x.grad.shape == x.shape, name
-        assert array(x.grad).tolist() == both(array(x), array(gradient)).tolist(), name
+        assert array(x.grad).tolist() == both(array(x), -array(gradient)).tolist(), name
 
 
 @st.composite
@@ -293,21 +313,22 @@ MANY_ROWS = (
 
 
 @rule("derivatives.matmul.linear-layer")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=layers(), place=places())
 @example(drawn=MANY_ROWS, place=AS_IT_IS)
 @example(drawn=SQUARE_LAYER, place=AS_IT_IS)
 def test_the_bias_of_a_layer_gets_the_sum_of_the_rows(device, drawn, place):
     layer, *operands, gradient = drawn
-    left, right, weights = array(operands[0]), array(operands[1]), array(gradient)
+    left, right, weights = array(operands[0]), array(operands[1]), -2 * array(gradient) + array(gradient)
     expected = (weights @ right.T, left.T @ weights, weights.sum(axis=0))
-    for names in NEEDED_IN_A_LAYER:
+    for names, spelling in [(names, layer) for names in NEEDED_IN_A_LAYER] + [("xwb", other) for other in EVERY_LAYER]:
         needed = [leaf if name in names else leaf.detach() for name, leaf in zip("xwb", operands, strict=True)]
         for leaf in operands:
             leaf.grad = None
-        layer(needed[0], place(needed[1]), needed[2]).backward(gradient)
+        output = spelling(needed[0], place(needed[1]), needed[2])
+        run_twice(output, gradient, recorded=len(names) == 2)
         for name, leaf, numbers in zip("xwb", needed, expected, strict=True):
             if name in names:
                 assert leaf.grad is not None
                 assert leaf.grad.shape == leaf.shape, (name, names)
+                assert leaf.grad.dtype == leaf.dtype, (name, names)
                 assert array(leaf.grad).tolist() == numbers.tolist(), (name, names)

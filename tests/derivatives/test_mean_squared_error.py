@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, places, shapes, tails
-from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.tensors import leaf_of
 from tests.oracles import array, numbers
 
@@ -20,6 +19,16 @@ SUMS = (
     "lambda p, t: torch.nn.MSELoss(reduction='sum')(p, t)",
     "lambda p, t: ((p - t) * (p - t)).sum()",
 )
+ALL = (
+    (lambda p, t: torch.nn.functional.mse_loss(p, t), True),
+    (lambda p, t: torch.nn.MSELoss(reduction="sum")(p, t), False),
+    (lambda p, t: torch.nn.MSELoss()(p, t), True),
+    (lambda p, t: torch.nn.functional.mse_loss(p, t, reduction="sum"), False),
+    (lambda p, t: torch.nn.functional.mse_loss(input=p, target=t, reduction="mean"), True),
+    (lambda p, t: ((p - t) ** 2).mean(), True),
+)
+"""Means and sums of squared errors."""
+
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 
 
@@ -58,14 +67,33 @@ def prediction_and_target(draw):
     return prediction, leaf_of(draw, prediction.facts["shape"], prediction.facts["dtype"])
 
 
+OF_COLUMNS = (
+    Expression("torch.tensor([[1.0, 2.0, 3.0], [3.0, -1.0, 0.0]], device=device).T.requires_grad_()"),
+    Expression("torch.tensor([[1.0, -2.0], [3.0, 2.0], [-1.0, 4.0]], device=device).requires_grad_()"),
+)
+
+
 @rule("derivatives.mean-squared-error.loss")
-@also(*BACKWARD)
 @given(
     drawn=prediction_and_target(),
     needed=functions(NEEDED),
     loss=losses(),
     weight=st.sampled_from((1, 2, -3)),
     place=places(),
+)
+@example(
+    drawn=OF_COLUMNS,
+    needed=Expression(NEEDED[0]),
+    loss=(Expression(MEANS[0]), True),
+    weight=1,
+    place=Expression("lambda x: x"),
+)
+@example(
+    drawn=OF_COLUMNS[::-1],
+    needed=Expression(NEEDED[1]),
+    loss=(Expression(MEANS[1]), True),
+    weight=-3,
+    place=Expression("lambda x: x"),
 )
 @example(
     drawn=MANY,
@@ -84,20 +112,25 @@ def prediction_and_target(draw):
 def test_the_prediction_gets_twice_its_error_and_the_target_the_negative(device, drawn, needed, loss, weight, place):
     """Four products or quotients, none of which rounds where the count is a power of two."""
     prediction, target = needed(*drawn)
-    function, is_mean = loss
-    weight *= MANY_DIGITS[prediction.dtype]
-    error = function(place(prediction), target)
-    error.backward(torch.full_like(error, weight))
-    count = max(prediction.numel(), 1) if is_mean else 1
-    allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
-    expected = 2 * weight * (array(prediction) - array(target)) / count
-    for operand, sign in ((prediction, 1), (target, -1)):
-        if operand.requires_grad:
-            assert operand.grad is not None
-            assert operand.grad.shape == operand.shape
-            assert (abs(array(operand.grad) - sign * expected) <= allowed * abs(expected)).all()
+    digits = MANY_DIGITS[prediction.dtype]
+    for spelling, is_mean in (loss, *ALL[:: 1 if prediction.numel() < 9 else 3]):
+        error = spelling(place(prediction), target) if is_mean else spelling(prediction, place(target))
+        count = max(prediction.numel(), 1) if is_mean else 1
+        allowed = 0 if count in POWERS_OF_TWO else 4 * torch.finfo(prediction.dtype).eps
+        # Of one graph, in turn, recorded and not.
+        for times in (weight * digits, -digits):
+            prediction.grad = target.grad = None
+            with torch.set_grad_enabled(times == -digits):
+                error.backward(torch.full_like(error, times), retain_graph=True)
+            expected = 2 * times * (array(prediction) - array(target)) / count
+            for operand, sign in ((prediction, 1), (target, -1)):
+                if operand.requires_grad:
+                    assert operand.grad is not None
+                    assert operand.grad.shape == operand.shape
+                    assert operand.grad.dtype == operand.dtype
+                    assert (abs(array(operand.grad) - sign * expected) <= allowed * abs(expected)).all()
     itself = drawn[0]
     itself.grad = None
-    function(place(itself), itself).backward()
+    loss[0](place(itself), itself).backward()
     assert itself.grad is not None
     assert numbers(itself.grad) == [0] * itself.numel()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, places
-from tests.inputs.circumstances import AS_RESULTS, BACKWARD, also
+from tests.inputs.circumstances import BACKWARD, also
 from tests.inputs.shapes import shapes_for_layouts
 from tests.inputs.tensors import tensor_of
 from tests.oracles import numbers
@@ -59,7 +59,6 @@ def nonzero(value):
 
 
 @rule("derivatives.powers.exponents")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=a_leaf_and_digits(nonzero), power=powers(), scale=st.sampled_from((1, 0.25)), place=places())
 @example(drawn=MANY, power=Expression(POWERS[0]), scale=1, place=AS_IT_IS)
 def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, power, scale, place):
@@ -67,13 +66,18 @@ def test_a_whole_power_has_the_power_below_as_its_derivative(device, drawn, powe
     allowed = ROUNDINGS * torch.finfo(x.dtype).eps
     # The largest and the smallest of these are beyond float16.
     for n in (*range(-3, 5), *(() if x.dtype == torch.float16 else (9, -8))):
-        x.grad = None
-        power(place(scale * x), n).backward(gradient)
-        assert x.grad is not None
-        assert x.grad.dtype == x.dtype
-        for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
-            expected = weight * n * (scale * value) ** (n - 1) * scale
-            assert abs(found - expected) <= allowed * abs(expected), n
+        slopes = [n * (scale * value) ** (n - 1) * scale for value in numbers(x)]
+        output = power(place(scale * x), n) if scale != 1 else power(place(x), n)
+        # Of one graph, in turn, recorded and not.
+        for weights in (gradient, -2 * gradient):
+            x.grad = None
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape
+            assert x.grad.dtype == x.dtype
+            for slope, weight, found in zip(slopes, numbers(weights), numbers(x.grad), strict=True):
+                assert abs(found - weight * slope) <= allowed * abs(weight * slope), n
 
 
 @rule("derivatives.powers.exponents")
@@ -110,17 +114,34 @@ ZEROS = (
 )
 
 
+ZEROS_IN_DOUBLE = (
+    Expression(
+        "torch.tensor([[0.0, -0.0], [2.0, 0.0]], dtype=torch.float64, device=device).requires_grad_()",
+        dtypes=frozenset({"torch.float64"}),
+    ),
+    Expression(
+        "torch.tensor([[1.0, 3.0], [-2.0, -1.0]], dtype=torch.float64, device=device).T",
+        dtypes=frozenset({"torch.float64"}),
+    ),
+)
+
+
 @rule("derivatives.powers.zero-base")
-@also(AS_RESULTS, *BACKWARD)
 @given(drawn=a_leaf_and_digits(lambda value: value // 2), power=powers(), place=places())
 @example(drawn=ZEROS, power=Expression(POWERS[0]), place=AS_IT_IS)
+@example(drawn=ZEROS_IN_DOUBLE, power=Expression(POWERS[0]), place=AS_IT_IS)
+@example(drawn=ZEROS_IN_DOUBLE, power=Expression(POWERS[2]), place=Expression("lambda x: x.clone()"))
 def test_at_zero_only_the_first_power_has_a_gradient(device, drawn, power, place):
     x, gradient = drawn
     for n in (0, 1, 2, 3, 4, 7):
-        x.grad = None
-        power(place(x), n).backward(gradient)
-        assert x.grad is not None
-        assert x.grad.shape == x.shape
-        for value, weight, found in zip(*map(numbers, (x, gradient, x.grad)), strict=True):
-            if value == 0:
-                assert found == (weight if n == 1 else 0), n
+        output = power(place(x), n)
+        for weights in (gradient, -2 * gradient):
+            x.grad = None
+            with torch.set_grad_enabled(weights is gradient):
+                output.backward(weights, retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape
+            assert x.grad.dtype == x.dtype
+            for value, weight, found in zip(*map(numbers, (x, weights, x.grad)), strict=True):
+                if value == 0:
+                    assert found == (weight if n == 1 else 0), n

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, layouts, leaves, places, shapes, telling_shapes
-from tests.inputs.circumstances import BACKWARD, also
 from tests.oracles import array, numbers
 
 FULL_FLOATS = st.sampled_from(("torch.float32", "torch.float64"))
@@ -19,7 +18,12 @@ SHAPES = telling_shapes() | st.sampled_from(((2, 2), (3, 3), (2, 2, 2), (3, 3, 3
 """Among them some in which a dim can be mistaken for another, and some that are larger than a vector register."""
 
 
-ORDERS = {"by rows": lambda g: g, "by columns": lambda g: g.transpose(0, -1).contiguous().transpose(0, -1)}
+def in_columns(tensor):
+    """The same elements, in memory with the first dim fastest."""
+    return tensor.transpose(0, -1).contiguous().transpose(0, -1) if tensor.ndim > 1 else tensor
+
+
+ORDERS = {"by rows": lambda g: g, "by columns": in_columns}
 """How the gradient of several dims lies in memory."""
 
 AS_IT_IS = Expression("lambda x: x")
@@ -63,8 +67,16 @@ def handed_on(gradient, shape, dims):
     return np.broadcast_to(array(gradient).reshape(kept), tuple(shape))
 
 
+def run_twice(output, gradient, recorded):
+    """Two runs through one graph. The first adds minus twice what the second adds, so that what is exact stays so; grad
+    mode is on or off meanwhile, and its gradient requires grad."""
+    opposite = (-2 * gradient).requires_grad_()
+    with torch.set_grad_enabled(recorded):
+        output.backward(opposite, retain_graph=True)
+    output.backward(gradient)
+
+
 @rule("derivatives.reductions.sum")
-@also(*BACKWARD)
 @given(x=leaves(SHAPES), place=places())
 @example(x=Expression("torch.tensor([1., 2., 3.], device=device, requires_grad=True)"), place=TWICE)
 @example(x=OF_SEVENTEEN, place=AS_IT_IS)
@@ -79,20 +91,26 @@ def test_each_element_gets_the_gradient_of_the_sum_that_it_went_into(device, x, 
             x.grad = None
             total = place(x).sum(*arguments, **kept)
             gradient = ORDERS[order](gradient_for(total))
-            total.backward(gradient)
+            run_twice(total, gradient, recorded=bool(kept))
             assert x.grad is not None
             assert x.grad.shape == x.shape, (dims, kept, order)
-            assert array(x.grad).tolist() == handed_on(gradient, x.shape, dims).tolist(), (dims, kept, order)
+            assert x.grad.dtype == x.dtype, (dims, kept, order)
+            assert array(x.grad).tolist() == (-handed_on(gradient, x.shape, dims)).tolist(), (dims, kept, order)
+    total = torch.sum(place(x))
     for weight in (1, float("inf"), -float("inf")):
         x.grad = None
-        total = torch.sum(place(x))
-        total.backward(torch.full_like(total, weight))
+        total.backward(torch.full_like(total, weight), retain_graph=True)
         assert x.grad is not None
         assert numbers(x.grad) == [weight] * x.numel()
+    if x.ndim:
+        x.grad = None
+        total = torch.sum(place(x), dim=0)
+        total.backward(torch.full((), 3, dtype=x.dtype, device=device).expand(total.shape))
+        assert x.grad is not None
+        assert numbers(x.grad) == [3] * x.numel()
 
 
 @rule("derivatives.reductions.mean")
-@also(*BACKWARD)
 @given(x=leaves(SHAPES), place=places())
 @example(x=OF_COLUMNS, place=AS_IT_IS)
 @example(x=OF_MANY, place=AS_IT_IS)
@@ -102,15 +120,19 @@ def test_each_element_gets_its_part_of_the_gradient_of_the_mean(device, x, place
     """A quotient, or a product with a rounded reciprocal of the count, is off by two eps; by none for powers of two."""
     for arguments, dims, kept in ways(x.ndim):
         mean = place(x).mean(*arguments, **kept)
-        x.grad = None
-        gradient = gradient_for(mean)
-        mean.backward(gradient)
-        assert x.grad is not None
-        assert x.grad.shape == x.shape, (dims, kept)
         count = math.prod(x.shape[dim] for dim in dims)
         allowed = 0 if count in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
-        expected = handed_on(gradient, x.shape, dims) / max(count, 1)
-        assert (abs(array(x.grad) - expected) <= allowed * abs(expected)).all(), (dims, kept)
+        gradient = gradient_for(mean)
+        # Of one graph, in turn, recorded and not.
+        for weights in (gradient, in_columns(-2 * gradient)):
+            x.grad = None
+            with torch.set_grad_enabled(weights is gradient):
+                mean.backward(weights, retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape, (dims, kept)
+            assert x.grad.dtype == x.dtype, (dims, kept)
+            expected = handed_on(weights, x.shape, dims) / max(count, 1)
+            assert (abs(array(x.grad) - expected) <= allowed * abs(expected)).all(), (dims, kept)
 
 
 def std_gradient(values, weight, correction):
@@ -136,24 +158,30 @@ def samples_along(dim, values):
 
 
 @rule("derivatives.reductions.std")
-@also(*BACKWARD)
 @given(
     x=leaves(shapes(min_dims=1, min_side=2) | st.sampled_from(((17,), (33,), (2, 9))), FULL_FLOATS, layouts.WRITABLE),
-    weight=st.sampled_from((1, 2, -3)),
+    weight=st.sampled_from((2, -3)),
     correction=st.integers(0, 1),
     kept=st.booleans(),
     place=places(),
 )
 def test_std_weighs_each_element_by_its_distance_from_the_mean(device, x, weight, correction, kept, place):
     for dim in (None, *range(-1, x.ndim - 1)):
-        x.grad = None
         deviation = place(x).std(dim, unbiased=correction == 1, keepdim=kept)
-        deviation.backward(torch.full_like(deviation, weight))
-        samples, found = (samples_along(dim, array(tensor)) for tensor in (x, x.grad))
-        for sample, gradient in zip(samples, found, strict=True):
-            expected, roundings = std_gradient(sample, weight, correction)
-            # Twice the eps, for errors of errors.
-            assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all(), dim
+        numbered = torch.arange(deviation.numel(), device=device).reshape(deviation.shape) % 3 + 1
+        # Of one graph, in turn, recorded and not.
+        for times in (1, weight):
+            x.grad = None
+            with torch.set_grad_enabled(times == 1):
+                deviation.backward(numbered.to(x.dtype) * times, retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape, dim
+            assert x.grad.dtype == x.dtype, dim
+            samples, found = (samples_along(dim, array(tensor)) for tensor in (x, x.grad))
+            for sample, gradient, number in zip(samples, found, numbers(numbered), strict=True):
+                expected, roundings = std_gradient(sample, number * times, correction)
+                # Twice the eps, for errors of errors.
+                assert (abs(gradient - expected) <= 2 * torch.finfo(x.dtype).eps * roundings).all(), dim
 
 
 def zero_or_below(value):
@@ -165,7 +193,6 @@ ZEROS = Expression("torch.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -0.0]], device=
 
 
 @rule("derivatives.reductions.max-of-a-dim")
-@also(*BACKWARD)
 @given(
     x=leaves(shapes(min_dims=1, min_side=1)) | leaves(shapes(min_dims=1, min_side=1), each=zero_or_below),
     kept=st.booleans(),
@@ -178,21 +205,21 @@ ZEROS = Expression("torch.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -0.0]], device=
 def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(device, x, kept, place):
     for dim in range(-x.ndim, x.ndim):
         x.grad = None
-        values, indices = place(x).max(dim, keepdim=kept)
+        values, indices = place(x).max(dim, keepdim=kept) if dim % 2 else torch.max(place(x), dim, keepdim=kept)
         weights = torch.arange(values.numel(), device=device).reshape(values.shape) % 4 + 1
-        values.backward(weights.to(x.dtype) * MANY_DIGITS[x.dtype])
+        run_twice(values, in_columns(weights.to(x.dtype) * MANY_DIGITS[x.dtype]), recorded=dim < 0)
         assert not indices.requires_grad
-        chosen, given_to = array(indices).astype(int), array(weights) * MANY_DIGITS[x.dtype]
+        chosen, given_to = array(indices).astype(int), -array(weights) * MANY_DIGITS[x.dtype]
         if not kept:
             chosen, given_to = np.expand_dims(chosen, dim), np.expand_dims(given_to, dim)
         expected = np.zeros(x.shape)
         np.put_along_axis(expected, chosen, given_to, dim)
         assert x.grad is not None
+        assert x.grad.dtype == x.dtype, dim
         assert array(x.grad).tolist() == expected.tolist(), dim
 
 
 @rule("derivatives.reductions.max-of-all")
-@also(*BACKWARD)
 @given(
     x=leaves(shapes(min_side=1)) | leaves(shapes(min_side=1), each=zero_or_below),
     weight=st.sampled_from((1, 2, -3)),
@@ -204,12 +231,18 @@ def test_the_maximum_of_a_dim_hands_its_gradient_to_the_element_at_its_index(dev
 @example(x=NEVER_FINITE, weight=-3, place=AS_IT_IS)
 def test_the_maximum_of_all_spreads_its_gradient_over_all_that_reach_it(device, x, weight, place):
     """A quotient by the number of ties is off by two eps at most, and by none for a power of two."""
-    largest = place(x).max()
-    largest.backward(torch.full_like(largest, weight))
-    assert x.grad is not None
-    assert x.grad.shape == x.shape
-    ties = numbers(x).count(max(numbers(x)))
+    values, most = numbers(x), max(numbers(x))
+    ties = values.count(most)
     allowed = 0 if ties in (1, 2, 4, 8) else 2 * torch.finfo(x.dtype).eps
-    for value, found in zip(numbers(x), numbers(x.grad), strict=True):
-        expected = weight / ties if value == max(numbers(x)) else 0
-        assert abs(found - expected) <= allowed * abs(expected)
+    for largest in (place(x).max(), torch.max(x)):
+        # Of one graph, in turn, recorded and not.
+        for times in (weight, -2):
+            x.grad = None
+            with torch.set_grad_enabled(times == weight):
+                largest.backward(torch.full_like(largest, times), retain_graph=True)
+            assert x.grad is not None
+            assert x.grad.shape == x.shape
+            assert x.grad.dtype == x.dtype
+            for value, found in zip(values, numbers(x.grad), strict=True):
+                expected = times / ties if value == most else 0
+                assert abs(found - expected) <= allowed * abs(expected)

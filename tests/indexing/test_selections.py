@@ -181,6 +181,8 @@ def for_numpy(index):
 @example(pair=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), STRIPES))
 @example(pair=(Expression("torch.tensor([True, False, True, True], device=device)"), MASK_OF_ROWS))
 @example(pair=(SQUARE, ROWS_AND_COLUMNS))
+@example(pair=(TURNED, ROWS_AND_COLUMNS))
+@example(pair=(Expression("torch.tensor([True, False, True], device=device)"), ROWS_OF_THREE))
 @example(pair=(NINE, Expression("torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool, device=device)")))
 @example(pair=(Expression("torch.tensor(2.0, device=device)"), Expression("torch.tensor(True, device=device)")))
 @example(pair=(Expression("torch.tensor(2.0, device=device)"), Expression("torch.tensor(False, device=device)")))
@@ -207,7 +209,7 @@ def test_how_an_index_lies_in_memory_makes_no_difference(device, x, start):
     for step in (1, 2, 3):
         flags = (np.arange(x.numel()) + start).reshape(tuple(x.shape)) % step == 0
         places = (np.arange(6) * step + start).reshape(2, 3) % len(x)
-        for index in (flags, places, places[0, :1], places[:1, 1:2]):
+        for index in (flags, places, places[0, :1], places[:1, 1:2], places[1] - len(x), places[:, :1] - len(x)):
             expected = array(x)[index].tolist()
             straight = torch.tensor(index.tolist(), device=device)
             turned = torch.tensor(index.T.tolist(), device=device).permute(*range(index.ndim)[::-1])
@@ -249,6 +251,20 @@ AS_SLICES = {
 """Indices of a tensor that pick what a slice would pick, too."""
 
 
+def behind_slices(x):
+    """Indices behind a slice, in front of one or beside `None` that pick neighbours in order."""
+
+    def numbers_of(dim, first=0):
+        return torch.tensor([*range(first, x.shape[dim])], dtype=torch.int64, device=x.device)
+
+    found = [(..., numbers_of(-1)), (numbers_of(0), ...), (None, numbers_of(0))]
+    if x.ndim > 1:
+        found += [(slice(None), numbers_of(1)), (slice(None), numbers_of(1, 1)), (slice(1), numbers_of(1))]
+        found += [(slice(None), torch.ones(x.shape[1], dtype=torch.bool, device=x.device))]
+        found += [(numbers_of(0), slice(None)), (numbers_of(0), slice(1, None))]
+    return found
+
+
 @rule("indexing.selections.copies")
 @also(*UNRECORDED)
 @given(x=tensors(shapes(min_dims=1) | tails(), NUMERIC, layouts.WRITABLE))
@@ -264,6 +280,13 @@ def test_a_selection_that_a_slice_could_tell_is_a_copy_too(device, x):
             assert numbers(same) == before, name
             same.sub_(2)
             assert numbers(picked) == [9] * picked.numel(), name
+        for index in behind_slices(same):
+            picked = same[index]
+            before = numbers(same)
+            picked.fill_(9)
+            assert numbers(same) == before, index
+            same.sub_(2)
+            assert numbers(picked) == [9] * picked.numel(), index
 
 
 def between(x):
@@ -282,6 +305,7 @@ def between(x):
     | larger(basic, distinct_selection, distinct_laid_out, dtypes=NUMERIC, among=layouts.WRITABLE)
 )
 @example(pair=(SQUARE, POSITIVE))
+@example(pair=(Expression("(torch.arange(20.0).to(device).reshape(5, 4) - 7)[1:]"), ROWS))
 @example(pair=(SQUARE, MASK_OF_ROWS))
 @example(pair=(TURNED, MASK_OF_ROWS))
 @example(pair=(SQUARE, ROWS))

@@ -26,6 +26,14 @@ OPERATIONS = {
 """Operations that read alike for tensors, arrays and numbers."""
 
 
+METHODS = {
+    "x.add(y)": lambda x, y: x.add(y),
+    "torch.sub(x, y)": lambda x, y: torch.sub(x, y),
+    "torch.mul(x, y)": lambda x, y: torch.mul(x, y),
+    "x.eq(y)": lambda x, y: x.eq(y),
+}
+
+
 def broadcast(ours, theirs):
     """Whether two shapes agree, from the last dimension on, up to dimensions of size 1."""
     return all(one == other or 1 in (one, other) for one, other in zip(ours[::-1], theirs[::-1], strict=False))
@@ -56,6 +64,11 @@ NEARLY += [((2, 2, 2, 3), (2, 2, 2, 2)), ((2, 3, 1, 2), (2, 1, 2)), ((3,), (2, 1
 UNFIT = st.sampled_from([pair for pair in PAIRS if not broadcast(*pair)]) | st.sampled_from(
     [pair for pair in NEARLY + [pair[::-1] for pair in NEARLY] if not broadcast(*pair)]
 )
+
+
+def in_columns(x):
+    """The same elements, in memory with the first dimension fastest."""
+    return x.transpose(0, -1).contiguous().transpose(0, -1) if x.ndim > 1 else x
 
 
 @st.composite
@@ -99,7 +112,9 @@ VECTOR_AND_COLUMN = LENGTHS.map(lambda lengths: ((lengths[0],), (lengths[1], 1))
     )
 )
 def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(device, pair):
-    for x, y in (pair, pair[::-1], (pair[0], pair[0][None])):
+    before = state(*pair)
+    ours, theirs = pair
+    for x, y in (pair, pair[::-1], (ours, ours[None]), (ours[None], theirs), (in_columns(ours), theirs)):
         for name, operation in OPERATIONS.items():
             expected = np.asarray(operation(array(x), array(y)))
             result = operation(x, y)
@@ -109,6 +124,8 @@ def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(
         assert x.add(y).tolist() == torch.add(x, y).tolist() == sums
         if x.dtype == y.dtype and tuple(x.shape) == expected.shape:
             assert x.clone().add_(y).tolist() == sums
+            assert torch.add(x.detach(), y.detach(), out=torch.empty_like(x.detach())).tolist() == sums
+    assert state(*pair) == before
 
 
 @rule("operations.broadcasting.other-shapes")
@@ -117,11 +134,15 @@ def test_shapes_that_agree_from_the_last_dimension_on_are_stretched_as_in_numpy(
 def test_other_shapes_are_refused(device, pair):
     x, y = pair
     before = state(x, y)
-    for name, operation in OPERATIONS.items():
-        with pytest.raises(RuntimeError, match="must match the size of tensor b") as refusal:
-            operation(x, y)
-        assert refusal.type is RuntimeError, name
+    for name, operation in {**OPERATIONS, **METHODS}.items():
+        for ours, theirs in (pair, pair[::-1]):
+            with pytest.raises(RuntimeError, match="must match the size of tensor b") as refusal:
+                operation(ours, theirs)
+            assert refusal.type is RuntimeError, name
         assert state(x, y) == before, name
+    # After a refusal, too, what fits is what it was.
+    assert (x + x).tolist() == (array(x) + array(x)).tolist()
+    assert (y - y[None]).tolist() == (array(y) - array(y)[None]).tolist()
 
 
 @rule("operations.broadcasting.every-pair")
@@ -135,7 +156,8 @@ def test_other_shapes_are_refused(device, pair):
 )
 def test_a_vector_and_a_column_give_a_matrix_of_every_pair(device, pair):
     first, second = pair
-    for vector, column in (pair, (first, first[:, None]), (second[:, 0], second)):
+    before = state(*pair)
+    for vector, column in (pair, (first, first[:, None]), (second[:, 0], second), (first, second.clone())):
         for name, operation in OPERATIONS.items():
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -145,3 +167,4 @@ def test_a_vector_and_a_column_give_a_matrix_of_every_pair(device, pair):
             assert matrix.tolist() == [[operation(v, w) for v in numbers(vector)] for w in numbers(column)], name
             matrix = operation(column, vector)
             assert matrix.tolist() == [[operation(w, v) for v in numbers(vector)] for w in numbers(column)], name
+    assert state(*pair) == before

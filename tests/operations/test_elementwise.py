@@ -39,6 +39,10 @@ EXACT = {
     "torch.add(x, y)": (lambda x, y: torch.add(x, y), lambda v, w: v + w),
     "x.sub(y, alpha=2)": (lambda x, y: x.sub(y, alpha=2), lambda v, w: v - 2 * w),
     "torch.mul(x, 3)": (lambda x, y: torch.mul(x, 3), lambda v, w: v * 3),
+    "torch.add(x, y, alpha=-3)": (lambda x, y: torch.add(x, y, alpha=-3), lambda v, w: v - 3 * w),
+    "in place": (lambda x, y: x.detach().clone().sub_(y), lambda v, w: v - w),
+    "in place, times": (lambda x, y: x.detach().clone().mul_(y), lambda v, w: v * w),
+    "y - x": (lambda x, y: y - x, lambda v, w: w - v),
 }
 """A function of two tensors, and what it makes of one element of each; exact for small integers."""
 
@@ -73,6 +77,10 @@ ROUNDED = {
     "x.pow(1)": (lambda x: x.pow(1), lambda v: v),
     "torch.pow(x, 3)": (lambda x: torch.pow(x, 3), lambda v: v**3),
     "x**4": (lambda x: x**4, lambda v: v**4),
+    "torch.square(x)": (lambda x: torch.square(x), lambda v: v * v),
+    "exp in place": (lambda x: x.detach().clone().exp_(), math.exp),
+    "sin in place": (lambda x: x.detach().clone().sin_(), math.sin),
+    "x.clone().pow_(3)": (lambda x: x.detach().clone().pow_(3), lambda v: v**3),
 }
 """A function of a tensor, and what it makes of one element, up to rounding."""
 
@@ -193,6 +201,12 @@ def test_tensors_of_two_dtypes_are_paired_place_by_place(device, pair):
             function, value = EXACT[name]
             result = function(x, y)
             assert numbers(result) == [value(v, w) for v, w in zip(numbers(x), numbers(y), strict=True)], name
+            if x.is_floating_point() or x.is_complex():
+                assert result.dtype == torch.promote_types(x.dtype, y.dtype), name
+    x, y = pair
+    if not (x.is_complex() or y.is_complex()):
+        assert numbers(x / (y * 0 + 2)) == [v / 2 for v in numbers(x)]
+        assert numbers(y / (x * 0 + 2)) == [w / 2 for w in numbers(y)]
 
 
 SPECIAL = ("math.inf", "-math.inf", "math.nan", "-0.0", "0.0", "2.0", "-1.0")
@@ -268,13 +282,16 @@ def test_arithmetic_is_done_in_the_dtype_of_the_tensors(device, pair):
 @example(x=Expression("torch.linspace(-1, 1, 200).to(device)"))
 @example(x=Expression("torch.arange(33.0, dtype=torch.float64).to(device) / 16", dtypes=frozenset({"torch.float64"})))
 def test_a_function_gives_its_value_at_every_element(device, x):
-    values = numbers(x)
+    values, before = numbers(x), state(x)
     for name, (function, value) in ROUNDED.items():
-        result = function(x)
-        assert result.shape == x.shape, name
-        assert result.dtype == x.dtype, name
-        for v, found in zip(values, numbers(result), strict=True):
-            assert abs(found - value(v)) <= allowed(value(v), x.dtype), name
+        # The first answer is not that to another question.
+        for times in (1, -1):
+            result = function(x if times == 1 else -x)
+            assert result.shape == x.shape, name
+            assert result.dtype == x.dtype, name
+            for v, found in zip(values, numbers(result), strict=True):
+                assert abs(found - value(times * v)) <= allowed(value(times * v), x.dtype), name
+    assert state(x) == before
 
 
 def single_or_double(x):
@@ -290,6 +307,7 @@ def test_exp_and_sin_take_complex_numbers_and_integers(device, x):
     for name, function, value in (("exp", torch.exp, cmath.exp), ("sin", torch.sin, cmath.sin)):
         for result in (function(x), getattr(x, name)()):
             assert result.shape == x.shape, name
+            assert result.dtype == (x.dtype if x.is_complex() else torch.float32), name
             for v, found in zip(values, numbers(result), strict=True):
                 # Real and imaginary part are products of functions of real numbers, none of them above e**|v|.
                 assert abs(found - value(v)) <= 4 * math.exp(abs(v)) * allowed(1, single_or_double(x)), name
@@ -337,7 +355,10 @@ def whole(draw):
 @given(x=whole())
 @example(x=Expression(f"torch.tensor([3, -2, {2**19 + 1}], device=device)"))
 def test_a_whole_power_of_integers_is_exact(device, x):
+    before = state(x)
     for n in range(4):
-        for power in (x**n, x.pow(n), torch.pow(x, n)):
+        for power in (x**n, x.pow(n), torch.pow(x, n), x.clone().pow_(n)):
+            assert power.shape == x.shape, n
             assert power.dtype == x.dtype, n
             assert numbers(power) == [v**n for v in numbers(x)], n
+    assert state(x) == before

@@ -146,12 +146,16 @@ TALL = Expression("torch.tensor([[1.0, 2.0], [3.0, -1.0], [2.0, 2.0]], device=de
 )
 def test_matmul_gives_sums_of_products_in_numpys_shape(device, pair):
     x, y = pair
+    before = state(x, y)
     expected = np.asarray(np.matmul(array(x), array(y)))
     for name, multiply in ANY.items():
         result = multiply(x, y)
         assert tuple(result.shape) == expected.shape, name
         assert result.dtype == x.dtype, name
         assert result.tolist() == expected.tolist(), name
+        # Of other numbers in the same shapes, it is another.
+        assert multiply(-x, y).tolist() == multiply(x, -y).tolist() == (-expected).tolist(), name
+    assert state(x, y) == before
 
 
 ROWS = "[[0.0, 1.0, 2.0], [1.0, {value}, 0.0], [3.0, 0.0, -1.0]]"
@@ -215,10 +219,13 @@ def test_a_tensor_may_be_both_factors(device, x):
 def test_mm_multiplies_two_matrices(device, pair):
     x, y = pair
     for name, multiply in MM.items():
+        expected = np.matmul(array(x), array(y))
         product = multiply(x, y)
         assert tuple(product.shape) == (x.shape[0], y.shape[1]), name
         assert product.dtype == x.dtype, name
-        assert product.tolist() == np.matmul(array(x), array(y)).tolist(), name
+        assert product.tolist() == expected.tolist(), name
+        assert multiply(-x, y).tolist() == multiply(x, -y).tolist() == (-expected).tolist(), name
+        assert multiply(y.T, x.T).tolist() == expected.T.tolist(), name
 
 
 @rule("operations.matmul.matrices-only")

@@ -99,10 +99,13 @@ def rounding(x, terms, largest=4):
 @given(x=wide(shapes() | SIZES | FIVE_DIMS, NUMERIC))
 @example(x=FOUR)
 @example(x=FIFTY)
+@example(x=BYTES)
 @example(x=MANY_BITS)
 @example(x=Expression("torch.ones(1, 2, 1, 1, 1, device=device)"))
 @example(x=Expression("torch.tensor([[1.0, 2.0]], device=device).expand(3, 2)"))
 def test_sum_adds_up_what_it_reduces(device, x):
+    before = state(x)
+    zeros = torch.zeros_like(x)
     assert x.sum().shape == torch.sum(x).shape == ()
     assert x.sum().item() == torch.sum(x).item() == sum(numbers(x))
     for dims, keep in ways(x.ndim):
@@ -117,6 +120,12 @@ def test_sum_adds_up_what_it_reduces(device, x):
         every = list(range(x.ndim))
         assert x.sum(every).tolist() == array(x).sum().tolist()
         assert x.sum(every[1:]).tolist() == array(x).sum(tuple(every[1:])).tolist()
+        assert torch.sum(x, dim=every[:-1]).tolist() == x.sum(axis=every[:-1]).tolist()
+        assert torch.sum(x, dim=every[:-1]).tolist() == array(x).sum(tuple(every[:-1])).tolist()
+    # Of other numbers in the same shape, it is another.
+    assert zeros.sum().item() == torch.sum(zeros).item() == 0
+    assert all(not any(numbers(zeros.sum(dim))) for dim in range(-x.ndim, x.ndim))
+    assert state(x) == before
 
 
 @rule("operations.reductions.sum")
@@ -140,6 +149,8 @@ def test_a_sum_with_a_number_that_is_not_finite_is_not_finite(device, x):
 @example(x=FOUR)
 @example(x=Expression("torch.arange(8.0).to(device).reshape(2, 4)[:, ::2]"))
 def test_mean_is_the_sum_divided_by_the_number_of_elements(device, x):
+    before = state(x)
+    fours = torch.full_like(x, 4)
     assert x.mean().shape == ()
     assert abs(x.mean().item() - array(x).mean()) <= rounding(x, x.numel())
     for dims, keep in ways(x.ndim):
@@ -154,6 +165,10 @@ def test_mean_is_the_sum_divided_by_the_number_of_elements(device, x):
         bound = rounding(x, x.shape[dim])
         assert (abs(array(mean) - np.mean(array(x), dim)) <= bound).all(), dim
         assert (abs(array(x.mean(dim, True)) - np.mean(array(x), dim, keepdims=True)) <= bound).all(), dim
+        assert (abs(array(fours.mean(dim)) - 4) <= bound).all(), dim
+    # Of other numbers in the same shape, it is another.
+    assert abs(fours.mean().item() - 4) <= rounding(x, x.numel())
+    assert state(x) == before
 
 
 @rule("operations.reductions.integer-mean")
@@ -268,11 +283,18 @@ def test_along_a_dimension_of_one_there_is_no_sample_deviation(device, x):
 @given(x=far(shapes(min_side=1) | SIZES, REAL))
 @example(x=BYTES)
 @example(x=FOUR)
+@example(x=Expression("torch.tensor([[-1, 3], [2, 5]], device=device)"))
 @example(x=Expression("torch.tensor([0, 1, 2, 3, 4], device=device)"))
 @example(x=Expression("torch.arange(33.0).to(device)"))
 def test_max_is_the_largest_element(device, x):
     assert x.max().shape == torch.max(x).shape == ()
+    before = state(x)
     assert x.max().item() == torch.max(x).item() == max(numbers(x))
+    assert x.max().dtype == x.dtype
+    # Of other numbers in the same shape, it is another.
+    zeros = torch.zeros_like(x)
+    assert zeros.max().item() == torch.max(zeros).item() == 0
+    assert state(x) == before
 
 
 @rule("operations.reductions.max")
@@ -281,6 +303,7 @@ def test_max_is_the_largest_element(device, x):
 @example(x=BYTES)
 @example(x=FOUR)
 def test_max_along_a_dimension_says_where_it_is(device, x):
+    before = state(x)
     for dim in range(-x.ndim, x.ndim):
         values, indices = x.max(dim)
         kept = torch.max(x, dim, keepdim=True)
@@ -290,6 +313,8 @@ def test_max_along_a_dimension_says_where_it_is(device, x):
         assert kept.values.tolist() == largest.tolist(), dim
         assert x.gather(dim, indices.unsqueeze(dim)).tolist() == largest.tolist(), dim
         assert x.gather(dim, kept.indices).tolist() == largest.tolist(), dim
+        assert values.dtype == x.dtype, dim
+    assert state(x) == before
 
 
 def ends(dtype):

@@ -47,6 +47,14 @@ def shapes_of(count):
     return [shape for shape in every if math.prod(shape) == count]
 
 
+def matrices_of(count):
+    """The shapes of a matrix with this many elements, tall, wide and square, and of a stack of two matrices."""
+    sides = [side for side in range(1, 8) if count and count % side == 0]
+    return [(side, count // side) for side in sides] + [
+        (2, side // 2, count // side) for side in sides if side % 2 == 0
+    ]
+
+
 @st.composite
 def reshapings(draw):
     """A tensor, a shape to ask for, in which one size may be -1, and the shape that is meant."""
@@ -110,6 +118,8 @@ def impossible_shapes(draw):
 @also(*UNRECORDED, AS_RESULTS)
 @given(case=reshapings())
 @example(case=(Expression("torch.linspace(0, 1, 100).to(device)"), (-1, 1), (100, 1)))
+@example(case=(Expression("torch.arange(6.0).to(device).reshape(2, 3).T"), (2, -1), (2, 3)))
+@example(case=(Expression("torch.arange(16.0).to(device).reshape(4, 4).T"), (16,), (16,)))
 @example(case=(Expression("torch.ones(2, 0, device=device)"), (3, -1), (3, 0)))
 @example(case=(Expression("torch.ones(0, device=device)"), (-1, 2), (0, 2)))
 @example(
@@ -129,6 +139,9 @@ def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_s
         assert tuple(result.shape) == meant, name
         assert result.dtype == x.dtype, name
         assert result.tolist() == array(start).reshape(meant).tolist(), name
+    for shape in (shape for shape in matrices_of(x.numel()) if shape != meant):
+        for start in (x, result):
+            assert start.reshape(shape).tolist() == array(start).reshape(shape).tolist(), shape
 
 
 @rule("operations.reshape.view-shares")
