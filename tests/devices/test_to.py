@@ -83,7 +83,18 @@ def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
     for every in ASKING:
         assert every(x) is x
         assert every(x, copy=False) is x
-    for tensor in (x, x[..., None], x + x, x.expand(2, *x.shape), torch.nn.Parameter(x.detach(), x.requires_grad)):
+    with torch.no_grad():
+        x.to(torch.complex64 if x.dtype == torch.complex128 else torch.complex128)
+        x.to(x.device, copy=True)
+    for tensor in (
+        x,
+        x[..., None],
+        x + x,
+        x.detach(),
+        x[:0] if x.ndim else x[None],
+        x.expand(2, *x.shape),
+        torch.nn.Parameter(x.detach(), x.requires_grad),
+    ):
         assert ask(tensor) is tensor
         for block in (torch.no_grad, torch.enable_grad, torch.inference_mode):
             with block():
