@@ -38,14 +38,15 @@ def contents():
 
 
 def module_of(weight, count):
-    """A module with three parameters, two frozen, one of them with a grad, and eight buffers, one never saved, inside
+    """A module with four parameters, two frozen, one of them with a grad, and eight buffers, one never saved, inside
     two other modules with a parameter and a buffer of their own."""
     inner = torch.nn.Module()
     inner.weight = torch.nn.Parameter(weight)
     inner.frozen = torch.nn.Parameter(weight.detach() * 2, requires_grad=False)
     inner.stopped = torch.nn.Parameter(weight.detach() * 5, requires_grad=False)
     inner.stopped.grad = torch.full_like(inner.stopped, 2)
-    inner.register_buffer("average", weight.detach() * 3)
+    inner.stepped = torch.nn.Parameter(torch.stack((weight.detach(), weight.detach()), -1)[..., 1])
+    inner.register_buffer("average", torch.stack((weight.detach(), weight.detach() * 3), -1)[..., 1])
     inner.register_buffer("count", count)
     inner.register_buffer("large", count + (2**53 + 1))
     inner.register_buffer("flags", count > 0)
@@ -109,11 +110,11 @@ def test_a_moved_parameter_is_the_leaf_that_it_was_and_its_grad_moves_along(devi
     assert inner.weight.grad is not None
     assert numbers(inner.weight.grad) == [3 * slope for slope in slopes]
     move(module, dtype)
-    parameters = (inner.weight, inner.frozen, inner.stopped, module.weight)
+    parameters = (inner.weight, inner.frozen, inner.stopped, module.weight, inner.stepped)
     assert all(isinstance(parameter, torch.nn.Parameter) for parameter in parameters)
     assert all(parameter.is_leaf for parameter in parameters)
-    assert [parameter.requires_grad for parameter in parameters] == [True, False, False, True]
-    assert inner.frozen.grad is None
+    assert [parameter.requires_grad for parameter in parameters] == [True, False, False, True, True]
+    assert inner.frozen.grad is inner.stepped.grad is None
     held = ([3 * slope for slope in slopes], [2 for _ in slopes], [5 for _ in slopes])
     for parameter, expected in zip((inner.weight, inner.stopped, module.weight), held, strict=True):
         assert parameter.grad is not None
