@@ -274,6 +274,11 @@ def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(
                 assert array(parameter.grad).tolist() == collected.tolist()
             else:
                 assert parameter.grad is None
+        if all(learning):  # the layer once more, for other points
+            layer.zero_grad()
+            layer(-data.detach()).backward(gradient)
+            weight_grad = -(array(gradient).reshape(-1, len(weight)).T @ points)
+            assert array(layer.weight.grad).tolist() == weight_grad.tolist()
         if x.requires_grad:
             assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight).conj()).tolist()
         else:
