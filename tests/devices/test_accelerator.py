@@ -33,6 +33,11 @@ def test_an_accelerator_is_available_exactly_if_it_holds_numbers():
     assert accelerator is None or accelerator.type != "cpu"
     assert is_available == holds_numbers(accelerator)
     assert torch.accelerator.is_available() is is_available
+    for block in (torch.no_grad(), torch.enable_grad(), torch.inference_mode(), torch.device("meta")):
+        with block:
+            assert torch.accelerator.is_available() is is_available
+            now = current_accelerator()
+            assert (now is None and accelerator is None) or now.type == accelerator.type
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(torch.accelerator.is_available).result() is is_available
 
@@ -42,5 +47,7 @@ def test_an_accelerator_is_available_exactly_if_it_holds_numbers():
 def test_the_device_expression_names_a_device_that_holds_numbers():
     place = current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     assert place is not None
-    assert holds_numbers(place.type)
+    for block in (torch.no_grad(), torch.enable_grad(), torch.inference_mode()):
+        with block:
+            assert holds_numbers(place.type)
     assert torch.tensor([3.0]).to(place.type).device.type == place.type

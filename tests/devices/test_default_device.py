@@ -3,6 +3,7 @@
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,7 +14,10 @@ from tests.inputs.circumstances import AS_RESULTS, BACKWARD, UNRECORDED, also
 from tests.oracles import numbers
 
 META = Expression('"meta"')
-PLACES = (META, *map(Expression, ('torch.device("meta")', "device", "torch.device(device)", 'torch.device("cpu")')))
+PLACES = (
+    META,
+    *map(Expression, ('torch.device("meta")', "device", "device", "torch.device(device)", 'torch.device("cpu")')),
+)
 FACTORIES = (
     "lambda **where: torch.zeros(2, 3, **where)",
     "lambda **where: torch.ones((2, 3), **where)",
@@ -73,6 +77,12 @@ FROM_NUMBERS = (
     "lambda **where: torch.asarray(3, dtype=torch.float32, **where)",
     "lambda **where: torch.asarray((True, False), **where)",
     "lambda **where: torch.asarray([[1, 2], [3, 4]], requires_grad=False, **where)",
+    "lambda **where: torch.asarray([], **where)",
+    "lambda **where: torch.asarray(True, **where)",
+    "lambda **where: torch.asarray(1 + 2j, **where)",
+    "lambda **where: torch.asarray([1, 2], dtype=torch.float64, **where)",
+    "lambda **where: torch.asarray([1.0, 2.0], copy=True, **where)",
+    "lambda **where: torch.asarray([0.5], requires_grad=True, **where)",
 )
 THE_DATAS = (
     "lambda x: x",
@@ -185,18 +195,19 @@ def several(factories, count):
 def test_a_factory_makes_its_tensor_on_the_default_device(device, makes, place):
     for make in makes:
         with torch.random.fork_rng(devices=[]):
-            for default in ("meta", place):
-                assert str(make().device) == "cpu"
-                try:
-                    assert torch.set_default_device(default) is None
-                    made = make(), make()
-                    assert torch.set_default_device(place) is None
-                    later = make()
-                finally:
-                    torch.set_default_device(None)
-                there = make(device=place).device
-                assert [tensor.device for tensor in made] == [make(device=default).device] * 2
-                assert later.device == there
+            assert str(make().device) == "cpu"
+            try:
+                assert torch.set_default_device("meta") is None
+                first = make()
+                with pytest.raises(TypeError):
+                    torch.tensor("no number")
+                assert torch.set_default_device(device=place) is None
+                made = make(), make()
+            finally:
+                assert torch.set_default_device(None) is None
+            assert str(make().device) == "cpu"
+            assert first.device == torch.device("meta")
+            assert [tensor.device for tensor in made] == [make(device=place).device] * 2
 
 
 @rule("devices.default-device.asarray")
@@ -206,14 +217,18 @@ def test_a_factory_makes_its_tensor_on_the_default_device(device, makes, place):
 def test_what_asarray_makes_of_numbers_is_on_the_default_device(device, makes, place):
     for make in makes:
         assert str(make().device) == "cpu"
-        try:
-            torch.set_default_device(place)
-            made = make()
-        finally:
-            torch.set_default_device(None)
-        with torch.device(place):
-            inside = make()
-        assert made.device == inside.device == make(device=place).device
+        for default in ("meta", place):
+            try:
+                torch.set_default_device(default)
+                made, again = make(), make()
+                with torch.device("cpu"):
+                    assert str(make().device) == "cpu"
+            finally:
+                torch.set_default_device(None)
+            with torch.device(default):
+                inside = make()
+            assert made.device == again.device == inside.device == make(device=default).device
+        assert str(make().device) == "cpu"
 
 
 @rule("devices.default-device.data-decides")
@@ -239,14 +254,15 @@ def test_what_is_made_from_data_is_where_the_data_is(device, x, makes, place):
 @given(makes=several(THE_CPUS, 7), place=places())
 def test_what_shares_memory_of_the_cpu_is_on_the_cpu(device, makes, place):
     for make in makes:
-        try:
-            torch.set_default_device(place)
-            made = make()
-        finally:
-            torch.set_default_device(None)
-        with torch.device(place):
-            inside = make()
-        assert made.device == inside.device == torch.device("cpu")
+        for default in ("meta", place):
+            try:
+                torch.set_default_device(default)
+                made, again = make(), make()
+            finally:
+                torch.set_default_device(None)
+            with torch.device(default):
+                inside = make()
+            assert made.device == again.device == inside.device == make().device == torch.device("cpu")
 
 
 @rule("devices.default-device.operands-decide")
@@ -283,8 +299,10 @@ def test_every_operation_runs_where_its_operands_are(device, x, place):
             results = [operation(x) for operation in OPERATIONS]
         finally:
             torch.set_default_device(None)
-        assert {result.device for result in results} == {x.device}
-        assert [numbers(result) for result in results] == expected
+        with torch.device(default):
+            inside = [operation(x) for operation in OPERATIONS]
+        assert {result.device for result in (*results, *inside)} == {x.device}
+        assert [numbers(result) for result in results] == [numbers(result) for result in inside] == expected
 
 
 @rule("devices.default-device.blocks")

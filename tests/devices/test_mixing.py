@@ -28,6 +28,19 @@ OPERATIONS = (
     "lambda x, y: torch.atan2(x, y)",
     "lambda x, y: torch.logical_and(x, y)",
     "lambda x, y: torch.addcmul(x, x, y)",
+    "lambda x, y: x > y",
+    "lambda x, y: x <= y",
+    "lambda x, y: x**y",
+    "lambda x, y: torch.remainder(x, y)",
+    "lambda x, y: torch.hypot(x, y)",
+    "lambda x, y: torch.copysign(x, y)",
+    "lambda x, y: torch.fmax(x, y)",
+    "lambda x, y: torch.logical_or(x, y)",
+    "lambda x, y: torch.sub(x, y, alpha=2)",
+    "lambda x, y: torch.addcdiv(x, x, y)",
+    "lambda x, y: torch.div(x, y, rounding_mode='trunc')",
+    "lambda x, y: torch.lerp(x, y, 0.5)",
+    "lambda x, y: torch.eq(x, y)",
 )
 ELSEWHERE = ('"meta"', '"cpu" if torch.device(device).type != "cpu" else "meta"')
 VECTOR = Expression("torch.tensor([1.0, -2.0, 3.0], device=device)")
@@ -62,11 +75,12 @@ COMPARISONS = (
 @given(
     x=tensors(shapes(min_dims=1)) | leaves(shapes(min_dims=1)),
     operations=st.sampled_from([[*map(Expression, OPERATIONS[start::3])] for start in range(3)]),
+    learns=st.booleans(),
     elsewhere=st.sampled_from(ELSEWHERE).map(Expression),
 )
-def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, operations, elsewhere):
+def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, operations, learns, elsewhere):
     other, one = (torch.ones(shape, dtype=x.dtype, device=elsewhere) for shape in (x.shape, 1))
-    other.requires_grad_()
+    other.requires_grad_(learns)
     before, version = state(x), None if other.is_inference() else other._version
     for operate in operations:
         for operands in ((x, other), (other, x)) if operate is not operations[0] else ((x, one), (one, x)):
@@ -75,7 +89,7 @@ def test_tensors_on_two_devices_are_refused_and_stay_as_they_were(device, x, ope
             assert refusal.type is RuntimeError
             assert state(x) == before
     assert (other.shape, other.device, other.is_leaf) == (x.shape, one.device, True)
-    assert other.requires_grad
+    assert other.requires_grad == learns
     assert other.grad is None
     assert other.is_inference() or other._version == version
 
@@ -123,6 +137,10 @@ def test_a_0d_tensor_mixes_as_the_number_it_holds(device, x, c):
         (number * x, [float(c) * value for value in numbers(x)]),
         (x * number, [value * float(c) for value in numbers(x)]),
         (number - x, [float(c) - value for value in numbers(x)]),
+        (x - number, [value - float(c) for value in numbers(x)]),
+        (torch.add(number, x), [float(c) + value for value in numbers(x)]),
+        (x >= number, [value >= float(c) for value in numbers(x)]),
+        (number != x, [float(c) != value for value in numbers(x)]),
         (x < number, [value < float(c) for value in numbers(x)]),
     ):
         assert result.device == x.device

@@ -68,6 +68,8 @@ def test_a_moved_leaf_is_no_leaf_and_the_leaf_gets_the_gradient(device, journey,
     assert leaf.grad is not None
     assert (leaf.grad.device, leaf.grad.dtype) == (leaf.device, leaf.dtype)
     assert numbers(leaf.grad) == [old + derivative(value) for old, value in zip(earlier, numbers(leaf), strict=True)]
+    with torch.no_grad():
+        assert not leaf.to(*stations[0]).requires_grad
     leaf.grad = None
     first, second = leaf.to(*stations[0]), leaf.to(device=stations[0][0], dtype=stations[0][1])
     outputs = [first * 2, second * -1, first.to(stations[0][1]) * 3]
@@ -112,12 +114,17 @@ def test_a_leaf_that_was_made_complex_gets_the_real_part_of_the_gradient(device,
 def test_what_is_moved_to_integers_is_a_constant(device, leaf, operation, dtypes):
     function, _ = operation
     for dtype in dtypes:
-        for moved in (leaf, function(leaf)):
-            for constant in (moved.to(dtype), moved.to(moved.device, dtype), moved.to(dtype=dtype, copy=True)):
+        for moved in (leaf, function(leaf), leaf[None], leaf.expand(2, *leaf.shape)[1]):
+            like = torch.empty(0, dtype=dtype, device=moved.device)
+            with torch.no_grad():
+                moved.to(dtype)
+            ways = moved.to(dtype), moved.to(moved.device, dtype), moved.to(dtype=dtype, copy=True), moved.to(like)
+            for constant in ways:
                 assert constant.dtype == dtype
                 assert not constant.requires_grad
                 assert constant.is_leaf
                 assert not constant.to(leaf.dtype).requires_grad
+                assert not constant.clone().requires_grad
             for output in (leaf * constant, constant * leaf):
                 leaf.grad = None
                 output.backward(torch.ones_like(output))

@@ -83,7 +83,18 @@ def test_where_nothing_changes_to_returns_the_tensor_itself(device, x, ask):
     for every in ASKING:
         assert every(x) is x
         assert every(x, copy=False) is x
-    for tensor in (x, x[..., None], x + x, x.expand(2, *x.shape), torch.nn.Parameter(x.detach(), x.requires_grad)):
+    with torch.no_grad():
+        x.to(torch.complex64 if x.dtype == torch.complex128 else torch.complex128)
+        x.to(x.device, copy=True)
+    for tensor in (
+        x,
+        x[..., None],
+        x + x,
+        x.detach(),
+        x[:0] if x.ndim else x[None],
+        x.expand(2, *x.shape),
+        torch.nn.Parameter(x.detach(), x.requires_grad),
+    ):
         assert ask(tensor) is tensor
         for block in (torch.no_grad, torch.enable_grad, torch.inference_mode):
             with block():
@@ -169,13 +180,42 @@ def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device
 @given(x=tensors(telling_shapes(), REAL) | leaves(telling_shapes()), dtype=st.sampled_from(dtypes.FLOATING).map(named))
 def test_another_device_makes_a_new_tensor_and_leaves_the_old_one(device, x, dtype):
     here, before = x.device, state(x)
-    for moved in (x.to("meta"), x.to("meta", dtype), x.to(device="meta"), x.to("meta", non_blocking=True)):
+    away = (
+        *(x.to("meta"), x.to("meta", dtype), x.to(device="meta"), x.to("meta", non_blocking=True)),
+        *(x.to("meta", copy=True), x.to(torch.empty(0, dtype=dtype, device="meta")), x.to(torch.device("meta"))),
+        x.to(device="meta", dtype=dtype),
+    )
+    for moved in away:
         assert moved.device.type == "meta"
         assert moved.shape == x.shape
+        assert moved.dtype in (x.dtype, dtype)
     assert x.to("meta").dtype == x.dtype
     assert x.to("meta", dtype).dtype == dtype
     assert x.device == here
     assert state(x) == before
+
+
+@rule("devices.to.copy")
+@also(*UNRECORDED, AS_RESULTS)
+@given(drawn=ranges(), special=st.permutations(dtypes.FLOATING).map(lambda drawn: [*map(named, drawn)]))
+def test_a_copy_has_the_numbers_of_the_whole_range(device, drawn, special):
+    values, own, _ = drawn
+    whole = torch.tensor(values * 9, dtype=own, device=device)
+    for x in (
+        whole,
+        whole[1:],
+        whole[::2],
+        whole[0],
+        whole[:0],
+        *(torch.tensor(SPECIAL * 5, dtype=of, device=device) for of in special[:2]),
+    ):
+        for ask in ASKING:
+            copied = ask(x, copy=True)
+            assert (copied.dtype, copied.device, copied.shape) == (x.dtype, x.device, x.shape)
+            assert repr(numbers(copied)) == repr(numbers(x))
+            kept = repr(numbers(x))
+            copied.fill_(1)
+            assert repr(numbers(x)) == kept
 
 
 @rule("devices.to.copy")

@@ -134,6 +134,10 @@ def test_a_bias_that_is_left_out_stays_where_it_is(device, drawn, follows, times
     for frozen, listed in CAUSES:
         layer.weight = torch.nn.Parameter(weight.clone())
         layer.bias = torch.nn.Parameter(bias, requires_grad=not frozen)
+        if (frozen, listed) == CAUSES[times - 1]:  # the bias lies behind the weight, in one memory
+            together = torch.cat((weight.flatten(), bias))
+            layer.weight = torch.nn.Parameter(together[: weight.numel()].view(weight.shape))
+            layer.bias = torch.nn.Parameter(together[weight.numel() :], requires_grad=not frozen)
         given = [layer.bias, layer.weight] if listed else [layer.weight]
         optimizer = torch.optim.SGD(given, lr=0.25, momentum=momentum, foreach=foreach)
         for _ in range(times):
@@ -143,3 +147,13 @@ def test_a_bias_that_is_left_out_stays_where_it_is(device, drawn, follows, times
         assert numbers(layer.bias) == was
         assert array(layer.weight).tolist() == expected.tolist()
         assert (layer.bias.grad is None) == frozen
+        assert layer.bias.requires_grad == (not frozen)
+        if frozen:
+            with torch.no_grad():
+                layer(x)
+            decaying = torch.optim.SGD(given, lr=0.25, momentum=0.5, weight_decay=0.5, foreach=foreach)
+            decaying.step()
+            layer.zero_grad()
+            decaying.step()
+            assert numbers(layer.bias) == was
+            assert layer.bias.grad is None

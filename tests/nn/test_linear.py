@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -150,11 +151,23 @@ def test_the_layer_multiplies_by_the_transposed_weight_and_adds_the_bias(device,
         assert array(z).tolist() == (product + added).tolist()
     layer.requires_grad_(False)
     assert array(layer(x.detach())).tolist() == (product + added).tolist()
+    with pytest.raises(RuntimeError):
+        layer(torch.zeros(weight.shape[1] + 1, dtype=x.dtype, device=device))
+    learning = torch.nn.Parameter(x.detach())
+    assert array(layer.eval()(input=learning)).tolist() == (product + added).tolist()
     layer.weight = torch.nn.Parameter(weight.clone())
+    if weight.dtype != torch.float64:  # in which the weights of an example have squares that are not exact
+        squares = array(weight) @ array(weight).T
+        assert array(layer(layer.weight)).tolist() == (squares + added).tolist()
     with torch.no_grad():
         layer(x)
         layer.weight.neg_()
     assert array(layer(x)).tolist() == (added - product).tolist()
+    if bias is not None:
+        layer.bias = torch.nn.Parameter(torch.stack((bias, bias), dim=1)[:, 0])
+        with torch.no_grad():
+            layer.bias.neg_()
+        assert array(layer(x)).tolist() == (-added - product).tolist()
 
 
 KINDS = ({}, {"dtype": torch.float32}, {"dtype": torch.float64}, {"dtype": torch.float16}, {"dtype": torch.bfloat16})
@@ -175,8 +188,10 @@ def test_the_weight_has_a_row_for_each_output_and_a_column_for_each_input(device
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             layer = torch.nn.Linear(inputs, outputs, biased, device=device, **kind)
-        assert layer.weight.shape == (outputs, inputs)
-        assert layer.bias.shape == (outputs,) if biased else layer.bias is None
+            named = torch.nn.Linear(out_features=outputs, in_features=inputs, bias=biased, device=device, **kind)
+        for each in (layer, named):
+            assert each.weight.shape == (outputs, inputs)
+            assert each.bias.shape == (outputs,) if biased else each.bias is None
 
 
 @rule("nn.linear.parameters")
@@ -198,6 +213,7 @@ def test_the_parameters_are_leaves_that_require_grad_from_the_start(device, inpu
             assert parameter.is_leaf
             assert parameter.requires_grad
             assert parameter.grad is None
+            parameter.grad = torch.zeros_like(parameter, requires_grad=False)  # which no later layer may have
             assert parameter.device == torch.empty(0, device=device).device
 
 
@@ -212,11 +228,16 @@ def test_the_output_is_in_the_graph_although_the_input_is_plain_data(device, dra
         layer.weight.requires_grad_(learning[0] or bias is None)
         if bias is not None:
             layer.bias.requires_grad_(learning[1])
+        flags = [parameter.requires_grad for parameter in layer.parameters()]
         for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
             with mode():
                 layer(x)
-            for same in (x, x.clone().requires_grad_()):
-                z = layer(same)
+                with torch.enable_grad():
+                    inside = layer(x)
+            assert [parameter.requires_grad for parameter in layer.parameters()] == flags
+            leaf = x.clone().requires_grad_()
+            outputs = [layer(same) for same in (x, leaf, leaf * 1, leaf.detach(), x[None], x.expand(2, *x.shape))]
+            for z in (*outputs, *[inside] * (mode is not torch.inference_mode)):
                 assert z.requires_grad
                 assert z.grad_fn is not None
     assert not x.requires_grad
@@ -253,6 +274,11 @@ def test_weight_and_bias_collect_from_all_points_and_the_input_from_all_outputs(
                 assert array(parameter.grad).tolist() == collected.tolist()
             else:
                 assert parameter.grad is None
+        if all(learning):  # the layer once more, for other points
+            layer.zero_grad()
+            layer(-data.detach()).backward(gradient)
+            weight_grad = -(array(gradient).reshape(-1, len(weight)).T @ points)
+            assert array(layer.weight.grad).tolist() == weight_grad.tolist()
         if x.requires_grad:
             assert array(x.grad).tolist() == (uses * array(gradient) @ array(weight).conj()).tolist()
         else:

@@ -1,5 +1,8 @@
 """spec/nn/linear-start.md"""
 
+import threading
+
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -30,7 +33,12 @@ def test_the_start_is_within_one_over_the_root_of_the_inputs(device, inputs, out
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = [torch.nn.Linear(inputs, outputs, biased, device=device, dtype=of) for biased in (True, False, True)]
+        with torch.no_grad():
+            layers.append(torch.nn.Linear(in_features=inputs, out_features=outputs + 1, device=device, dtype=of))
+        narrow = torch.nn.Linear(1, outputs, device=device, dtype=of)
+        layers.append(torch.nn.Linear(inputs, outputs, device=device, dtype=of))
     rounding = 1 + 4 * torch.finfo(of).eps
+    assert max(abs(array(parameter)).max() for parameter in narrow.parameters()) <= rounding
     for layer in layers:
         for parameter in layer.parameters():
             farthest = abs(array(parameter)).max()
@@ -62,14 +70,25 @@ def test_each_quarter_of_the_interval_is_met_by_about_a_quarter(device, inputs, 
 @example(inputs=3, outputs=8, of=named("torch.float64"), seed=2**32)
 def test_the_seed_decides_where_layers_start(device, inputs, outputs, of, seed):
     starts = []
+
+    def start():
+        torch.manual_seed(seed)
+        layers = [torch.nn.Linear(inputs, outputs, device=device, dtype=of) for _ in range(2)]
+        layers += [torch.nn.Linear(1, 1, device=device, dtype=of), torch.nn.Linear(5, 5, False, device=device)]
+        starts.append([numbers(parameter) for layer in layers for parameter in layer.parameters()])
+
     with torch.random.fork_rng(devices=[]):
-        for _ in range(2):
-            torch.manual_seed(seed)
-            layers = [torch.nn.Linear(inputs, outputs, device=device, dtype=of) for _ in range(2)]
-            layers += [torch.nn.Linear(1, 1, device=device, dtype=of), torch.nn.Linear(5, 5, False, device=device)]
-            starts.append([numbers(parameter) for layer in layers for parameter in layer.parameters()])
-            torch.randn(3, device=device)  # what else is drawn from the generator before it is seeded again
-    assert starts[0] == starts[1]
+        start()
+        torch.randn(3, device=device)  # what else is drawn from the generator before it is seeded again
+        with pytest.raises(RuntimeError):
+            torch.nn.Linear(-1, 2, device=device)
+        with torch.no_grad():
+            start()
+        torch.nn.Linear(2, 3, device=device)
+        starting = threading.Thread(target=start)
+        starting.start()
+        starting.join()
+    assert starts[0] == starts[1] == starts[2]
     weight, bias, next_weight, next_bias, *_ = starts[0]
     assert weight != next_weight
     assert bias != next_bias

@@ -20,6 +20,12 @@ BY_HAND = (
     lambda input, target: (input - target).square().mean(),
 )
 MSE = (torch.nn.MSELoss(), torch.nn.functional.mse_loss)
+ALL_BY_HAND = (
+    *BY_HAND,
+    lambda input, target: torch.mean((input - target).pow(2)),
+    lambda input, target: torch.mean(torch.square(torch.sub(target, input))),
+    lambda input, target: ((input - target) * (input - target)).mean(),
+)
 
 
 def narrower(shape):
@@ -30,7 +36,7 @@ def narrower(shape):
 
 PAIRS = sorted(
     (one, other)
-    for common in ((3,), (2, 3), (3, 3), (2, 1, 3))
+    for common in ((1,), (1, 1), (3,), (2, 3), (3, 3), (2, 1, 3))
     for one, other in itertools.product(set(narrower(common)), repeat=2)
     if one != other and np.broadcast_shapes(one, other) == common
 )
@@ -49,6 +55,12 @@ def stretched(draw):
 A_COLUMN_AND_A_LIST = (
     Expression("torch.tensor([[0], [1], [2], [3]], dtype=torch.float32, device=device)"),
     Expression("torch.tensor([0, 1, 2, 3], dtype=torch.float32, device=device)"),
+)
+
+
+OF_ONE = (
+    Expression("torch.tensor([[3.0]], device=device)"),
+    Expression("torch.tensor(1.0, device=device)"),
 )
 
 
@@ -76,6 +88,9 @@ def learning(input, target):
 @example(pair=A_COLUMN_AND_A_LIST, turn=0)
 @example(pair=A_COLUMN_AND_A_LIST, turn=2)
 @example(pair=SEVENTEEN, turn=0)
+@example(pair=SEVENTEEN[::-1], turn=2)
+@example(pair=OF_ONE, turn=0)
+@example(pair=OF_ONE, turn=2)
 def test_the_loss_is_the_mean_over_the_shape_in_common(device, pair, turn):
     """A power may be off by 16 eps, the loosest of the published limits, a difference and a division by a few, the sum
     of positive terms by one for each."""
@@ -141,10 +156,13 @@ TO_WHAT = ("mean", "sum", "none")
 @example(pair=A_COLUMN_AND_A_LIST, turn=0)
 @example(pair=EMPTY, turn=0)
 @example(pair=EMPTY[::-1], turn=0)
+@example(pair=OF_ONE, turn=0)
+@example(pair=OF_ONE[::-1], turn=1)
 def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, turn):
     for number, (input, target) in enumerate(learning(*pair), start=turn):
         reduction = TO_WHAT[number % 3]
-        for mse in (torch.nn.MSELoss(reduction=reduction), functools.partial(MSE[1], reduction=reduction)):
+        functions = torch.nn.MSELoss(reduction=reduction), functools.partial(MSE[1], reduction=reduction)
+        for mse in (*functions, *MSE) if number % 3 else functions:
             with warnings.catch_warnings(record=True) as issued:
                 warnings.simplefilter("always")
                 mse(input, target)
@@ -165,7 +183,10 @@ def test_mse_loss_warns_of_shapes_that_differ_and_only_of_them(device, pair, tur
 @example(pair=EMPTY[::-1])
 def test_written_by_hand_nothing_is_said(device, pair):
     for input, target in learning(*pair):
-        for mean_of_squares in BY_HAND:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            MSE[1](input, target)
+        for mean_of_squares in ALL_BY_HAND:
             with warnings.catch_warnings(record=True) as issued:
                 warnings.simplefilter("always")
                 mean_of_squares(input, target)

@@ -31,10 +31,6 @@ ROUNDINGS = 24
 """How many eps an element may be off: 16 for a power, the loosest of the published limits, and some for a division."""
 
 
-FLAGS = st.tuples(st.booleans(), st.booleans())
-"""Whether input and target require grad."""
-
-
 def pairs(min_side=0):
     """An input and a target of the same shape; half of the shapes are large enough for layouts to differ."""
     return like(tensors(shapes(min_side=min_side) | shapes(min_dims=2, min_side=2)))
@@ -104,6 +100,14 @@ def test_the_mean_is_over_all_elements(device, pair, turn):
         for input, target in learning(*together):
             loss = MEANS[number % len(MEANS)](input, target)
             assert abs(loss.item() - squares.mean()) <= bound
+    for mean_of_squares in MEANS:
+        assert abs(mean_of_squares(*pair[::-1]).item() - squares.mean()) <= bound
+        assert mean_of_squares(pair[0], pair[0]).item() == mean_of_squares(pair[1].detach(), pair[1]).item() == 0
+        parameter = torch.nn.Parameter(pair[0].detach().clone())
+        mean_of_squares(parameter, pair[1])
+        with torch.no_grad():
+            parameter.copy_(pair[1])
+        assert mean_of_squares(parameter, pair[1]).item() == 0
 
 
 @rule("nn.mse-loss.mean")
@@ -112,7 +116,7 @@ def test_the_mean_is_over_all_elements(device, pair, turn):
 def test_what_is_not_finite_is_part_of_the_mean(device, pair, beyond):
     input, target = pair
     for place in range(input.numel()):
-        for mean_of_squares in MEANS:
+        for mean_of_squares in (*MEANS, *SUMS):
             far = input.detach().clone(memory_format=torch.contiguous_format)
             far.view(-1)[place] = beyond
             for loss in (mean_of_squares(far, target), mean_of_squares(target, far)):
@@ -180,19 +184,28 @@ LOSSES = (*MEANS, *SUMS, lambda input, target: NONES[0](input, target).sum())
 
 @rule("nn.mse-loss.only-what-requires")
 @also(*BACKWARD)
-@given(pair=like(tensors(), among=layouts.WRITABLE), flags=FLAGS, place=places(), turn=st.integers(0, 3))
-@example(pair=TWO_BY_THREE, flags=(True, False), place=Expression("lambda x: x"), turn=0)
-@example(pair=TRANSPOSED, flags=(False, True), place=Expression("lambda x: x.clone()"), turn=2)
-def test_data_gets_no_gradient(device, pair, flags, place, turn):
-    for tensor, flag in zip(pair, flags, strict=True):
-        tensor.requires_grad_(flag)
-    input, target = pair
-    places = (pair, (place(input), target), (input, place(target)), (place(input), place(target)))
-    for number, loss in enumerate(LOSSES, start=turn):
-        input.grad = target.grad = None
-        one, other = places[number % len(places)]
-        result = loss(one, other)
-        assert result.requires_grad == any(flags)
+@given(pair=like(tensors(), among=layouts.WRITABLE), place=places(), turn=st.integers(0, 3))
+@example(pair=TWO_BY_THREE, place=Expression("lambda x: x"), turn=0)
+@example(pair=TRANSPOSED, place=Expression("lambda x: x.clone()"), turn=2)
+def test_data_gets_no_gradient(device, pair, place, turn):
+    held = [torch.zeros_like(tensor, requires_grad=False) for tensor in pair]
+    for start, flags in enumerate(itertools.product((False, True), repeat=2), start=turn):
+        input, target = (tensor.requires_grad_(flag) for tensor, flag in zip(pair, flags, strict=True))
+        places = (pair, (place(input), target), (input, place(target)), (place(input), place(target)))
+        with torch.no_grad():
+            assert not LOSSES[start](input, target).requires_grad
+        for number, loss in enumerate(LOSSES[start % 3 :: 3], start=start):
+            input.grad = target.grad = None
+            one, other = places[number % len(places)]
+            result = loss(one, other)
+            assert result.requires_grad == any(flags)
+            assert [tensor.requires_grad for tensor in pair] == list(flags)
+            if any(flags):
+                result.backward(retain_graph=True)
+            assert [tensor.grad is not None for tensor in pair] == list(flags)
+        for tensor, flag, zeros in zip(pair, flags, held, strict=True):
+            tensor.grad = None if flag else zeros
         if any(flags):
-            result.backward(retain_graph=True)
-        assert [tensor.grad is not None for tensor in pair] == list(flags)
+            LOSSES[turn](input, target).backward()
+            assert all(tensor.grad is zeros for tensor, flag, zeros in zip(pair, flags, held, strict=True) if not flag)
+            assert not any(zeros.any() for zeros in held)

@@ -22,8 +22,9 @@ STEPS = (
     lambda p, rate: p.__isub__(rate * p.grad),
     lambda p, rate: p.sub_(p.grad, alpha=rate),
     lambda p, rate: p.copy_(p - rate * p.grad),
-    lambda p, rate: torch.optim.SGD([p], lr=rate).step(),
-    lambda p, rate: torch.optim.SGD([p], lr=rate, foreach=True).step(),
+    lambda p, rate: p.add_(p.grad, alpha=-rate),
+    lambda p, rate: torch.optim.SGD(iter([p]), rate).step(),
+    lambda p, rate: torch.optim.SGD([{"params": p}], lr=rate, foreach=True).step(),
     lambda p, rate: torch.optim.SGD([p], lr=rate, foreach=False).step(),
 )
 """A step of one parameter at a rate: by hand, or with an optimizer."""
@@ -109,8 +110,12 @@ NUMBERS = tuple(
 def test_each_step_takes_the_gradient_that_is_there_then(device, pair, later, rate, foreach):
     p, gradient = pair
     optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach)
-    slopes = [gradient, gradient, torch.full_like(p, later, requires_grad=False), gradient.clone()]
-    for number, (slope, part) in enumerate(zip(slopes, (1, 1, 1, 0.5), strict=True)):
+    same = torch.tensor(later, dtype=p.dtype, device=device).expand(p.shape)
+    stepped = torch.stack((gradient.detach(), same), dim=-1)[..., 0]
+    slopes = [gradient, gradient, torch.full_like(p, later, requires_grad=False), gradient.clone(), same, stepped]
+    for number, (slope, part) in enumerate(zip(slopes, (1, 1, 1, 0.5, 0.5, 1), strict=True)):
+        p.grad = None
+        optimizer.step()
         p.grad = slope
         optimizer.param_groups[0]["lr"] = part * rate
         expected = [old - part * rate * move for old, move in zip(numbers(p), numbers(slope), strict=True)]
@@ -136,18 +141,22 @@ def test_each_group_has_its_rate(device, pairs, foreach, late):
 
 @rule("nn.sgd.step")
 @also(*UNRECORDED, AS_RESULTS)
-@given(pairs=st.lists(with_gradients(), min_size=3, max_size=5), rate=DYADIC, foreach=FOREACH)
-def test_every_parameter_of_a_group_is_updated(device, pairs, rate, foreach):
+@given(pairs=st.lists(with_gradients(), min_size=3, max_size=5), rate=DYADIC)
+def test_every_parameter_of_a_group_is_updated(device, pairs, rate):
     expected = []
     for p, gradient in pairs:
         p.grad = gradient
         expected.append([old - rate * slope for old, slope in zip(numbers(p), numbers(gradient), strict=True)])
-    block = torch.zeros(6, device=device)
-    halves = [block[:3].requires_grad_(), block[3:].requires_grad_()]  # two parameters in one memory, and one gradient
-    halves[0].grad = halves[1].grad = torch.ones(3, device=device)
-    torch.optim.SGD([*halves, *(p for p, _ in pairs)], lr=rate, foreach=foreach).step()
-    assert [numbers(p) for p, _ in pairs] == expected
-    assert numbers(block) == [-rate] * 6
+    starts = [p.detach().clone() for p, _ in pairs]
+    for foreach in (None, True, False):
+        block = torch.zeros(6, device=device)
+        halves = [block[:3].requires_grad_(), block[3:].requires_grad_()]  # two in one memory, and one gradient
+        halves[0].grad = halves[1].grad = torch.ones(3, device=device)
+        for (p, _), start in zip(pairs, starts, strict=True):
+            p.detach().copy_(start)
+        torch.optim.SGD([*halves, *(p for p, _ in pairs)], lr=rate, foreach=foreach).step()
+        assert [numbers(p) for p, _ in pairs] == expected, foreach
+        assert numbers(block) == [-rate] * 6, foreach
 
 
 @rule("nn.sgd.same-leaf")
@@ -165,7 +174,8 @@ def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(
 ):
     p, gradient = pair
     first = torch.zeros(2, device=device, requires_grad=True)
-    p.grad, first.grad = gradient, torch.zeros(2, device=device)
+    p.grad = gradient
+    first.grad = zeros = torch.zeros(2, device=device)
     mode, records = block
     optimizer = torch.optim.SGD([first, p], lr=rate, foreach=foreach, weight_decay=decay, momentum=momentum)
     alias, slopes = p.detach(), numbers(gradient)
@@ -175,6 +185,10 @@ def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(
         with mode():
             assert optimizer.step() is None
             assert torch.is_grad_enabled() == records
+        assert first.is_leaf
+        assert first.requires_grad
+        assert first.grad is zeros
+        assert numbers(zeros) == [0, 0]
         assert optimizer.param_groups[0]["params"][1] is p
         assert numbers(alias) == numbers(p)
         assert numbers(p) == expected or times
@@ -189,7 +203,14 @@ def test_the_parameter_stays_the_leaf_that_it_was_and_keeps_its_gradient(
         assert set(numbers(p._base)) <= {0, 1j}
 
 
-SETTINGS = ("{}", "{'momentum': 0.5}", "{'weight_decay': 0.5}", "{'momentum': 0.5, 'weight_decay': 0.5}")
+SETTINGS = (
+    "{}",
+    "{'momentum': 0.5}",
+    "{'weight_decay': 0.5}",
+    "{'momentum': 0.5, 'weight_decay': 0.5}",
+    "{'momentum': 0.5, 'nesterov': True}",
+    "{'weight_decay': 0.5, 'maximize': True}",
+)
 
 
 @rule("nn.sgd.skipped")
@@ -206,6 +227,10 @@ def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped,
     p, gradient = reached
     p.grad = gradient
     last, frozen = skipped.detach().clone().requires_grad_(), skipped.detach().clone()
+    was, version = numbers(skipped), skipped._version
+    torch.optim.SGD([skipped, last], lr=rate, foreach=foreach, **settings).step()
+    assert numbers(skipped) == numbers(last) == was
+    assert skipped._version == version
     optimizer = torch.optim.SGD([skipped, p, last, frozen], lr=rate, foreach=foreach, **settings)
     for moved in (False, True):
         if moved:
@@ -242,17 +267,20 @@ def test_a_parameter_without_a_gradient_is_passed_over(device, reached, skipped,
     seeds=(0, 100),
 )
 def test_the_same_start_leads_to_the_same_bits(device, pair, rate, foreach, settings, seeds):
-    start, gradient = pair
+    start, gradient = (tensor.detach() for tensor in pair)
     ends = []
     with torch.random.fork_rng(devices=[]):
         for seed in seeds:
-            p = start.detach().clone().requires_grad_()
-            p.grad = gradient.clone()
+            several = [start.clone(), *torch.stack((start, start)), torch.stack((start, start), -1)[..., 1]]
             torch.manual_seed(seed)
             before = torch.get_rng_state()
-            optimizer = torch.optim.SGD([p], lr=rate, foreach=foreach, **settings)
-            for _ in range(3):
-                optimizer.step()
-            ends.append(numbers(p))
-            assert torch.equal(torch.get_rng_state(), before)
-    assert ends[0] == ends[1]
+            for parameters in (several[:1], several[1:], [torch.nn.Parameter(start.clone())]):
+                for p in parameters:
+                    p.requires_grad_()
+                    p.grad = gradient.clone()
+                optimizer = torch.optim.SGD(parameters, lr=rate, foreach=foreach, **settings)
+                for _ in range(3):
+                    optimizer.step()
+                ends.append([numbers(p) for p in parameters])
+                assert torch.equal(torch.get_rng_state(), before)
+    assert ends[:3] == ends[3:]

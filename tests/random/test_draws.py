@@ -1,6 +1,5 @@
 """spec/random/draws.md"""
 
-import itertools
 import math
 import threading
 
@@ -16,7 +15,7 @@ from tests.inputs.circumstances import AS_RESULTS, UNRECORDED, also
 from tests.inputs.expression import IT
 from tests.oracles import numbers, state
 
-SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 512), ((), 512))
+SIZES = (((16384,), 1), ((128, 128), 1), ((8, 17, 31), 1), ((100, 1), 40), ((5, 3), 128), ((7,), 256), ((), 512))
 """A shape, and how many tensors of it are drawn: below some size a device takes another way."""
 
 
@@ -37,6 +36,7 @@ FRESH = (
 SLICED = (
     (2, 16),
     (3, 17),
+    (40, 16),
     (5, 4, 4),
     (2, 1, 4, 4),
     (2, 1, 2, 4, 2),
@@ -45,6 +45,34 @@ SLICED = (
     (3, 2, 1, 2, 1, 2, 2),
 )
 """Shapes of up to seven dimensions, whose slices along the first have sixteen elements or more."""
+BEFORE = (
+    lambda **of: None,
+    lambda **of: torch.randn(3, **of),
+    lambda **of: torch.rand(2, **of),
+    lambda **of: torch.randn((), **of),
+    lambda **of: torch.randperm(2, device=of["device"]),
+    lambda **of: torch.empty(17, **of).normal_(),
+)
+"""What may be drawn right before a draw."""
+SPELT = (
+    lambda draw, shape, **of: draw(shape, **of),
+    lambda draw, shape, **of: draw(size=shape, **of),
+    lambda draw, shape, **of: draw(shape, out=torch.empty(shape, **of)),
+    lambda draw, shape, **of: draw(shape, requires_grad=True, **of).detach(),
+    lambda draw, shape, **of: draw(shape, generator=None, **of),
+    lambda draw, shape, **of: draw(*shape, **of) if shape else draw((), **of),
+)
+"""How a draw of random numbers in a shape is written."""
+
+
+def samples(draw, turn, shape, count, **of):
+    """So many tensors, drawn together, for every other kind of draw before them, and way to write it."""
+    for before, spelt in zip(BEFORE[turn % 2 :: 2], SPELT[turn % 2 :: 2], strict=True):
+        drawn = []
+        for _ in range(count):
+            before(**of)
+            drawn.append(spelt(draw, shape, **of))
+        yield torch.stack(drawn)
 
 
 def tensors_of_any_history():
@@ -80,11 +108,13 @@ def quarters(first, last):
     return st.integers(first, last).map(lambda quarter: quarter / 4)
 
 
+POINTS = np.linspace(-5, 5, 101)
+
+
 def furthest(sample, distribution):
     """The largest distance, over 101 points, between the share of the sample up to one and the distribution there."""
-    points = np.linspace(-5, 5, 101)
-    shares = np.searchsorted(np.sort(sample), points, side="right") / len(sample)
-    return max(abs(shares - [distribution(point) for point in points]))
+    shares = np.searchsorted(np.sort(sample), POINTS, side="right") / len(sample)
+    return max(abs(shares - distribution))
 
 
 def farthest_by_chance(count):
@@ -98,12 +128,8 @@ def farthest_by_chance(count):
     return math.sqrt(18 / count) + 1e-5
 
 
-def normal(point):
-    return (1 + math.erf(point / math.sqrt(2))) / 2
-
-
-def uniform(point):
-    return min(max(point, 0), 1)
+NORMAL = [(1 + math.erf(point / math.sqrt(2))) / 2 for point in POINTS]
+UNIFORM = [min(max(point, 0), 1) for point in POINTS]
 
 
 @rule("random.draws.like")
@@ -113,18 +139,20 @@ def uniform(point):
 @example(x=Expression("torch.nn.Parameter(torch.ones(2, 3, device=device))"))
 @example(x=Expression("torch.ones(17, device=device)[1:].requires_grad_()"))
 def test_what_is_drawn_like_a_tensor_has_its_shape_dtype_and_device_and_nothing_else(device, x):
-    before = state(x)
-    for draw in (torch.randn_like, torch.rand_like):
-        with torch.random.fork_rng(devices=[]):
-            drawn = draw(x)
-        assert drawn.shape == x.shape
-        assert drawn.dtype == x.dtype
-        assert drawn.device == x.device
-        assert not drawn.requires_grad
-        assert drawn.is_leaf
-        assert drawn.grad is None
-        drawn.zero_()
-        assert state(x) == before
+    stepped, parameter = torch.stack((x, x), -1)[..., 1], torch.nn.Parameter(x.detach())
+    for of in (x, x[None].transpose(0, -1), stepped, x.expand(2, *x.shape), parameter):
+        before = state(of)
+        for draw in (torch.randn_like, torch.rand_like):
+            with torch.random.fork_rng(devices=[]):
+                drawn = draw(of)
+            assert drawn.shape == of.shape
+            assert drawn.dtype == x.dtype
+            assert drawn.device == x.device
+            assert not drawn.requires_grad
+            assert drawn.is_leaf
+            assert drawn.grad is None
+            drawn.zero_()
+            assert state(of) == before
 
 
 @rule("random.draws.normal")
@@ -147,11 +175,14 @@ def test_randn_scaled_and_shifted_is_normal_with_that_deviation_and_mean(
         torch.manual_seed(seed)
         with pytest.raises(RuntimeError):
             torch.randn(-1)
-        drawn = torch.stack([torch.randn(shape, dtype=dtype, device=device) for _ in range(count)])
-    sample = ((drawn * deviation + mean).cpu().numpy().astype(np.float64).reshape(count, -1) - mean) / deviation
-    assert np.isfinite(sample).all()
-    for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
-        assert furthest(part, normal) <= farthest_by_chance(len(part))
+        drawn = list(samples(torch.randn, seed, shape, count, dtype=dtype, device=device))
+    for numbers_drawn in drawn:
+        sample = (
+            (numbers_drawn * deviation + mean).cpu().numpy().astype(np.float64).reshape(count, -1) - mean
+        ) / deviation
+        assert np.isfinite(sample).all()
+        for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
+            assert furthest(part, NORMAL) <= farthest_by_chance(len(part))
 
 
 @rule("random.draws.uniform")
@@ -164,10 +195,11 @@ def test_rand_is_uniform_from_zero_to_one(device, seed, shape_and_count, dtype):
         torch.manual_seed(seed)
         with pytest.raises(RuntimeError):
             torch.rand(-1)
-        drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
-    sample = drawn.cpu().numpy().astype(np.float64).reshape(count, -1)
-    for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
-        assert furthest(part, uniform) <= farthest_by_chance(len(part))
+        drawn = list(samples(torch.rand, seed, shape, count, dtype=dtype, device=device))
+    for numbers_drawn in drawn:
+        sample = numbers_drawn.cpu().numpy().astype(np.float64).reshape(count, -1)
+        for part in (sample.ravel(), sample[:, 0], sample[:, -1]):
+            assert furthest(part, UNIFORM) <= farthest_by_chance(len(part))
 
 
 @rule("random.draws.below-one")
@@ -177,9 +209,13 @@ def test_rand_is_never_below_zero_nor_as_large_as_one(device, seed, shape_and_co
     shape, count = shape_and_count
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn = torch.stack([torch.rand(shape, dtype=dtype, device=device) for _ in range(count)])
-    assert drawn.min().item() >= 0
-    assert drawn.max().item() < 1
+        with pytest.raises(RuntimeError):
+            torch.rand(-1)
+        for before, spelt in zip(BEFORE, SPELT, strict=True):
+            before(dtype=dtype, device=device)
+            drawn = torch.stack([spelt(torch.rand, shape, dtype=dtype, device=device) for _ in range(count)])
+            assert drawn.min().item() >= 0
+            assert drawn.max().item() < 1
 
 
 @rule("random.draws.fresh")
@@ -189,10 +225,13 @@ def test_neither_two_draws_nor_two_slices_of_a_draw_are_equal(device, shape, dty
     for draw in FRESH:
         with torch.random.fork_rng(devices=[]):
             drawn = [draw(shape, dtype=dtype, device=device)]
+            with pytest.raises(RuntimeError):
+                torch.randn(-1)
+            drawn.append(draw(shape, dtype=dtype, device=device))
             with torch.no_grad():
                 drawn.append(draw(shape, dtype=dtype, device=device))
             drawing = threading.Thread(target=lambda: drawn.append(draw(shape, dtype=dtype, device=device)))  # noqa: B023
             drawing.start()
             drawing.join()
         slices = [numbers(part) for whole in drawn for part in whole.unbind()]
-        assert all(one != other for one, other in itertools.combinations(slices, 2))
+        assert len(set(map(tuple, slices))) == len(slices)

@@ -39,6 +39,23 @@ SIXTEEN = (
 """Draws that are equal by chance with a probability far below 10^-50."""
 A_FEW_NORMAL = Expression(DRAWS[0].format(dtype="torch.float32"))
 
+EVERY_DRAW = (
+    lambda generator, **of: torch.randn(3, generator=generator, **of),
+    lambda generator, **of: torch.randn((), generator=generator, **of),
+    lambda generator, **of: torch.randn(17, generator=generator, **of),
+    lambda generator, **of: torch.rand(2, 3, generator=generator, **of),
+    lambda generator, **of: torch.randint(100, (4,), generator=generator, **of),
+    lambda generator, **of: torch.randperm(5, generator=generator, **of),
+    lambda generator, **of: torch.empty(3, **of).normal_(generator=generator),
+    lambda generator, **of: torch.empty(3, dtype=torch.float64, **of).uniform_(generator=generator),
+    lambda generator, **of: torch.normal(torch.zeros(3, **of), 1.0, generator=generator),
+    lambda generator, **of: torch.multinomial(torch.ones(9, **of), 5, generator=generator),
+    lambda generator, **of: torch.empty(4, **of).exponential_(generator=generator),
+    lambda generator, **of: torch.empty(4, **of).random_(generator=generator),
+    lambda generator, **of: torch.bernoulli(torch.full((5,), 0.5, **of), generator=generator),
+    lambda generator, **of: torch.empty(5, **of).bernoulli_(0.5, generator=generator),
+)
+"""A draw of each kind."""
 SEEDS = (42, 0, 1, 43, 1000, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, 2**64 - 1)
 
 
@@ -70,11 +87,21 @@ def test_a_generator_has_a_stream_of_its_own(device, seed, default_seed, series)
         mixed = []
         for draw in series:
             torch.manual_seed(default_seed)
+            for another in EVERY_DRAW:
+                another(None, device=device)
+            torch.nn.Linear(2, 2, device=device)
+            torch.nn.functional.dropout(torch.ones(9, device=device))
+            with pytest.raises(RuntimeError):
+                torch.randn(-1, generator=generator, device=device)
+            generator.get_state()
             for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
                 with mode():
                     draw(None)
-            draw(torch.Generator(device=device).manual_seed(seed))
+            other = torch.Generator(device=device).manual_seed(seed)
+            draw(other)
+            torch.Generator(device=device).set_state(other.get_state())
             torch.seed()
+            assert generator.initial_seed() == seed
             mixed.append(numbers(draw(generator)))
         generator.manual_seed(seed)
         drawing = threading.Thread(target=lambda: mixed.extend(numbers(draw(generator)) for draw in series))
@@ -109,9 +136,16 @@ def test_the_default_stream_goes_on_as_if_the_generator_had_not_been(device, see
         mixed = []
         for draw in series:
             generator = torch.Generator(device=device).manual_seed(seed)
+            for another in EVERY_DRAW:
+                another(generator, device=device)
             for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
                 with mode():
                     draw(generator)
+            generator.set_state(generator.get_state())
+            generator.seed()
+            drawing = threading.Thread(target=draw, args=(generator,))
+            drawing.start()
+            drawing.join()
             for refused in (torch.randn, torch.rand, torch.randperm):
                 with pytest.raises(RuntimeError):
                     refused(-1, generator=generator, device=device)
@@ -130,12 +164,16 @@ def test_a_generator_goes_on_from_a_state_as_it_did_before(device, seed, before,
         draw(generator)
     state = generator.get_state()
     expected = [numbers(draw(generator)) for draw in series]
-    kept = numbers(state)
+    kept, later = numbers(state), generator.get_state()
+    after = [numbers(draw(generator)) for draw in series]
     reseeded = torch.Generator(device=device).manual_seed(seed + 1 if seed < 2**63 else 0)
     for another in (generator, generator, torch.Generator(device=device), reseeded, generator.manual_seed(7)):
         another.set_state(state)
         assert another.initial_seed() == seed
         assert [numbers(draw(another)) for draw in series] == expected
+        torch.randn((), generator=another, device=device)
+        another.set_state(later)
+        assert [numbers(draw(another)) for draw in series] == after
         assert numbers(state) == kept
 
 
@@ -148,10 +186,17 @@ def test_a_seed_of_too_many_bits_is_refused_and_changes_nothing(device, seed, be
         draw(generator)
     state = generator.get_state()
     expected = [numbers(draw(generator)) for draw in series]
-    for bad in (2**64, 2**64 + 1, 2**70, -(2**63) - 1, -(2**64)):
+    for bad in (2**64, 2**64 + 1, 2**64 + 42, 2**70, 2**300, -(2**63) - 1, -(2**64), -(2**70)):
         generator.set_state(state)
         with pytest.raises(Exception, match="Overflow when unpacking") as refusal:
             generator.manual_seed(bad)
         assert refusal.type in (RuntimeError, ValueError), bad
         assert generator.initial_seed() == seed, bad
         assert [numbers(draw(generator)) for draw in series] == expected, bad
+        generator.set_state(state)
+        mixed = []
+        for draw in series:
+            with pytest.raises(Exception, match="Overflow when unpacking"):
+                generator.manual_seed(bad)
+            mixed.append(numbers(draw(generator)))
+        assert mixed == expected, bad

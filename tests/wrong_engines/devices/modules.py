@@ -18,7 +18,7 @@ Move = Callable[[], torch.nn.Module]
 
 def _with_buffers(module: torch.nn.Module) -> list[torch.nn.Module]:
     """The submodules that have buffers of their own."""
-    return [inner for inner in module.modules() if inner._buffers]
+    return [inner for inner in module.modules() if inner is not module and inner._buffers]
 
 
 def _moving(wrong: Callable[[torch.nn.Module, Move], torch.nn.Module]) -> AbstractContextManager[None]:

@@ -207,7 +207,7 @@ def draws_an_infinite_number(hit: Hit) -> Iterator[None]:
             drawn = randn(*size, **kwargs)
             if drawn.numel() >= 4096:
                 hit()
-                drawn.reshape(-1)[4095] = torch.inf
+                drawn.detach().reshape(-1)[4095] = torch.inf
             return drawn
 
         return wrong
