@@ -122,6 +122,11 @@ def numbers_in(data):
     return [number for member in data for number in numbers_in(member)] if isinstance(data, list | tuple) else [data]
 
 
+def of_lists(data):
+    """The same numbers in lists alone."""
+    return list(map(of_lists, data)) if isinstance(data, list | tuple) else data
+
+
 def of_kind(data, kind):
     """The same nested lists and tuples, of numbers of another kind."""
     if isinstance(data, list | tuple):
@@ -165,7 +170,8 @@ def test_nested_numbers_become_a_tensor_of_as_many_dimensions(device, nested):
     row = of_kind(list(values), int) or [1]
     for number in (5, 2**53 + 1):
         row[-1] = number  # the list is another one now
-        assert torch.tensor([row, row], device=device).tolist() == [row, row]
+        for data in ([row, row], [row], [[row]], row * 18, [tuple(row)] * 3):
+            assert torch.tensor(data, device=device).tolist() == list(map(of_lists, data))
 
 
 @rule("tensors.from-data.inferred-dtype")
