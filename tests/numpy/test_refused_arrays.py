@@ -114,19 +114,20 @@ def strange_arrays():
 
 @rule("numpy.refused-arrays.layouts")
 @also(*UNRECORDED)
-@given(cases=st.tuples(reversed_arrays(), packed_arrays(), swapped_arrays()))
+@given(cases=st.tuples(reversed_arrays(), packed_arrays(), swapped_arrays()), turn=st.integers(0, 2))
 @example(
     cases=(
         (Expression("np.arange(34.)[::-2]"), "negative"),
         (Expression("np.ones((2, 17))[:, ::-1].T"), "negative"),
         (Expression("np.array(2.0).astype(np.dtype(float).newbyteorder())"), "byte order"),
-    )
+    ),
+    turn=0,
 )
-def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_not(device, cases):
-    for a, reason in cases:
+def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_not(device, cases, turn):
+    for position, (a, reason) in enumerate(cases, turn):
         before = a.tolist(), a.shape, a.strides, a.dtype, a.flags.writeable
         native = a.astype(a.dtype.newbyteorder("="), order="C")
-        for convert in (*CONVERSIONS, *WITH_A_DTYPE):
+        for convert in (*CONVERSIONS, *WITH_A_DTYPE[position % 3 :: 3]):
             with pytest.raises(Exception, match=reason) as refusal:
                 convert(a)
             assert refusal.type is ValueError
@@ -210,7 +211,7 @@ def test_a_read_only_array_is_shared_with_a_warning(device, a):
 
 @rule("numpy.refused-arrays.read-only")
 @also(*UNRECORDED)
-@given(shape=st.sampled_from(((1,), (2, 2), (0,), (33,))), share=st.sampled_from(READ_ONLY_SOURCES).map(Expression))
+@given(shape=st.sampled_from(((1,), (33,))), share=st.sampled_from(READ_ONLY_SOURCES).map(Expression))
 def test_a_read_only_array_of_every_dtype_is_shared_with_a_warning(device, shape, share):
     always = torch.is_warn_always_enabled()
     torch.set_warn_always(True)
