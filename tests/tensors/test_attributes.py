@@ -148,9 +148,9 @@ def test_a_tensor_that_is_made_without_a_device_is_on_the_default_device(device,
             made += [(make(), default) for make in makes]
             try:
                 with torch.device("meta"):
-                    torch.ones(2) + torch.ones(3)
+                    raise RuntimeError
             except RuntimeError:
-                made += [(make(), default) for make in makes]
+                made += [(make(), default) for make in makes[:3]]
         made += [(make(), outside) for make in makes[:3]]
     for x, where in made:
         assert x.device.type == torch.device(where).type
