@@ -226,7 +226,7 @@ def test_numbers_with_a_point_become_the_default_dtype_of_the_moment(device, def
             for data in (number, [number], [1, number], [[True, 2], [number, 0]], (number,) * 17):
                 for flag in (False, True):
                     assert torch.tensor(data, device=device, requires_grad=flag).dtype == dtype
-                torch.tensor(data, dtype=torch.float64, device=device)
+                torch.tensor(data, dtype=torch.float32, device=device)
                 assert torch.tensor(data, device=device, dtype=None).dtype == dtype
             assert torch.tensor([1, True], device=device).dtype == torch.int64
             assert torch.tensor([[], []], device=device).dtype == dtype

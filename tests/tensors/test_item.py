@@ -229,9 +229,8 @@ def test_any_other_number_of_elements_is_refused(device, x):
 @given(
     named=st.sampled_from(
         [
-            list(map(Expression, dtypes.INTEGRAL)),
-            list(map(Expression, dtypes.FLOATING)),
-            list(map(Expression, dtypes.COMPLEX)),
+            [Expression(name, dtypes=frozenset({name})) for name in names]
+            for names in (dtypes.INTEGRAL, dtypes.FLOATING[:2], dtypes.FLOATING[2:], dtypes.COMPLEX)
         ]
     )
 )
