@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, arrays, shapes, telling_shapes
-from tests.inputs.arrays import COMPLEX, FLOATING, SIGNED, c_order, fortran_order
+from tests.inputs.arrays import COMPLEX, EVERY_DTYPE, FLOATING, SIGNED, c_order, fortran_order
 from tests.inputs.circumstances import UNRECORDED, also
 from tests.oracles import aliases, disjoint
 
@@ -23,8 +23,10 @@ SHARING = (
     lambda a: torch.asarray(a, copy=False),
     lambda a: torch.as_tensor(a, dtype=torch.from_numpy(a).dtype),
     lambda a: torch.asarray(a, dtype=torch.from_numpy(a).dtype, device="cpu"),
+    lambda a: torch.as_tensor(data=a, device=torch.device("cpu")),
+    lambda a: torch.asarray(obj=a, requires_grad=False),
 )
-OF_NO_DIMENSIONS = SHARING[:3] + SHARING[5:6]
+OF_NO_DIMENSIONS = SHARING[:3] + SHARING[5:6] + SHARING[7:8]
 """Those that share the memory of an array of no dimensions, too, on every torch."""
 
 COPYING = (
@@ -32,6 +34,7 @@ COPYING = (
     lambda a: torch.tensor(a, dtype=torch.from_numpy(a).dtype),
     lambda a: torch.asarray(a, copy=True),
     lambda a: torch.asarray(a, dtype=torch.from_numpy(a).dtype, copy=True),
+    lambda a: torch.tensor(data=a, device="cpu"),
 )
 CONVERTING = (
     lambda a, to: torch.tensor(a, dtype=to),
@@ -56,6 +59,8 @@ STEPS = (
     "lambda it: it.swapaxes(0, -1)",
     "lambda it: it.numpy(force=True) if isinstance(it, torch.Tensor) else torch.asarray(it)",
     "lambda it: it.detach() if isinstance(it, torch.Tensor) else it.view()",
+    "lambda it: it.data if isinstance(it, torch.Tensor) else it.T",
+    "lambda it: it.view_as(it) if isinstance(it, torch.Tensor) else torch.asarray(it, copy=False)",
 )
 
 
@@ -99,13 +104,47 @@ FLOATS = ("torch.float64", "torch.float32", "torch.float16")
 DEFAULTS = (torch.float32, torch.float64, torch.float16)
 
 
+EVERY = tuple(EVERY_DTYPE)
+
+
+def in_other_dtypes(a):
+    """Arrays of every dtype with the strides of `a`, counted in elements, and behind one more; zeros and a last one."""
+    for name in EVERY:
+        dtype = np.dtype(getattr(np, name.removeprefix("np.")))
+        steps = [stride // a.itemsize for stride in a.strides]
+        reach = 1 + sum(step * (size - 1) for step, size in zip(steps, a.shape, strict=True)) if a.size else 0
+        base = np.zeros(reach + 2, dtype=dtype)[1:]
+        strides = [step * dtype.itemsize for step in steps]
+        other = np.lib.stride_tricks.as_strided(base, a.shape, strides)
+        other[...] = np.abs(a.real)
+        yield other
+
+
+LAID_OUT = (
+    "np.ones((2, 3))",
+    "np.ones((3, 2)).T",
+    "np.ones(66)[::2]",
+    "np.array(1.0)",
+    "np.ones((0, 2))",
+    "np.ones(1)",
+    "np.arange(48.).reshape(2, 3, 2, 4).transpose(2, 0, 3, 1)",
+)
+
+
+def laid_out():
+    return st.sampled_from(LAID_OUT).map(Expression)
+
+
 def extremes():
-    """Arrays of the largest integers of a dtype, or of the numbers that are none."""
-    return st.sampled_from(EXTREMES).map(Expression)
+    """Arrays of the largest integers of a dtype, or of the numbers that are none: some, one after the other."""
+    every = [*map(Expression, EXTREMES)]
+    return st.sampled_from([(every * 2)[first : first + 5] for first in range(len(every))])
 
 
-def floats():
-    return st.sampled_from(FLOATS).map(Expression)
+def wider():
+    """Some of those pairs, one after the other."""
+    every = [tuple(map(Expression, pair)) for pair in WIDER]
+    return st.sampled_from([(every * 2)[first : first + 5] for first in range(len(every))])
 
 
 def arrays_and_other_dtypes(shapes=None):
@@ -138,7 +177,7 @@ def test_the_tensor_is_the_memory_of_the_array(device, a):
             torch.set_default_dtype(default)
             x = share(a)
             assert str(x.dtype) == f"torch.{a.dtype.name}"
-            assert np.shares_memory(x.detach().numpy(), a) or a.size == 0
+            assert x.data_ptr() == a.ctypes.data or a.size == 0
     finally:
         torch.set_default_dtype(before)
     for share in SHARING:
@@ -151,6 +190,32 @@ def test_the_tensor_is_the_memory_of_the_array(device, a):
         assert aliases(x, a)
         if x.is_floating_point():
             x.requires_grad_()  # the next tensor of this array is another one
+    with pytest.raises(ValueError, match="negative"):
+        torch.from_numpy(np.ones((2, 2))[::-1])
+    for view in (a[None], a.T, a[:1], a[-1:], a[..., None], a[1:, ...], a):
+        x, y = torch.from_numpy(view), torch.as_tensor(view)
+        assert tuple(x.shape) == tuple(y.shape) == view.shape
+        assert x.tolist() == y.tolist() == view.tolist()
+        assert view.size == 0 or x.data_ptr() == y.data_ptr() == view.ctypes.data
+
+
+@rule("numpy.array-to-tensor.same-memory")
+@also(*UNRECORDED)
+@given(a=laid_out().filter(lambda drawn: drawn.source != "np.array(1.0)"))
+def test_an_array_of_every_dtype_is_shared(device, a):
+    for other, share in zip(in_other_dtypes(a), itertools.cycle(SHARING)):
+        strides, shape = other.strides, other.shape
+        for x in (share(other), torch.from_numpy(other), torch.asarray(other)):
+            assert str(x.dtype) == f"torch.{other.dtype.name}"
+            assert tuple(x.shape) == shape
+            assert other.size == 0 or [step * x.element_size() for step in x.stride()] == list(strides)
+            assert x.tolist() == other.tolist()
+            assert not x.requires_grad
+            other[...] = other == 0
+            assert x.tolist() == other.tolist()
+            x.numpy()[...] = 1
+            assert other.tolist() == np.ones(shape, other.dtype).tolist()
+        assert (other.strides, other.shape, other.flags.writeable) == (strides, shape, True)
 
 
 @rule("numpy.array-to-tensor.zero-dimensional")
@@ -170,6 +235,17 @@ def test_from_numpy_and_as_tensor_share_the_memory_of_an_array_of_no_dimensions(
                 x.requires_grad_()  # the next tensor of this array is another one
     finally:
         torch.set_default_dtype(before)
+    for other, share in zip(in_other_dtypes(a), itertools.cycle(OF_NO_DIMENSIONS)):
+        for value in (1, 0):
+            other[...] = value
+            x = share(other)
+            assert x.shape == ()
+            assert str(x.dtype) == f"torch.{other.dtype.name}"
+            assert x.tolist() == other.tolist()
+            other[...] = 1 - value
+            assert x.tolist() == 1 - value
+            x.numpy()[...] = value
+            assert other.tolist() == value
 
 
 @rule("numpy.array-to-tensor.zero-dimensional")
@@ -202,8 +278,32 @@ def test_a_copy_is_independent(device, a):
             assert tuple(x.shape) == a.shape
             assert x.tolist() == a.tolist()
             assert disjoint(x, a)
+            assert copy(a).tolist() == a.tolist()  # which are other numbers now
     finally:
         torch.set_default_dtype(before)
+
+
+@rule("numpy.array-to-tensor.copies")
+@also(*UNRECORDED)
+@given(a=laid_out())
+def test_a_copy_of_every_dtype_is_independent(device, a):
+    for other, copy in zip(in_other_dtypes(a), itertools.cycle(COPYING)):
+        for again in (copy, COPYING[0]):
+            values = other.tolist()
+            x = again(other)
+            assert str(x.dtype) == f"torch.{other.dtype.name}"
+            assert tuple(x.shape) == other.shape
+            assert x.tolist() == values
+            other[...] = other == 0
+            assert x.tolist() == values
+            changed = other.tolist()
+            x.numpy()[...] = 1
+            assert other.tolist() == changed
+        if x.is_floating_point() or x.is_complex():
+            leaf = torch.tensor(other, requires_grad=True)
+            assert leaf.tolist() == changed
+            leaf.detach().fill_(1)
+            assert other.tolist() == changed
 
 
 @rule("numpy.array-to-tensor.copies")
@@ -220,6 +320,7 @@ def test_another_dtype_is_an_independent_copy(device, drawn):
             assert x.tolist() == values.tolist()
         a[...] = values == 0
         assert [x.tolist() for x in converted] == [values.tolist()] * len(converted)
+        assert CONVERTING[0](a, to).tolist() == CONVERTING[1](a, to).tolist() == a.tolist()
         a[...] = values
         for x in converted:
             x.zero_()
@@ -228,29 +329,31 @@ def test_another_dtype_is_an_independent_copy(device, drawn):
 
 @rule("numpy.array-to-tensor.copies")
 @also(*UNRECORDED)
-@given(pair=arrays_and_another_dtype(telling_shapes(min_dims=1)))
-def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(device, pair):
-    a, to = pair
+@given(drawn=arrays_and_other_dtypes(telling_shapes(min_dims=1)))
+def test_another_dtype_is_a_copy_that_may_be_demanded_and_cannot_be_avoided(device, drawn):
+    a, others = drawn
     before = a.tolist()
-    with pytest.raises(ValueError, match="can't alias") as refusal:
-        torch.asarray(a, dtype=to, copy=False)
-    assert refusal.type is ValueError
-    assert a.tolist() == before
-    x = torch.asarray(a, dtype=to, copy=True)
-    assert x.dtype == to
-    assert x.tolist() == before
+    for to in others:
+        for options in ({}, {"device": "cpu"}):
+            with pytest.raises(ValueError, match="can't alias") as refusal:
+                torch.asarray(a, dtype=to, copy=False, **options)
+            assert refusal.type is ValueError
+        assert a.tolist() == before
+        x = torch.asarray(a, dtype=to, copy=True)
+        assert x.dtype == to
+        assert x.tolist() == before
     assert disjoint(x, a)
 
 
 @rule("numpy.array-to-tensor.copies")
 @also(*UNRECORDED)
-@given(a=extremes())
-@example(a=Expression(EXTREMES[3]))
-def test_a_copy_has_the_largest_and_the_strangest_numbers(device, a):
+@given(several=extremes(), default=st.sampled_from(FLOATS).map(Expression))
+@example(several=[Expression(EXTREMES[3])], default=Expression("torch.float32"))
+def test_a_copy_has_the_largest_and_the_strangest_numbers(device, several, default):
     before = torch.get_default_dtype()
     try:
-        for copy, default in itertools.product((*SHARING, *COPYING), DEFAULTS):
-            torch.set_default_dtype(default)
+        torch.set_default_dtype(default)
+        for a, copy in itertools.product(several, (*SHARING, *COPYING)):
             assert repr(copy(a).tolist()) == repr(a.tolist())
     finally:
         torch.set_default_dtype(before)
@@ -258,20 +361,22 @@ def test_a_copy_has_the_largest_and_the_strangest_numbers(device, a):
 
 @rule("numpy.array-to-tensor.copies")
 @also(*UNRECORDED)
-@given(pair=st.sampled_from(WIDER).map(lambda pair: tuple(map(Expression, pair))))
-def test_a_conversion_has_the_numbers_of_the_whole_range(device, pair):
-    a, to = pair
-    converted = a.astype(to)
-    for convert in CONVERTING:
-        assert repr(convert(a, torch.from_numpy(converted).dtype).tolist()) == repr(converted.tolist())
+@given(pairs=wider())
+def test_a_conversion_has_the_numbers_of_the_whole_range(device, pairs):
+    for a, to in pairs:
+        converted = a.astype(to)
+        for convert in CONVERTING:
+            assert repr(convert(a, torch.from_numpy(converted).dtype).tolist()) == repr(converted.tolist())
 
 
 @rule("numpy.array-to-tensor.copies")
 @also(*UNRECORDED)
-@given(a=st.sampled_from(EXTREMES[:3]).map(Expression), to=floats())
-def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device, a, to):
+@given(a=st.sampled_from(EXTREMES[:3]).map(Expression))
+def test_another_floating_dtype_keeps_infinities_nan_and_the_sign_of_zero(device, a):
     for convert in CONVERTING:
-        assert repr(convert(a, to).tolist()) == repr(a.tolist())
+        for to in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+            assert repr(convert(a, to).tolist()) == repr(a.tolist())
+            assert repr(convert(a[2::-1].copy(), to).tolist()) == repr(a[2::-1].tolist())
 
 
 @rule("numpy.array-to-tensor.not-resizable")
@@ -284,12 +389,27 @@ def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
     for share in SHARING if a.ndim else OF_NO_DIMENSIONS:
         x = share(a)
         room = max(x.numel(), x.untyped_storage().nbytes() // x.element_size())
-        cases = ((x[None], ((1, room + 1),)), (x, (room + more,)), (x, (room + more + 1,)))
+        cases = ((x[None], ((1, room + 1),)), (x, (room + more,)), (x, (2, room + more)), (x, ([room, 2, 2],)))
+        if not room:
+            cases = cases[:3]
         for view, sizes in cases if share is SHARING[0] else cases[1:]:
             with pytest.raises(RuntimeError, match="storage that is not resizable") as refusal:
                 view.resize_(*sizes)
             assert refusal.type is RuntimeError
             assert a.tolist() == before
+
+
+@rule("numpy.array-to-tensor.not-resizable")
+@also(*UNRECORDED)
+@given(a=laid_out())
+def test_a_tensor_over_an_array_of_any_dtype_cannot_outgrow_it(device, a):
+    for other, share in zip(in_other_dtypes(a), itertools.cycle(OF_NO_DIMENSIONS)):
+        before = other.tolist()
+        for x in (share(other), share(other).detach()):
+            with pytest.raises(RuntimeError, match="storage that is not resizable") as refusal:
+                x.resize_(9, other.nbytes + 99)
+            assert refusal.type is RuntimeError
+            assert other.tolist() == before
 
 
 @rule("numpy.array-to-tensor.kept-alive")
@@ -300,6 +420,7 @@ def test_a_tensor_over_an_array_cannot_outgrow_it(device, a, more):
 )
 @example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[0])])
 @example(a=Expression("np.arange(34)"), steps=[Expression(STEPS[1])])
+@example(a=Expression("np.ones((2, 17))"), steps=[Expression(STEPS[0])])
 @example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[4])])
 @example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[4])] * 2)
 @example(a=Expression("np.arange(3.)"), steps=[Expression(STEPS[2]), Expression(STEPS[0])])
@@ -314,3 +435,14 @@ def test_memory_lives_as_long_as_its_last_name_and_no_longer(device, a, steps):
     assert sorted(last.reshape(-1).tolist(), key=repr) == sorted(a.reshape(-1).tolist(), key=repr)
     del last
     assert owned() is None
+    for step in map(eval, STEPS):
+        owner = a.copy(order="K")
+        owned = weakref.ref(owner)
+        tensor = torch.as_tensor(owner)
+        both = [step(owner), step(tensor), step(step(tensor))]
+        del owner, tensor
+        while both:
+            assert owned() is not None
+            assert sorted(both[-1].reshape(-1).tolist(), key=repr) == sorted(a.reshape(-1).tolist(), key=repr)
+            both.pop()
+        assert owned() is None

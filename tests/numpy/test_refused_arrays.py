@@ -1,17 +1,18 @@
 """spec/numpy/refused-arrays.md"""
 
+import itertools
 import warnings
 import weakref
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import Expression, arrays, shapes, telling_shapes
-from tests.inputs.arrays import APART, COMPLEX, FLOATING, SIGNED
+from tests.inputs.arrays import APART, COMPLEX, EVERY_DTYPE, FLOATING, SIGNED
 from tests.inputs.circumstances import UNRECORDED, also
 
 WIDE = (*FLOATING, *SIGNED[:3], *COMPLEX)
@@ -26,6 +27,9 @@ WITH_A_DTYPE = (
     lambda a: torch.asarray(a, dtype=torch.float32),
     lambda a: torch.tensor(a, dtype=torch.float32),
     lambda a: torch.as_tensor(a, device="cpu"),
+    lambda a: torch.asarray(a, copy=True),
+    lambda a: torch.asarray(a, copy=False),
+    lambda a: torch.tensor(data=a, device="cpu"),
 )
 READ_ONLY = (
     *CONVERSIONS[:3],
@@ -35,7 +39,10 @@ READ_ONLY = (
 COPYING = (
     lambda a: torch.tensor(a),
     lambda a: torch.asarray(a, copy=True),
+    lambda a: torch.tensor(data=a, device="cpu"),
+    lambda a: torch.asarray(a, dtype=torch.from_numpy(a.copy()).dtype, copy=True),
 )
+READ_ONLY_SOURCES = ("lambda a: torch.from_numpy(a)", "lambda a: torch.as_tensor(a)", "lambda a: torch.asarray(a)")
 STRANGE_DTYPES = (
     "object",
     "'U3'",
@@ -48,6 +55,14 @@ STRANGE_DTYPES = (
     "np.clongdouble",
     "'M8[ns]'",
     "[('a', np.int64), ('b', np.int64)]",
+)
+
+
+STRANGE = (
+    "np.array([1.5, None, 'a'], dtype=object)",
+    "np.array([[2, 3]] * 17, dtype=object).T",
+    "np.array(['7', '8'])[::2]",
+    "np.array(1.5, dtype=np.longdouble)",
 )
 
 
@@ -88,35 +103,71 @@ def swapped_arrays():
 
 def strange_arrays():
     """Arrays of all dtypes that torch lacks."""
-    return shapes().map(lambda shape: [Expression(f"np.zeros({shape}, dtype={dtype})") for dtype in STRANGE_DTYPES])
+
+    def rotated(shape, first):
+        every = [Expression(f"np.zeros({shape}, dtype={dtype})") for dtype in STRANGE_DTYPES]
+        every += map(Expression, STRANGE)
+        return every[first:] + every[:first]
+
+    return st.builds(rotated, shapes(), st.integers(0, 7))
 
 
 @rule("numpy.refused-arrays.layouts")
 @also(*UNRECORDED)
-@given(case=reversed_arrays() | packed_arrays() | swapped_arrays())
-def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_not(device, case):
-    a, reason = case
-    before = a.tolist(), a.strides, a.dtype
-    for convert in (*CONVERSIONS, *WITH_A_DTYPE):
-        with pytest.raises(Exception, match=reason) as refusal:
-            convert(a)
-        assert refusal.type is ValueError
-        assert (a.tolist(), a.strides, a.dtype) == before
-    for convert in CONVERSIONS:
-        assert convert(a.astype(a.dtype.newbyteorder("="), order="C")).tolist() == a.tolist()
+@given(cases=st.tuples(reversed_arrays(), packed_arrays(), swapped_arrays()), turn=st.integers(0, 2))
+@example(
+    cases=(
+        (Expression("np.arange(34.)[::-2]"), "negative"),
+        (Expression("np.ones((2, 17))[:, ::-1].T"), "negative"),
+        (Expression("np.array(2.0).astype(np.dtype(float).newbyteorder())"), "byte order"),
+    ),
+    turn=0,
+)
+def test_an_array_that_no_tensor_can_describe_is_refused_and_a_native_copy_is_not(device, cases, turn):
+    for position, (a, reason) in enumerate(cases, turn):
+        before = a.tolist(), a.shape, a.strides, a.dtype, a.flags.writeable
+        native = a.astype(a.dtype.newbyteorder("="), order="C")
+        for convert in (*CONVERSIONS, *WITH_A_DTYPE[position % 3 :: 3]):
+            with pytest.raises(Exception, match=reason) as refusal:
+                convert(a)
+            assert refusal.type is ValueError
+            assert (a.tolist(), a.shape, a.strides, a.dtype, a.flags.writeable) == before
+        for convert in CONVERSIONS:
+            x = convert(native)
+            assert str(x.dtype) == f"torch.{native.dtype.name}"
+            assert x.tolist() == a.tolist()
+
+
+@rule("numpy.refused-arrays.layouts")
+@also(*UNRECORDED)
+@given(first=st.sampled_from(range(len(CONVERSIONS))))
+def test_every_dtype_is_refused_backwards_or_in_the_other_order(device, first):
+    for name in EVERY_DTYPE:
+        dtype = np.dtype(getattr(np, name.removeprefix("np.")))
+        convert = CONVERSIONS[first]
+        cases = [(np.ones(3, dtype)[::-1], "negative"), (np.ones((2, 1, 2), dtype)[..., ::-1], "negative")]
+        if dtype.itemsize > 1:
+            cases += [(np.ones(2, dtype.newbyteorder()), "byte order")]
+        for a, reason in cases:
+            with pytest.raises(Exception, match=reason) as refusal:
+                convert(a)
+            assert refusal.type is ValueError
+            assert a.tolist() == np.ones(a.shape, dtype).tolist()
+            assert convert(a.astype(dtype)[:1].copy()).tolist() == a[:1].tolist()
 
 
 @rule("numpy.refused-arrays.dtypes")
 @also(*UNRECORDED)
 @given(strange=strange_arrays())
 def test_a_dtype_that_torch_lacks_is_refused_by_name(device, strange):
-    for position, a in enumerate(strange):
-        for convert in (*CONVERSIONS, WITH_A_DTYPE[position % len(WITH_A_DTYPE)]):
-            with pytest.raises(
-                TypeError, match=f"can't convert np.ndarray of type numpy.{a.dtype.type.__name__}"
-            ) as refusal:
+    for a, way in zip(strange, itertools.cycle(WITH_A_DTYPE)):
+        reason = f"can't convert np.ndarray of type numpy.{a.dtype.type.__name__}"
+        for convert in (*CONVERSIONS, way):
+            with pytest.raises(TypeError, match=reason) as refusal:
                 convert(a)
             assert refusal.type is TypeError
+    for convert in CONVERSIONS:
+        assert convert(np.ones(2)).tolist() == [1, 1]
 
 
 @rule("numpy.refused-arrays.released")
@@ -127,8 +178,8 @@ def test_a_dtype_that_torch_lacks_is_refused_by_name(device, strange):
     ),
 )
 def test_a_refused_array_lives_no_longer_than_its_names(device, strange, cases):
-    for a in (*strange, *cases):
-        for convert in CONVERSIONS:
+    for a, way in zip((*strange, *cases), itertools.cycle(WITH_A_DTYPE)):
+        for convert in (*CONVERSIONS, way):
             refused = a[...]
             owned = weakref.ref(refused)
             with pytest.raises((TypeError, ValueError)):
@@ -160,6 +211,30 @@ def test_a_read_only_array_is_shared_with_a_warning(device, a):
 
 @rule("numpy.refused-arrays.read-only")
 @also(*UNRECORDED)
+@given(shape=st.sampled_from(((1,), (33,))), share=st.sampled_from(READ_ONLY_SOURCES).map(Expression))
+def test_a_read_only_array_of_every_dtype_is_shared_with_a_warning(device, shape, share):
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        for name in EVERY_DTYPE:
+            a = np.ones(shape, dtype=getattr(np, name.removeprefix("np.")))
+            view = a[...]
+            view.flags.writeable = False
+            with pytest.warns(UserWarning, match="NumPy array is not writable"):
+                x = share(view)
+            assert a.size == 0 or x.data_ptr() == a.ctypes.data
+            a[...] = 0
+            assert x.tolist() == a.tolist()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert torch.tensor(view).tolist() == a.tolist()
+                assert share(a).tolist() == a.tolist()
+    finally:
+        torch.set_warn_always(always)
+
+
+@rule("numpy.refused-arrays.read-only")
+@also(*UNRECORDED)
 @given(a=arrays(telling_shapes(min_dims=1)))
 def test_a_copy_of_a_read_only_array_comes_without_a_warning(device, a):
     a.flags.writeable = False
@@ -172,4 +247,6 @@ def test_a_copy_of_a_read_only_array_comes_without_a_warning(device, a):
     finally:
         torch.set_warn_always(always)
     assert not told
-    assert [x.tolist() for x in copies] == [a.tolist()] * 2
+    for x in copies:
+        assert x.tolist() == a.tolist()
+        assert x.data_ptr() != a.ctypes.data or a.size == 0

@@ -12,7 +12,7 @@ from tests.harness.bindings import rule
 from tests.inputs import Expression, leaves, routes, shapes, telling_shapes, tensors, tensors_of_numpy_dtypes
 from tests.inputs.circumstances import AS_RESULTS, INFERENCE, NO_GRAD, UNRECORDED, also
 from tests.inputs.layouts import WRITABLE
-from tests.oracles import aliases, disjoint, state
+from tests.oracles import aliases, disjoint, numbers, state
 
 CONVERSIONS = (
     lambda x: x.numpy(),
@@ -33,6 +33,25 @@ PLACES = (
     lambda x: torch.nn.Parameter(x.detach()),
 )
 """Functions that give a tensor requiring grad at another place: a leaf, a result, a view of either, a parameter."""
+
+FORCED = (
+    lambda x: x,
+    lambda x: x.view_as(x),
+    lambda x: x[None],
+    lambda x: x.detach(),
+    lambda x: x.clone(),
+    lambda x: x.movedim(0, -1) if x.ndim else x.reshape(-1),
+    lambda x: torch.nn.Parameter(x.detach(), requires_grad=False),
+    lambda x: x.expand(2, *x.shape)[1],
+)
+CONVERSION_SOURCES = ("lambda x: x.numpy()", "lambda x: np.asarray(x)", "lambda x: x.__array__()")
+
+
+def shapes_and_ways():
+    shapes = ((), (0,), (2, 3), (1,), (17,), (2,))
+    ways = [Expression(way) for way in CONVERSION_SOURCES * 2]
+    return st.sampled_from(list(zip(shapes, ways, strict=True)))
+
 
 NOT_RECORDING = (
     lambda: torch.no_grad(),
@@ -77,6 +96,15 @@ def unsupported():
         lambda shape, tensor: [
             *((Expression(f"torch.empty({shape}, dtype=torch.{name}, device=device)"), NO_NAME) for name in dtypes),
             *(
+                (Expression(f"torch.empty({form}, dtype=torch.{name}, device=device){view}"), NO_NAME)
+                for name in dtypes[:1]
+                for form, view in (
+                    ("0", ""),
+                    ("(3, 2)", ".T"),
+                    ("34", "[::2]"),
+                )
+            ),
+            *(
                 (Expression(tensor.source + way), "can't convert Sparse(Cs[rc])? layout tensor to numpy")
                 for way in ways
             ),
@@ -100,6 +128,7 @@ def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_deta
                     convert(x)
                 assert refusal.type is RuntimeError
                 assert state(leaf, x) == before
+            assert torch.is_grad_enabled()
     for convert in CONVERSIONS:
         assert aliases(x, convert(x.detach()))
     with torch.enable_grad():
@@ -112,6 +141,40 @@ def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_deta
                     convert(x)
                 assert convert(x.detach()).tolist() == x.tolist()
             assert x.requires_grad
+            x.detach().numpy()[...] = 1  # the memory of the detached tensor is its own
+            assert numbers(x) == [1] * x.numel()
+
+
+@rule("numpy.refused-tensors.requires-grad")
+@also(NO_GRAD)
+@given(shape_and_way=shapes_and_ways())
+def test_every_dtype_and_operation_is_refused_while_recording(device, shape_and_way):
+    shape, convert = shape_and_way
+    for dtype in (torch.float32, torch.float64, torch.float16, torch.complex64, torch.complex128):
+        leaf = torch.ones(shape, dtype=dtype, requires_grad=True)
+        with torch.enable_grad():
+            results = (
+                leaf,
+                leaf + 1,
+                1 * leaf,
+                leaf.sum(),
+                leaf.reshape(-1),
+                leaf.expand(2, *shape),
+                leaf.clone()[None],
+            )
+            mixed = (torch.ones(shape, dtype=dtype) * leaf, torch.stack([leaf.detach(), leaf]), leaf.real.abs())
+        with torch.enable_grad():
+            for x in (*results, *mixed):
+                version = x._version
+                with pytest.raises(RuntimeError, match=NEEDS_DETACH) as refusal:
+                    convert(x)
+                assert refusal.type is RuntimeError
+                assert x.requires_grad
+                assert x._version == version
+                array = convert(x.detach())
+                assert array.size == 0 or array.ctypes.data == x.data_ptr()
+            with pytest.raises(RuntimeError, match=NEEDS_DETACH):
+                leaf.detach().requires_grad_().numpy()
 
 
 @rule("numpy.refused-tensors.grad-mode-off")
@@ -119,10 +182,12 @@ def test_while_recording_a_tensor_that_requires_grad_is_refused_until_it_is_deta
 @given(leaf=leaves(telling_shapes(), NUMPY_DIFFERENTIABLE), route=routes())
 def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device, leaf, route):
     x = route(leaf)
+    leaf.grad = torch.ones_like(leaf)
     for not_recording in NOT_RECORDING:
         before = state(leaf, x)
         with torch.enable_grad(), not_recording():
             arrays = [convert(x) for convert in CONVERSIONS]
+            assert not torch.is_grad_enabled()
         assert state(leaf, x) == before
         for array in arrays:
             assert str(x.dtype) == f"torch.{array.dtype.name}"
@@ -140,6 +205,32 @@ def test_where_nothing_is_recorded_a_tensor_that_requires_grad_is_shared(device,
         assert [tensor.requires_grad for tensor in made] == require
 
 
+@rule("numpy.refused-tensors.grad-mode-off")
+@also(INFERENCE)
+@given(shape_and_way=shapes_and_ways())
+def test_every_dtype_is_shared_where_nothing_is_recorded(device, shape_and_way):
+    shape, convert = shape_and_way
+    for dtype in (torch.float32, torch.float64, torch.float16, torch.complex64, torch.complex128):
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = torch.ones(shape, dtype=dtype, requires_grad=True)
+            made = [leaf, leaf * 1, leaf.reshape(-1), leaf.expand(2, *shape), leaf.T if len(shape) == 2 else leaf.sum()]
+            with pytest.raises(RuntimeError, match=NEEDS_DETACH):
+                convert(leaf)
+        for not_recording in NOT_RECORDING:
+            with not_recording():
+                for x in made:
+                    array = convert(x)
+                    assert str(x.dtype) == f"torch.{array.dtype.name}"
+                    assert array.shape == tuple(x.shape)
+                    assert array.size == 0 or array.ctypes.data == x.data_ptr()
+                    array[...] = 2
+                    assert numbers(x) == [2] * x.numel()
+                    assert x.requires_grad
+                    assert x.is_leaf is (x is leaf)
+                with torch.enable_grad(), torch.no_grad():
+                    assert convert(leaf).tolist() == leaf.tolist()
+
+
 @rule("numpy.refused-tensors.conj-and-neg")
 @also(*UNRECORDED)
 @given(z=complex_tensors())
@@ -147,11 +238,12 @@ def test_a_tensor_with_a_bit_that_numpy_does_not_know_is_refused(device, z):
     for look, reason in WITH_A_BIT:
         x = look(z).detach()
         before = state(z, x)
-        for convert in CONVERSIONS:
+        for convert in (*CONVERSIONS, WITH_A_DTYPE[0]):
             with pytest.raises(RuntimeError, match=reason) as refusal:
                 convert(x)
             assert refusal.type is RuntimeError
             assert state(z, x) == before
+        assert x.resolve_conj().resolve_neg().numpy().tolist() == x.tolist()
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:ComplexHalf support")
@@ -165,8 +257,10 @@ def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, c
                 x.numpy(**options)
             assert refusal.type is TypeError
         if x.dtype == torch.bfloat16:
-            with pytest.raises(TypeError, match=reason):
-                x.requires_grad_().numpy(force=True)
+            for other in (x.clone().requires_grad_(), x[None], x.detach(), x * 1, torch.nn.Parameter(x)):
+                with pytest.raises(TypeError, match=reason):
+                    other.numpy(force=True)
+            assert x.float().numpy().dtype == "float32"
 
 
 @rule("numpy.refused-tensors.force")
@@ -177,10 +271,12 @@ def test_a_dtype_or_a_layout_that_numpy_lacks_is_refused_even_by_force(device, c
 )
 def test_force_shares_memory_and_leaves_the_tensor_as_it_was(device, tensor, route):
     x = route(tensor)
+    if tensor.is_leaf and tensor.requires_grad:
+        tensor.grad = torch.ones_like(tensor)
     before = state(tensor, x)
     arrays = x.numpy(force=True), x.numpy(force=True)
     assert state(tensor, x) == before
-    for place in (lambda x: x, lambda x: x.view_as(x), lambda x: x[None], lambda x: x.detach(), lambda x: x.clone()):
+    for place in FORCED:
         other = place(tensor)
         array = other.numpy(force=True)
         assert (array.shape, array.tolist()) == (tuple(other.shape), other.tolist())
@@ -204,3 +300,5 @@ def test_force_copies_what_a_bit_stands_for(device, z):
         assert array.shape == tuple(x.shape)
         assert array.tolist() == x.tolist()
         assert disjoint(x, array)
+        again = x.detach().numpy(force=True)
+        assert again.tolist() == x.detach().tolist()

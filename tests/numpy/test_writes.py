@@ -1,5 +1,7 @@
 """spec/numpy/writes.md"""
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import example, given
@@ -32,6 +34,14 @@ IN_PLACE = (
     (lambda x: x.masked_fill_(x == 1, 5), lambda v: 5 if v == 1 else v),
     (lambda x: x.__setitem__(x != 2, 0), lambda v: 2 if v == 2 else 0),
     (lambda x: x.add_(x, alpha=2), lambda v: 3 * v),
+    (lambda x: x.mul_(x.clone()), lambda v: v * v),
+    (lambda x: x.add_(torch.ones_like(x)), lambda v: v + 1),
+    (lambda x: torch.mul(x.detach(), 2, out=x.detach()), lambda v: v * 2),
+    (lambda x: torch.add(x.detach(), x.detach(), out=x.detach()), lambda v: v * 2),
+    (lambda x: x.fill_(torch.tensor(2).to(x.device)), lambda v: 2),
+    (lambda x: x.pow_(2), lambda v: v * v),
+    (lambda x: x.reshape(-1)[:0].add_(1), lambda v: v),
+    (lambda x: x.copy_(torch.zeros((), dtype=x.dtype)), lambda v: 0),
 )
 """Operations that write to a tensor, and what they make of each element."""
 
@@ -63,6 +73,17 @@ NEW = (
     lambda x: x.sum(),
     lambda x: x.abs(),
     lambda x: x.conj_physical() if x.is_complex() else x.clamp(min=-9),
+    lambda x: x - x,
+    lambda x: x * 2,
+    lambda x: 2 * x,
+    lambda x: torch.ones_like(x) * x,
+    lambda x: x.sub(0),
+    lambda x: torch.neg(x),
+    lambda x: x.masked_fill(x != x, 1),
+    lambda x: x.prod(),
+    lambda x: torch.zeros_like(x),
+    lambda x: x.square(),
+    lambda x: x.clone(memory_format=torch.contiguous_format),
 )
 SAVING = (
     (lambda x: x * x, lambda v: 2 * v),
@@ -72,6 +93,13 @@ SAVING = (
     (lambda x: (3 * x) * x.detach(), lambda v: 3 * v),
 )
 """Functions that save nothing but `x` for backward, and their derivative."""
+
+WRITERS = (
+    lambda leaf: leaf.detach().numpy(),
+    lambda leaf: np.asarray(leaf.data),
+    lambda leaf: leaf.numpy(force=True),
+    lambda leaf: leaf.detach()[None].numpy()[0, ...],
+)
 
 DIFFERENTIABLE = (*FLOATING[:2], *COMPLEX)
 ORDINARY = (*DIFFERENTIABLE, *SIGNED)
@@ -85,13 +113,16 @@ ORDINARY = (*DIFFERENTIABLE, *SIGNED)
 def test_an_in_place_operation_changes_the_array_with_the_tensor(device, a):
     drawn = a.copy()
     values = a.reshape(-1).tolist()
+    base = a if a.base is None else a.base
     for operation, written in IN_PLACE:
         expected = [written(value) for value in values]
         a[...] = drawn
-        x = torch.from_numpy(a)
+        x, twin = torch.from_numpy(a), torch.as_tensor(a)
         operation(x)
         assert a.reshape(-1).tolist() == expected
-        assert numbers(x) == expected
+        assert numbers(x) == numbers(twin) == expected
+        a[...] = 0
+        assert base is a or not np.any(base)  # nothing was written beside the elements
         x = torch.tensor(drawn)
         array, copy = x.numpy(), x.clone()
         operation(x)
@@ -136,13 +167,42 @@ def test_an_operation_that_makes_a_new_tensor_leaves_the_array_alone(device, a):
                 assert disjoint(y, array)
 
 
+@rule("numpy.writes.in-place-only")
+@also(*UNRECORDED)
+@given(a=arrays(dtypes=ORDINARY, among=APART), other=st.sampled_from((1, 2)))
+@example(a=Expression("np.arange(34.)[::2]"), other=2)
+def test_an_operand_is_read_alone_wherever_it_stands(device, a, other):
+    before = a.tolist()
+    x = torch.from_numpy(a)
+    for operation in (
+        lambda one, two: one + two,
+        lambda one, two: two * one,
+        lambda one, two: one - two,
+        lambda one, two: one.add_(two),
+        lambda one, two: one.mul_(two),
+        lambda one, two: one.copy_(two),
+        lambda one, two: torch.add(two, one, alpha=2),
+        lambda one, two: torch.mul(two, one, out=one),
+        lambda one, two: one.__iadd__(two),
+        lambda one, two: torch.where(one == one, two, one),
+    ):
+        made = operation(torch.full_like(x, other), x)
+        assert a.tolist() == x.tolist() == before
+        made.zero_()
+        assert a.tolist() == x.tolist() == before
+    x = x + 1
+    x += 1
+    assert a.tolist() == before
+
+
 @rule("numpy.writes.unseen-by-autograd")
 @also(*BACKWARD)
 @given(leaf=leaves(telling_shapes(), st.sampled_from(("torch.float32", "torch.float64"))))
 def test_backward_computes_with_what_numpy_wrote(device, leaf):
-    for function, derivative in SAVING:
+    early = leaf.detach().numpy()
+    for (function, derivative), view in zip(SAVING, itertools.cycle(WRITERS)):
         loss = function(leaf).sum()
-        array = leaf.detach().numpy()
+        array = early if function is SAVING[1][0] else view(leaf)
         for write in (lambda array: 5 - array, lambda array: array * 2 - 1):
             array[...] = write(array)
             leaf.grad = None
@@ -157,6 +217,16 @@ def test_backward_computes_with_what_numpy_wrote_to_constants_and_results(device
     leaf, constant = pair
     result = leaf * 2
     squashed = leaf.relu()
+    divisor, mask = torch.ones_like(constant), torch.ones(leaf.shape, dtype=torch.bool, device=device)
+    of_divisor, of_mask = divisor.numpy(), mask.numpy()
+    chosen, quotient = torch.where(mask, leaf, 0 * leaf), leaf / divisor
+    covered, matrix = leaf.masked_fill(mask, 0), constant.reshape(1, -1).clone()
+    product, of_matrix = matrix @ leaf.reshape(-1, 1), matrix.numpy()
+    of_divisor[...], of_mask[...], of_matrix[...] = 2, False, 5
+    for output, slope in ((chosen, 0), (quotient, 0.5), (covered, 1), (product, 5)):
+        leaf.grad = None
+        output.backward(torch.ones_like(output))
+        assert numbers(leaf.grad) == [slope] * leaf.numel()
     array, of_result, of_squashed = constant.numpy(), result.detach().numpy(), squashed.detach().numpy()
     over_array = torch.from_numpy(array)
     for output, written, factor in (

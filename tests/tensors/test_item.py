@@ -80,6 +80,26 @@ def written(value):
     return repr(value) if math.isfinite(value) else f"float('{value}')"
 
 
+EXTREMES = {
+    **{dtype: (low, high, high // 2 + 1) for dtype, (low, high) in INTEGERS.items()},
+    "torch.int64": (-(2**63), 2**63 - 1, 2**53 + 1),
+    "torch.bool": (True, False),
+    "torch.float64": (0.1, -1e300, 2.0**53 + 2, math.inf, -0.0, math.nan),
+    "torch.float32": (1 + 2.0**-23, -(2.0**127), 0.10000000149011612, math.inf, -0.0, math.nan),
+    "torch.float16": (1 + 2.0**-10, -65504.0, 0.0999755859375, math.inf, -0.0, math.nan),
+    "torch.bfloat16": (1 + 2.0**-7, -(2.0**127), 0.10009765625, math.inf, -0.0, math.nan),
+    "torch.complex64": (1 + 0.10000000149011612j, complex(-(2.0**127), math.inf)),
+    "torch.complex128": (1 + 0.1j, -1e300 + 0j),
+}
+"""By dtype: numbers that it holds exactly, at the ends of its range or with all the digits that it has."""
+
+
+def extremes_of_some_dtypes():
+    """(dtype, values) for two dtypes, one after the other in a round of all."""
+    every = [(Expression(name, dtypes=frozenset({name})), values) for name, values in EXTREMES.items()]
+    return st.sampled_from([(every * 2)[first : first + 2] for first in range(len(every))])
+
+
 @st.composite
 def single_elements(draw):
     """(x, text): a tensor of one element, and how Python writes that element."""
@@ -145,7 +165,41 @@ def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
         assert repr(state(same)) == repr(before)
     with torch.no_grad():
         x.zero_()
-    assert x.item() == 0
+        assert x.item() == 0
+        x.fill_(1)
+    assert x.item() == 1
+    assert x.detach().item() == 1
+
+
+@rule("tensors.item.exact")
+@also(*UNRECORDED)
+@given(cases=extremes_of_some_dtypes())
+def test_item_is_exact_at_the_ends_of_every_dtype(device, cases):
+    for dtype, values in cases:
+        for value in values:
+            pair = torch.tensor([[0, value]], dtype=dtype, device=device)
+            singles = [
+                pair[0, 1],
+                pair[:, 1:],
+                pair.T[1],
+                pair[0].view(2)[-1:],
+                pair[0, 1].clone(),
+                pair[0, 1:].expand(1, 1),
+            ]
+            singles += [torch.tensor(value, dtype=dtype, device=device)]
+            if dtype.is_floating_point or dtype.is_complex:
+                singles += [single.clone().requires_grad_() for single in singles[:2]]
+                singles += [singles[-1].reshape(()), singles[-2].clone(), torch.nn.Parameter(pair[0, 1:])]
+            for x in singles:
+                before = state(x)
+                found = x.item()
+                assert type(found) is type(value)
+                assert repr(found) == repr(value)
+                assert repr(state(x)) == repr(before)
+            with pytest.raises(RuntimeError):
+                pair.item()
+            assert repr(pair[0, 1].item()) == repr(value)
+            assert pair[0, 0].item() == 0
 
 
 @rule("tensors.item.other-sizes")
@@ -155,8 +209,36 @@ def test_item_is_exactly_the_element_as_a_python_number(device, x_and_text):
 @example(x=Expression("torch.ones(0, 3, device=device, requires_grad=True) * 2"))
 @example(x=Expression("torch.ones(3, device=device)"))
 def test_any_other_number_of_elements_is_refused(device, x):
-    before = state(x)
-    with pytest.raises(RuntimeError, match="cannot be converted to Scalar") as refusal:
-        x.item()
-    assert refusal.type is RuntimeError
-    assert state(x) == before
+    x = x.detach().requires_grad_() if x.is_leaf and x.requires_grad else x
+    if x.is_leaf and x.requires_grad:
+        x.grad = torch.ones_like(x)
+    plain = x.detach()
+    for several in (x, plain, plain.clone(), x[None], x.view_as(x), plain.movedim(0, -1), torch.cat([plain, plain])):
+        before = state(x, several)
+        if several.numel():
+            first = several[(slice(1),) * several.ndim]
+            assert first.item() == several.tolist()[0] if several.ndim == 1 else first.item() is not None
+        with pytest.raises(RuntimeError, match="cannot be converted to Scalar") as refusal:
+            several.item()
+        assert refusal.type is RuntimeError
+        assert state(x, several) == before
+
+
+@rule("tensors.item.other-sizes")
+@also(*UNRECORDED)
+@given(
+    named=st.sampled_from(
+        [
+            [Expression(name, dtypes=frozenset({name})) for name in names]
+            for names in (dtypes.INTEGRAL, dtypes.FLOATING[:2], dtypes.FLOATING[2:], dtypes.COMPLEX)
+        ]
+    )
+)
+def test_no_dtype_makes_a_number_of_none_or_several(device, named):
+    for dtype in named:
+        for shape in ((0,), (2,), (1, 2), (2, 1), (1, 0), (0, 1, 1), (17,), (1, 1, 33)):
+            x = torch.zeros(shape, dtype=dtype, device=device)
+            with pytest.raises(RuntimeError, match="cannot be converted to Scalar") as refusal:
+                x.item()
+            assert refusal.type is RuntimeError
+            assert x.shape == shape

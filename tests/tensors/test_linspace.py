@@ -1,6 +1,6 @@
 """spec/tensors/linspace.md"""
 
-from fractions import Fraction
+import itertools
 
 import torch
 from hypothesis import example, given
@@ -32,53 +32,73 @@ def scales():
     return st.sampled_from((1, 1, 2.0**-10, 2.0**11))
 
 
-def floating():
-    return dtypes.floating().map(lambda name: Expression(name, dtypes=frozenset({name})))
+def every_floating():
+    """Two floating-point dtypes, one after the other in a round of all: a device may lack some."""
+    every = [Expression(name, dtypes=frozenset({name})) for name in dtypes.FLOATING]
+    return st.sampled_from([(every * 2)[first : first + 2] for first in range(len(every))])
 
 
-def rounding(start, end, eps):
-    """How far a point may lie from where it belongs: 8 eps M, where M is the larger of |start| and |end|.
+UNIT = 2**1100
+"""Every number of a float64 is a whole number of 1 / UNIT: so a difference of two is exact and quick."""
+
+
+def units(number):
+    over, under = number.as_integer_ratio()
+    return over * (UNIT // under)
+
+
+def strayed(points, start, end):
+    """How far each point lies from where it belongs, times n - 1, in units."""
+    first, last, gaps = units(start), units(end), len(points) - 1
+    return [abs(units(point) * gaps - first * gaps - k * (last - first)) for k, point in enumerate(points)]
+
+
+def allowed(start, end, steps, eps):
+    """How far a point may lie from where it belongs, times n - 1, in units.
+
+    That is 8 eps M, where M is the larger of |start| and |end|.
 
     The step (end - start) / (n - 1) is a difference, off by eps / 2 at most, and a quotient, off by 2.5 eps where a
     device does not round it to the nearest; its product with the number of the point is off by another eps / 2. These
     are relative errors of something no larger than |end - start| <= 2M, together 7 eps M. The sum with start, itself at
     most M, adds eps M / 2, and terms in eps squared are far below what is left.
     """
-    return 8 * Fraction(eps) * Fraction(max(abs(start), abs(end)))
+    return 8 * units(eps * max(abs(start), abs(end))) * (steps - 1)
 
 
 @rule("tensors.linspace.evenly-spaced")
 @also(*UNRECORDED)
-@given(start=quarters(), end=quarters(), steps=st.sampled_from(STEPS), dtype=floating(), scale=scales())
-@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"), scale=1)
-@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
-@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
-def test_the_points_are_evenly_spaced_from_the_start_to_the_end(device, start, end, steps, dtype, scale):
+@given(start=quarters(), end=quarters(), steps=st.sampled_from(STEPS), named=every_floating(), scale=scales())
+@example(start=-1, end=1, steps=2000, named=[Expression("torch.float32")], scale=1)
+@example(start=-1, end=1, steps=100, named=[Expression("torch.float32")], scale=1)
+@example(start=0, end=1, steps=100, named=[Expression("torch.float32")], scale=1)
+@example(start=-3, end=2.5, steps=333, named=[Expression("torch.float32")], scale=1)
+@example(start=0, end=1, steps=777, named=[Expression("torch.float32"), Expression("torch.float64")], scale=1)
+def test_the_points_are_evenly_spaced_from_the_start_to_the_end(device, start, end, steps, named, scale):
     start, end = scale * start, scale * end
-    step = (Fraction(end) - Fraction(start)) / (steps - 1)
-    bound = rounding(start, end, torch.finfo(dtype).eps)
-    for make in EITHER_WAY:
-        x = make(start, end, steps, dtype=dtype, device=device)
-        assert x.shape == (steps,)
-        for number, point in enumerate(numbers(x)):
-            assert abs(Fraction(point) - (Fraction(start) + number * step)) <= bound
-        x.zero_()
+    for dtype, make in zip(named, itertools.cycle(EITHER_WAY)):
+        for first, last, several in ((start, end, steps), (end, start, steps), (start, end, 2), (start, end, steps)):
+            x = make(first, last, several, dtype=dtype, device=device)
+            assert x.shape == (several,)
+            assert max(strayed(numbers(x), first, last)) <= allowed(first, last, several, torch.finfo(dtype).eps)
+            x.zero_()
 
 
 @rule("tensors.linspace.ends")
 @also(*UNRECORDED)
-@given(start=quarters(), end=quarters(), steps=st.sampled_from((0, 1, *STEPS)), dtype=floating(), scale=scales())
-@example(start=-1, end=1, steps=2000, dtype=Expression("torch.float32"), scale=1)
-@example(start=-1, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
-@example(start=0, end=1, steps=100, dtype=Expression("torch.float32"), scale=1)
-@example(start=2, end=-1, steps=1, dtype=Expression("torch.float32"), scale=1)
-def test_both_ends_are_among_the_points_exactly(device, start, end, steps, dtype, scale):
-    for make in EITHER_WAY:
-        x = make(scale * start, scale * end, steps, dtype=dtype, device=device)
-        points = numbers(x)
-        assert len(points) == steps
-        if steps > 0:
-            assert points[0] == scale * start
-        if steps > 1:
-            assert points[-1] == scale * end
-        x.zero_()
+@given(start=quarters(), end=quarters(), steps=st.sampled_from((0, 1, *STEPS)), named=every_floating(), scale=scales())
+@example(start=-1, end=1, steps=2000, named=[Expression("torch.float32")], scale=1)
+@example(start=-1, end=1, steps=100, named=[Expression("torch.float32")], scale=1)
+@example(start=0, end=1, steps=100, named=[Expression("torch.float32")], scale=1)
+@example(start=2, end=-1, steps=1, named=[Expression("torch.float32")], scale=1)
+def test_both_ends_are_among_the_points_exactly(device, start, end, steps, named, scale):
+    start, end = scale * start, scale * end
+    for dtype, make in itertools.product(named, EITHER_WAY):
+        for first, last, several in ((start, end, steps), (end, start, steps), (start, end, 1), (start, end, steps)):
+            x = make(first, last, several, dtype=dtype, device=device)
+            assert x.shape == (several,)
+            if several > 0:
+                assert x[0].item() == first
+            if several > 1:
+                assert x[-1].item() == last
+            x.zero_()
