@@ -101,6 +101,16 @@ FACTORIES = (
     "lambda: torch.empty_strided((2, 2), (1, 2), dtype={dtype}, device=device, requires_grad=True)",
     "lambda: torch.tensor([[1., 2.], [3., 4.]], dtype={dtype}, device=device, requires_grad=True)",
 )
+REFUSED_ALSO = (
+    torch.mul,
+    torch.add,
+    torch.div,
+    torch.sub,
+    lambda one, other: torch.where(other == other, one, other),
+    lambda one, other: one.clone().mul_(other),
+)
+"""Operations on two tensors, to be tried also with shapes that do not fit."""
+
 EXPANDED = leaves(shapes(min_dims=1, min_side=2), among=(layouts.expanded,))
 """Leaves whose rows are the same memory."""
 
@@ -329,10 +339,24 @@ def test_a_result_has_no_history_whichever_operand_requires_grad(device, leaf, f
     functions=some([source for source, _ in COMPUTATIONS]),
 )
 def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
-    # What need not compute anything comes with every draw.
-    idle = (lambda x: x * 1, lambda x: 1 * x, lambda x: x + 0, lambda x: x / 1, lambda x: torch.ones_like(x) * x)
+    # What need not compute anything comes with every draw, and so does what requires grad as the second operand only.
+    always = (
+        lambda x: x * 1,
+        lambda x: 1 * x,
+        lambda x: x + 0,
+        lambda x: x / 1,
+        lambda x: torch.ones_like(x) * x,
+        lambda x: torch.ones_like(x) + x,
+        lambda x: torch.ones_like(x) - x,
+        lambda x: torch.zeros_like(x) / (x + 9),
+        lambda x: torch.stack([torch.ones_like(x), torch.ones_like(x), x]),
+        lambda x: torch.where(x == x, torch.ones_like(x), x),
+        lambda x: torch.zeros_like(x).copy_(x),
+        lambda x: x * x,
+        lambda x: x.sum(),
+    )
     tensor = route(leaf)
-    for function in (*functions, *idle, lambda x: x * x):
+    for function in (*functions, *always):
         with torch.no_grad():
             constant = function(tensor)
         weight = torch.full_like(constant, 2, requires_grad=True)
@@ -375,6 +399,11 @@ def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
     with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed), torch.no_grad():
         for function in (*functions, lambda x: x * x, lambda x: x / x):
             function(tensor)
+        for function in REFUSED_ALSO:
+            with pytest.raises(RuntimeError):
+                function(torch.stack([tensor] * 2), torch.stack([tensor] * 3))
+            function(tensor, tensor)
+            function(torch.ones_like(tensor), tensor)
     assert len(saved) == 0
 
 

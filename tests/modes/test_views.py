@@ -169,9 +169,15 @@ def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, lea
     flags = (base.requires_grad, tensor.requires_grad, tensor.grad_fn, tensor.is_leaf)
     before = state(leaf)
     for look in looks:
+        with torch.no_grad(), torch.no_grad():
+            deep = look(tensor)
+            with torch.enable_grad(), torch.no_grad():
+                deeper = look(deep)
+        with torch.enable_grad(), torch.set_grad_enabled(False):
+            again = look(tensor)
         with torch.no_grad():
             made = look(tensor)
-            for view in (made, made.view_as(made)):
+            for view in (made, made.view_as(made), deep, deeper, again):
                 assert view.requires_grad == base.requires_grad
                 assert view.grad_fn is None
         assert (base.requires_grad, tensor.requires_grad, tensor.grad_fn, tensor.is_leaf) == flags
