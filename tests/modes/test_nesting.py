@@ -34,18 +34,18 @@ def expressions(pairs):
 
 
 OPERATIONS = (
-    "lambda x: x * 2",
-    "lambda x: torch.ones_like(x) * x",
-    "lambda x: torch.ones_like(x) + x",
-    "lambda x: 2 - x",
-    "lambda x: x / torch.ones_like(x)",
-    "lambda x: x.mean()",
-    "lambda x: torch.stack([torch.ones_like(x), torch.ones_like(x), x])",
-    "lambda x: torch.outer(x.flatten(), x.flatten())",
-    "lambda x: torch.where(x == x, torch.ones_like(x), x)",
-    "lambda x: torch.zeros_like(x).add_(x)",
-    "lambda x: x.abs()",
-    "lambda x: x.flatten()[:0].clone()",
+    lambda x: x * 2,
+    lambda x: torch.ones_like(x) * x,
+    lambda x: torch.ones_like(x) + x,
+    lambda x: 2 - x,
+    lambda x: x / torch.ones_like(x),
+    lambda x: x.mean(),
+    lambda x: torch.stack([torch.ones_like(x), torch.ones_like(x), x]),
+    lambda x: torch.outer(x.flatten(), x.flatten()),
+    lambda x: torch.where(x == x, torch.ones_like(x), x),
+    lambda x: torch.zeros_like(x).add_(x),
+    lambda x: x.abs(),
+    lambda x: x.flatten()[:0].clone(),
 )
 
 
@@ -87,11 +87,11 @@ def test_the_innermost_block_decides_and_leaving_it_brings_back_the_one_around(d
     leaf=leaves(),
     around=blocks(),
     keyword=st.booleans(),
-    operations=st.permutations(OPERATIONS).map(lambda drawn: [Expression(operation) for operation in drawn]),
+    start=st.integers(0, len(OPERATIONS) - 1),
 )
-def test_each_kind_of_block_within_each_other_brings_back_the_mode_around_it(device, leaf, around, keyword, operations):
+def test_each_kind_of_block_within_each_other_brings_back_the_mode_around_it(device, leaf, around, keyword, start):
     first, outside = around
-    turns = itertools.cycle(operations)
+    turns = itertools.cycle((*OPERATIONS[start:], *OPERATIONS[:start]))
     kinds = (
         (torch.no_grad, False),
         (torch.enable_grad, True),
@@ -323,8 +323,8 @@ def test_a_plain_call_outlasts_a_block_that_follows_it(device, leaf, block, mode
 
 @rule("modes.nesting.inference-mode-wins")
 @also(NO_GRAD)
-@given(leaf=leaves(), block=blocks(recording=True), operations=st.just([Expression(one) for one in OPERATIONS]))
-def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, block, operations):
+@given(leaf=leaves(), block=blocks(recording=True))
+def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, block):
     enable, _ = block
     with torch.inference_mode():
         for _ in range(2):
@@ -349,7 +349,7 @@ def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, 
         assert not torch.enable_grad()(lambda: leaf * 2)().requires_grad
         with enable():
             torch.set_grad_enabled(True)
-            for operation in operations:
+            for operation in OPERATIONS:
                 assert not operation(leaf).requires_grad
     with enable(), torch.inference_mode(mode=True):
         assert not recorded(leaf)
@@ -360,12 +360,12 @@ def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, 
 
 @rule("modes.nesting.inference-mode-wins")
 @also(NO_GRAD)
-@given(leaf=leaves(), block=blocks(), operations=st.just([Expression(one) for one in OPERATIONS]))
-def test_switching_inference_mode_off_records_even_within_no_grad(device, leaf, block, operations):
+@given(leaf=leaves(), block=blocks())
+def test_switching_inference_mode_off_records_even_within_no_grad(device, leaf, block):
     switch, _ = block
     for off in (torch.inference_mode(False), torch.inference_mode(mode=False)):
         with switch(), off:
-            for operation in operations:
+            for operation in OPERATIONS:
                 assert operation(leaf).requires_grad
     for around in (torch.inference_mode, switch):
         with around():
