@@ -43,18 +43,16 @@ def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, plain, ope
     retaining = torch.ones_like(tensor, requires_grad=True) * tensor.detach()
     retaining.retain_grad()
     retaining.backward(torch.ones_like(retaining))
-    parameter = torch.nn.Parameter(tensor.detach())
-    parameter.grad = torch.ones_like(parameter)
+    # Not a Parameter: making one detaches.
+    holding = torch.ones_like(tensor, requires_grad=True)
+    holding.grad = torch.ones_like(holding)
     changed = (tensor * 2).add_(1)
-    both = (*results, retaining, parameter, changed)
+    both = (*results, retaining, holding, changed)
     for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *both):
         made = []
-        for detaching in (torch.detach, torch.Tensor.detach):
+        for detaching in (torch.Tensor.detach, torch.Tensor.detach, torch.detach):
             with block():
                 detached = detaching(original)
-            with torch.inference_mode():
-                within = detaching(original)
-                assert (within.is_leaf, within.requires_grad, within.grad_fn, within.grad) == (True, False, None, None)
             assert detached.is_leaf
             assert not detached.requires_grad
             assert detached.grad_fn is None
@@ -64,6 +62,9 @@ def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, plain, ope
             detached.requires_grad_()
             detached.grad = torch.ones_like(detached)
             made.append(detached)
+        with torch.inference_mode():
+            for within in (original.detach(), torch.detach(original)):
+                assert (within.is_leaf, within.requires_grad, within.grad_fn, within.grad) == (True, False, None, None)
     for original in (plain, plain[None], plain != 0):
         for detached in (original.detach(), torch.detach(original)):
             assert (detached.is_leaf, detached.requires_grad, detached.grad_fn) == (True, False, None)
@@ -86,12 +87,12 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
     first, second = torch.stack([leaf, leaf * 1]).unbind()
     grad = leaf.grad
     earlier = [0] * leaf.numel() if grad is None else numbers(grad)
-    parameter, retaining = torch.nn.Parameter(leaf.detach()), leaf * 2
+    holding, retaining = torch.ones_like(leaf, requires_grad=True), leaf * 2
     retaining.retain_grad()
-    parameter.grad = held_by_parameter = torch.ones_like(parameter)
+    holding.grad = was = torch.ones_like(holding)
     whole = torch.arange(3, device=device)
     originals = [leaf, route(leaf), output, first, second, output[None], (output * 2).sum()]
-    originals += [parameter, retaining, whole, whole > 1, leaf.detach(), leaf.detach()[None]]
+    originals += [holding, retaining, whole, whole > 1, leaf.detach(), leaf.detach()[None]]
     versions = [t._version for t in originals]
     before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf) for t in originals]
     held = None if grad is None else (numbers(grad), grad._version)
@@ -104,8 +105,8 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
         if detached.is_floating_point() or detached.is_complex():
             detached.requires_grad_()
             detached.grad = torch.ones_like(detached)
-    assert parameter.grad is held_by_parameter
-    assert numbers(parameter.grad) == [1] * leaf.numel()
+    assert holding.grad is was
+    assert numbers(was) == [1] * leaf.numel()
     assert [t._version for t in originals] == versions
     assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf) for t in originals] == before
     assert leaf.grad is grad

@@ -71,19 +71,26 @@ def some_updates(count):
     updates=some_updates(3),
 )
 def test_a_view_made_inside_is_written_inside(device, leaf, origin, looks, updates):
-    base = origin(leaf)
-    places = torch.arange(base.numel()).reshape(base.shape)
-    for look in looks:
-        with torch.no_grad():
+    first = origin(leaf)
+    whole = torch.arange(first.numel(), device=device).reshape(first.shape).clone()
+    places = torch.arange(first.numel()).reshape(first.shape)
+    for base, look in ((first, looks[0]), (first, looks[1]), (whole, looks[0]), (first.detach(), looks[1])):
+        with torch.no_grad(), torch.no_grad():
             view = look(base)
             second = look(view.view_as(view)[...])
         written = look(places)
         again = look(written)
         for target, at in ((view, set(numbers(written))), (second, set(numbers(again)))):
-            for change, value in (*updates, (lambda x: x.fill_(7), lambda v: 7)):
+            for change, value in (
+                *updates,
+                (lambda x: x.fill_(7), lambda v: 7),
+                (lambda x: torch.add(x, 1, out=x), lambda v: v + 1),
+                (lambda x: x.masked_fill_(x == x, 2), lambda v: 2),
+                (lambda x: x.add_(x), lambda v: 2 * v),
+            ):
                 version = base._version
                 expected = [value(v) if place in at else v for place, v in enumerate(numbers(base))]
-                with torch.no_grad():
+                with torch.enable_grad(), torch.no_grad():
                     change(target)
                 assert numbers(base) == expected
                 assert [expected[place] for place in numbers(written)] == numbers(view)
@@ -109,6 +116,8 @@ def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, lo
     with switch_off():
         view = look(base)
         inside = [view, view, again(view), view[...], view.unsqueeze(0)[0].view_as(view)]
+        with torch.enable_grad(), torch.no_grad():
+            deep = look(base)
     outside = [again(view), view[...]]
     for second, (change, _) in zip(inside + outside, updates, strict=True):
         before = state(leaf, base, view, second)
@@ -117,11 +126,19 @@ def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, lo
         assert refusal.type is RuntimeError
         assert state(leaf, base, view, second) == before
     change, _ = updates[0]
-    with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=CREATED_INSIDE):
-        change(view)
+    for target in (deep, deep[None], view):
+        with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=CREATED_INSIDE):
+            change(target)
     with pytest.raises(RuntimeError, match=CREATED_INSIDE):
         view.add_(torch.ones_like(view, requires_grad=True))
     assert state(leaf, base, view, second) == before
+    with torch.no_grad():
+        view.fill_(2)  # which counts for nothing in grad mode
+    before = (numbers(base), base._version)
+    for target in (view, deep):
+        with pytest.raises(RuntimeError, match=CREATED_INSIDE):
+            change(target)
+        assert (numbers(base), base._version) == before
 
 
 INTEGERS = st.sampled_from(("torch.int64", "torch.int32", "torch.int16", "torch.int8"))
@@ -151,6 +168,17 @@ def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, bases, loo
                     assert numbers(target) == expected
                     assert numbers(view) == expected
                     assert numbers(look(base)) == expected
+            for change, value in (
+                (lambda x: x.add_(torch.ones_like(x)), lambda v: v + 1),
+                (lambda x: x.mul_(x), lambda v: v * v),
+                (lambda x: x.copy_(torch.full_like(x, 3)), lambda v: 3),
+                (lambda x: x.__setitem__(..., torch.full_like(x, 2)), lambda v: 2),
+                (lambda x: torch.sub(x, 1, out=x), lambda v: v - 1),
+            ):
+                view.fill_(2)
+                with torch.enable_grad():
+                    change(view)
+                assert numbers(view) == numbers(look(base)) == [value(2)] * view.numel()
             view.fill_(100)
             assert numbers(base).count(100) == view.numel()
             assert not view.requires_grad
@@ -216,7 +244,8 @@ def test_a_view_made_inside_is_of_no_use_to_autograd_once_its_base_has_changed(
     base = origin(leaf)
     with torch.no_grad():
         made = look(base)
-        views = (made, made.view_as(made))
+        with torch.no_grad():
+            views = (made, made.view_as(made), look(base))
         change(writer(base, made))
     uses = (
         lambda x: x * 2,
@@ -228,6 +257,11 @@ def test_a_view_made_inside_is_of_no_use_to_autograd_once_its_base_has_changed(
         lambda x: torch.stack([torch.ones_like(x), x]),
         lambda x: torch.where(x == x, torch.ones_like(x), x),
         lambda x: torch.ones_like(x).add_(x),
+        lambda x: torch.ones_like(x) - x,
+        lambda x: x.exp(),
+        lambda x: x.mean(),
+        lambda x: torch.zeros_like(x).copy_(x),
+        lambda x: torch.addcmul(torch.ones_like(x), x.detach(), x),
     )
     for view in views:
         for use in uses:
