@@ -36,6 +36,11 @@ def test_a_write_to_the_copy_disturbs_neither_the_original_nor_its_backward(devi
     expected = [2 * v.conjugate() for v in numbers(leaf)]
     version = leaf._version
     parameter = torch.nn.Parameter(leaf.detach())
+    wide = leaf.detach()[None].expand(2, *leaf.shape)
+    copy = copying(wide)
+    change(copy)
+    assert numbers(copy) == [value(v) for v in numbers(leaf)] * 2
+    assert numbers(wide) == numbers(leaf) * 2
     for original in (leaf, leaf.conj(), leaf.unsqueeze(0), leaf * 1, torch.stack([-leaf, leaf]).unbind()[1], parameter):
         values = numbers(original)
         output = original * original

@@ -88,6 +88,9 @@ FACTORIES = (
     "lambda: torch.ones({shape}, dtype={dtype}, device=device).new_zeros({shape}, requires_grad=True)",
     "lambda: torch.arange(5, dtype={dtype}, device=device, requires_grad=True)",
     "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device))",
+    "lambda: torch.rand({shape}, generator=torch.Generator(device), dtype={dtype}, device=device, requires_grad=True)",
+    "lambda: torch.randn({shape}, generator=torch.Generator(device), dtype={dtype}, device=device, requires_grad=True)",
+    "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device), requires_grad=True)",
     "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device).requires_grad_() * 2)",
     "lambda: torch.ones({shape}, dtype={dtype}, device=device).new_ones({shape}, requires_grad=True)",
     "lambda: torch.ones({shape}, dtype={dtype}, device=device).new_full({shape}, 2., requires_grad=True)",
@@ -212,7 +215,7 @@ def threes():
 def factories(draw):
     """Functions without arguments that make leaves which are to require grad."""
     tensor = draw(tensors())
-    sources = draw(st.lists(st.sampled_from(FACTORIES), min_size=4, max_size=4))
+    sources = draw(st.permutations(FACTORIES))[:6]
     return [Expression(source.format(**tensor.facts), dtypes=tensor.dtypes) for source in sources]
 
 
@@ -234,15 +237,23 @@ def factories(draw):
 @example(leaf=ZERO_DIM, place=Expression("lambda x: x"), computations=EVERY)
 @example(leaf=SINGLE, place=Expression("lambda x: x * 1"), computations=EVERY)
 def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
-    tensor = place(leaf)
-    operands = numbers(tensor)
+    first = place(leaf)
+    other = (first.detach() + 1).requires_grad_()  # as large, with other numbers
     for function, value in computations:
-        with torch.no_grad():
-            result = function(tensor)
-        assert numbers(result) == [value(number) for number in operands]
-        assert not result.requires_grad
-        assert result.grad_fn is None
-        assert result.is_leaf
+        for tensor in (first, other, first):
+            operands = numbers(tensor)
+            with torch.no_grad():
+                result = function(tensor)
+            assert numbers(result) == [value(number) for number in operands]
+            assert not result.requires_grad
+            assert result.grad_fn is None
+            assert result.is_leaf
+    with torch.no_grad():
+        for function in REFUSED_ALSO:
+            with pytest.raises(RuntimeError):
+                function(torch.stack([first] * 2), torch.stack([first] * 3))
+            for result in (function(first, first), function(torch.ones_like(first), first), first * 2):
+                assert (result.requires_grad, result.grad_fn, result.is_leaf) == (False, None, True)
 
 
 @rule("modes.no-grad.results")
@@ -434,7 +445,28 @@ def test_an_earlier_graph_runs_backward_inside(device, leaf, route, operation):
     output = result * 1 + other * 3 + other * 2
     view = result[None]
     before = [(tensor.requires_grad, tensor.grad_fn, tensor.is_leaf) for tensor in (leaf, result, other, output, view)]
+    flat, constant = other.flatten(), torch.full_like(other, 3)
+    mixed = (
+        (torch.stack([constant, other, other]), 2),
+        (constant * other, 3),
+        (constant - other, -1),
+        (other / 4, 0.25),
+        (other * other, 4),
+        (torch.where(constant == constant, other, constant), 1),
+        (flat[torch.arange(len(flat), device=device)], 1),
+        (other.sum() + other.flatten().sum(0), 2),
+        (torch.addcmul(other, constant, constant) if other.dtype != torch.float16 else other * 1, 1),
+        (other.expand(2, *other.shape).clone(), 2),
+        (other.clone().mul_(2), 2),
+    )
     with torch.no_grad():
+        for computed, slope in mixed:
+            assert computed.requires_grad
+            computed.backward(torch.ones_like(computed))
+            assert other.grad is not None
+            assert numbers(other.grad) == [slope] * other.numel()
+            assert not other.grad.requires_grad
+            other.grad = None
         assert [(t.requires_grad, t.grad_fn, t.is_leaf) for t in (leaf, result, other, output, view)] == before
         for times in (1, 2):
             output.backward(torch.ones_like(output), retain_graph=True)
