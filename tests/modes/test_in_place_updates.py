@@ -256,7 +256,14 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, parts, updat
     updates=some(4),
 )
 def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
-    for change, value in updates:
+    operand = torch.full_like(leaf, 2, requires_grad=True)
+    by_operand = (
+        (lambda x: x.add_(operand), lambda v: v + 2),
+        (lambda x: x.mul_(operand), lambda v: 2 * v),
+        (lambda x: x.copy_(operand), lambda v: 2),
+        (lambda x: x.__setitem__(..., operand), lambda v: 2),
+    )
+    for change, value in (*updates, *by_operand):
         tensor = node(leaf)
         earlier = tensor * 2
         with torch.no_grad():

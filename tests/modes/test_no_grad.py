@@ -245,6 +245,7 @@ def test_a_result_has_its_values_and_no_history(device, leaf, place, computation
             with torch.no_grad():
                 result = function(tensor)
             assert numbers(result) == [value(number) for number in operands]
+            assert numbers(tensor) == operands
             assert not result.requires_grad
             assert result.grad_fn is None
             assert result.is_leaf
