@@ -79,7 +79,6 @@ def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_l
 
 
 @rule("detach.data-attribute.same-memory")
-@also(NO_GRAD)
 @given(
     leaf=leaves(shapes(min_dims=1, min_side=1), dtypes.differentiable(), layouts.WRITABLE),
     plain=tensors(shapes(min_dims=1, min_side=1), st.sampled_from(SIGNED), layouts.WRITABLE),
@@ -88,7 +87,7 @@ def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_l
 def test_every_way_to_write_to_data_is_read_through_the_tensor_and_all_that_share_its_memory(
     device, leaf, plain, flags
 ):
-    for tensor in (leaf, torch.nn.Parameter(leaf.detach().clone()), plain, plain[-1:], leaf.detach()):
+    for tensor in (leaf, torch.nn.Parameter(leaf.detach().clone()), plain, plain[-1:]):
         with torch.no_grad():
             alias, part = tensor.view_as(tensor), tensor[0]
         tensor.grad = torch.ones_like(tensor) if tensor.requires_grad else None
@@ -236,7 +235,6 @@ def test_backward_computes_with_what_was_written_over_a_saved_result(device, lea
 
 
 @rule("detach.data-attribute.unseen-write")
-@also(*BACKWARD)
 @given(leaf=leaves(shapes(min_dims=1, min_side=2), dtypes.differentiable(), earlier_grad=True), block_and_mode=blocks())
 def test_backward_computes_with_what_was_written_over_saved_indices_flags_and_matrices(device, leaf, block_and_mode):
     block, _ = block_and_mode

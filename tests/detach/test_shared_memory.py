@@ -136,7 +136,6 @@ def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device
 
 
 @rule("detach.shared-memory.same-memory")
-@also(NO_GRAD)
 @given(leaf=leaves(dtypes=dtypes.differentiable()), plain=tensors(dtypes=dtypes.integral()))
 def test_what_is_detached_has_the_memory_that_the_original_has_by_then(device, leaf, plain):
     for original in (leaf, torch.ones_like(leaf, requires_grad=True), plain, leaf * 1):

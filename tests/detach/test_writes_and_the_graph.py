@@ -184,7 +184,7 @@ def test_backward_notices_a_write_to_indices_and_flags_that_were_saved(device, l
         leaves(among=layouts.WRITABLE, earlier_grad=True), leaves(dtypes=dtypes.complex_(), among=layouts.WRITABLE)
     ),
     route=routes(),
-    operations=some(SAVING_THE_OPERAND, 5),
+    operations=some(SAVING_THE_OPERAND, 4),
     name=NAMES,
     update=updates(idle=True),
 )
@@ -227,7 +227,7 @@ def test_backward_notices_a_write_to_a_factor_of_a_product(device, pair, product
 @also(*BACKWARD)
 @given(
     leaf=leaves(among=layouts.WRITABLE, earlier_grad=True),
-    operations=some(SAVING_THE_RESULT, 4),
+    operations=some(SAVING_THE_RESULT, 3),
     name=NAMES,
     update=updates(idle=True),
 )
@@ -401,7 +401,7 @@ def test_a_view_taken_before_a_write_still_leads_to_a_leaf_that_is_a_view_of_a_p
         Expression
     ),
     updates=st.permutations(COMBINING).map(
-        lambda drawn: [(Expression(change), Expression(value)) for change, value in drawn[:4]]
+        lambda drawn: [(Expression(change), Expression(value)) for change, value in drawn[:3]]
     ),
     recorded=st.booleans(),
 )

@@ -299,7 +299,6 @@ def test_a_mode_decorates_without_parentheses(device, mode, called, error):
 
 
 @rule("modes.decorators.without-parentheses")
-@also(NO_GRAD)
 @given(mode=modes(called=False), called=blocks(), error=errors())
 def test_classes_and_async_functions_are_decorated_without_parentheses_as_they_are_with_them(
     device, mode, called, error

@@ -253,7 +253,7 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, parts, updat
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()),
     node=nodes(),
-    updates=some(4),
+    updates=some(2),
 )
 def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
     operand = torch.full_like(leaf, 2, requires_grad=True)
