@@ -36,10 +36,21 @@ def test_a_write_to_the_copy_disturbs_neither_the_original_nor_its_backward(devi
     expected = [2 * v.conjugate() for v in numbers(leaf)]
     version = leaf._version
     parameter = torch.nn.Parameter(leaf.detach())
+    wide = leaf.detach()[None].expand(2, *leaf.shape)
+    copy = copying(wide)
+    change(copy)
+    assert numbers(copy) == [value(v) for v in numbers(leaf)] * 2
+    assert numbers(wide) == numbers(leaf) * 2
     for original in (leaf, leaf.conj(), leaf.unsqueeze(0), leaf * 1, torch.stack([-leaf, leaf]).unbind()[1], parameter):
         values = numbers(original)
         output = original * original
-        first, copy = copying(original), copying(original)
+        with torch.no_grad():
+            first = copying(original)
+        copy = copying(original)
+        with torch.inference_mode():
+            third = copying(original)
+            assert numbers(third) == values
+            change(third)
         assert (copy.requires_grad, copy.grad_fn, copy.is_leaf, copy.grad) == (False, None, True, None)
         assert numbers(copy) == values
         assert leaf.numel() == 0 or copy.data_ptr() != original.data_ptr()
@@ -73,6 +84,17 @@ def test_a_write_to_the_original_is_not_seen_by_the_copy(device, leaf, copying, 
             change(leaf)
         assert numbers(copy) == values
         assert copy._version == version
+        # And it is no copy from before that is given once the original has changed.
+        latest = copying(original)
+        assert str(numbers(latest)) == str(numbers(original))
+        with torch.inference_mode():
+            change(leaf.detach())
+        assert numbers(copy) == values
+        assert copy._version == version
+        before = numbers(leaf)
+        copy.zero_()
+        latest.zero_()
+        assert numbers(leaf) == before
 
 
 @rule("detach.copies.nothing-shared")

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, tensors, updates
+from tests.inputs import Expression, blocks, dtypes, elementwise, layouts, leaves, routes, shapes, tensors, updates
 from tests.inputs.circumstances import BACKWARD, NO_GRAD, UNRECORDED, also
 from tests.oracles import numbers
 
 NAMES = st.sampled_from(
     ["lambda t: t.data", "lambda t: t.data.data", "lambda t: t.data.view_as(t)", "lambda t: t.data.detach()"]
 ).map(Expression)
+
+SIGNED = ("torch.int64", "torch.int32", "torch.int16", "torch.int8")
 
 SQUARES = st.sampled_from(["lambda x: x * x", "lambda x: x.square()", "lambda x: x.pow(2)"]).map(Expression)
 
@@ -77,6 +79,48 @@ def test_what_is_written_through_data_is_read_through_the_tensor_which_stays_a_l
 
 
 @rule("detach.data-attribute.same-memory")
+@given(
+    leaf=leaves(shapes(min_dims=1, min_side=1), dtypes.differentiable(), layouts.WRITABLE),
+    plain=tensors(shapes(min_dims=1, min_side=1), st.sampled_from(SIGNED), layouts.WRITABLE),
+    flags=tensors(dtypes=st.just("torch.bool"), among=layouts.WRITABLE),
+)
+def test_every_way_to_write_to_data_is_read_through_the_tensor_and_all_that_share_its_memory(
+    device, leaf, plain, flags
+):
+    for tensor in (leaf, torch.nn.Parameter(leaf.detach().clone()), plain, plain[-1:]):
+        with torch.no_grad():
+            alias, part = tensor.view_as(tensor), tensor[0]
+        tensor.grad = torch.ones_like(tensor) if tensor.requires_grad else None
+        before = (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn, id(tensor.grad), tensor._version)
+        expected = numbers(tensor)
+        row = len(expected) // len(tensor)
+
+        tensor.data += 2
+        expected = [v + 2 for v in expected]
+        assert numbers(tensor) == expected
+        tensor.data *= 2
+        expected = [2 * v for v in expected]
+        assert numbers(tensor) == expected
+        tensor.data[0] = 5
+        expected[:row] = [5] * row
+        assert numbers(tensor) == expected
+        tensor.data[-1:].fill_(7)
+        expected[-row:] = [7] * row
+        assert numbers(tensor) == expected
+        tensor.data[tensor.data == 5] = 6
+        expected = [6 if v == 5 else v for v in expected]
+        assert numbers(tensor) == numbers(alias) == expected
+        assert numbers(part) == expected[:row]
+        tensor.data.copy_(torch.full_like(tensor, 3))
+        assert numbers(tensor) == numbers(alias) == numbers(tensor.data) == [3] * len(expected)
+        assert before == (tensor.requires_grad, tensor.is_leaf, tensor.grad_fn, id(tensor.grad), tensor._version)
+        assert tensor.grad is None or numbers(tensor.grad) == [1] * len(expected)
+    expected = [not flag for flag in numbers(flags)]
+    flags.data.logical_not_()
+    assert numbers(flags) == expected
+
+
+@rule("detach.data-attribute.same-memory")
 @also(*BACKWARD)
 @given(
     leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
@@ -119,12 +163,23 @@ def test_backward_computes_in_silence_with_what_was_written_through_data(
     block, _ = block_and_mode
     output = square(leaf)
     expected = [2 * value(v) for v in numbers(leaf)]
-    version = leaf._version
+    version, detached = leaf._version, leaf.detach()
     with block():
         change(name(leaf))
     assert leaf._version == version
-    output.sum().backward()
+    output.sum().backward(retain_graph=True)
     assert numbers(leaf.grad) == expected
+    for number in (2, 0, 3):  # each time with what is there now
+        with torch.inference_mode():
+            leaf.data.fill_(number)
+        assert leaf._version == detached._version == version
+        leaf.grad = None
+        output.sum().backward(retain_graph=True)
+        assert numbers(leaf.grad) == [2 * number] * leaf.numel()
+        leaf.data[...] = -number
+        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output), retain_graph=True)
+        assert numbers(gradient) == [-2 * number] * leaf.numel()
+        assert leaf._version == version
 
 
 @rule("detach.data-attribute.unseen-write")
@@ -159,12 +214,56 @@ def test_backward_computes_with_what_was_written_to_results_views_and_either_fac
 @also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), name=NAMES)
 def test_backward_computes_with_what_was_written_over_a_saved_result(device, leaf, name):
+    for operation, derivative in (
+        (torch.exp, 2),
+        (torch.sigmoid, -2),
+        (torch.tanh, -3),
+        (torch.sqrt, 0.25),
+        (torch.reciprocal, -4),
+        (torch.relu, 1),
+    ):
+        result = operation(leaf)
+        version = result._version
+        name(result).fill_(2)
+        assert result._version == version
+        (gradient,) = torch.autograd.grad(result, leaf, torch.ones_like(result))
+        assert numbers(gradient) == [derivative] * leaf.numel()
     result = leaf.exp()
-    version = result._version
     name(result).fill_(3)
-    assert result._version == version
     result.sum().backward()
     assert numbers(leaf.grad) == [3] * leaf.numel()
+
+
+@rule("detach.data-attribute.unseen-write")
+@given(leaf=leaves(shapes(min_dims=1, min_side=2), dtypes.differentiable(), earlier_grad=True), block_and_mode=blocks())
+def test_backward_computes_with_what_was_written_over_saved_indices_flags_and_matrices(device, leaf, block_and_mode):
+    block, _ = block_and_mode
+    flat = leaf.flatten()
+    places = torch.zeros(1, dtype=torch.int64, device=device)
+    picked, indexed = flat.index_select(0, places), flat[places]
+    flags = torch.ones_like(flat, dtype=torch.bool)
+    chosen, filled = torch.where(flags, flat, 2 * flat), flat.masked_fill(flags, 2)
+    rows, columns = torch.ones(2, 2, device=device, requires_grad=True), torch.ones(2, 2, device=device)
+    products = (rows @ columns, rows.mm(columns), columns @ rows, rows[0] @ columns, rows * columns)
+    versions = [saved._version for saved in (places, flags, columns)]
+    with block():
+        places.data.fill_(1)
+        flags.data.logical_not_()
+        columns.data += 1
+    assert [saved._version for saved in (places, flags, columns)] == versions
+    others = [0] * (leaf.numel() - 2)
+    for output, expected in (
+        (picked, [0, 1, *others]),
+        (indexed, [0, 1, *others]),
+        (chosen, [2] * leaf.numel()),
+        (filled, [1] * leaf.numel()),
+    ):
+        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
+        assert numbers(gradient) == expected
+    for output, expected in zip(products, (4, 4, 4, 4, 2), strict=True):
+        (gradient,) = torch.autograd.grad(output, rows, torch.ones_like(output))
+        assert set(numbers(gradient)) <= {expected, 0}
+        assert numbers(gradient)[0] == expected
 
 
 @rule("detach.data-attribute.grad-is-plain")
@@ -197,6 +296,10 @@ def test_the_grad_of_a_backward_that_creates_a_graph_requires_grad(device, leaf,
     (leaf * other).sum().backward(create_graph=True)
     assert other.grad.requires_grad
     leaf.grad = other.grad = None  # they hold the graph, and the graph holds the leaves
+    (function(route(leaf)).sum() + (leaf * other).sum()).backward()
+    for grad in (leaf.grad, other.grad):
+        assert not grad.requires_grad
+        assert grad.grad_fn is None
 
 
 @rule("detach.data-attribute.grad-is-plain")

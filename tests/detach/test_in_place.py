@@ -74,6 +74,19 @@ def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(
             assert tensor.is_leaf
             assert not tensor.requires_grad
             assert tensor.grad_fn is None
+            with pytest.raises(RuntimeError):
+                detaching(tensor.view_as(tensor))
+            if tensor.is_floating_point() or tensor.is_complex():  # and so it is when it has required grad again
+                tensor.requires_grad_()
+                with torch.enable_grad():
+                    output = tensor * 2
+                output.backward(torch.ones_like(output))
+        assert detaching(tensor) is tensor
+        assert (tensor.is_leaf, tensor.requires_grad, tensor.grad_fn) == (True, False, None)
+        assert tensor.cpu().tolist() == before[-1]
+        with torch.inference_mode():
+            detaching(tensor)
+        assert (tensor.is_leaf, tensor.requires_grad, tensor.grad_fn) == (True, False, None)
         alias.zero_()
         assert numbers(tensor) == [0] * tensor.numel()
 
@@ -85,6 +98,8 @@ def test_each_of_several_results_becomes_a_leaf(device, leaf, detaching):
     for results in (leaf[None].max(0), leaf[None].sort(0), torch.frexp(leaf), torch.aminmax(leaf[None], dim=0)):
         for result in results:
             values = numbers(result)
+            if result.requires_grad and not result.is_leaf:
+                result.retain_grad()
             assert detaching(result) is result
             assert (result.is_leaf, result.requires_grad, result.grad_fn) == (True, False, None)
             assert numbers(result) == values
@@ -109,10 +124,31 @@ def test_earlier_results_still_lead_to_the_leaves_and_later_ones_do_not(
     tensor = function(leaf).clone()
     earlier, view, constant = following(tensor), tensor.clone()[None], torch.full_like(tensor, 2)
     product = constant * tensor
+    more = (
+        (tensor.sum(), 1),
+        (torch.stack([constant, tensor, tensor]), 2),
+        (torch.where(constant == constant, tensor, constant), 1),
+        (tensor.flatten().index_select(0, torch.arange(leaf.numel(), device=device)), 1),
+        (constant - tensor, -1),
+        (earlier * 1 + tensor, 1 + slope(0)),
+    )
     with block():
         detaching(tensor)
     weight = torch.ones_like(tensor, requires_grad=True)
-    for later in (following(tensor), tensor[None], tensor * constant, constant + tensor, tensor * tensor):
+    for output, factor in more:
+        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output), retain_graph=True)
+        assert numbers(gradient) == [derivative(v).conjugate() * factor for v in numbers(leaf)]
+    for later in (
+        following(tensor),
+        tensor[None],
+        tensor * constant,
+        constant + tensor,
+        tensor * tensor,
+        tensor.sum(),
+        tensor.clone(),
+        torch.stack([constant, tensor]),
+        torch.zeros_like(tensor).add_(tensor),
+    ):
         assert not later.requires_grad
         assert later.grad_fn is None
     for output in (earlier, view, product, weight * tensor, tensor * weight):
@@ -140,8 +176,10 @@ def test_a_view_cannot_be_detached_in_place_and_stays_as_it_is(device, bases, vi
     for owner in (*bases, bases[0].clone(), bases[1].clone()):
         for view in views:
             viewing = view(owner)
+            again = viewing[None][0]
             before = state(owner, viewing)
-            with block(), pytest.raises(RuntimeError, match="Can't detach views in-place") as refusal:
-                detaching(viewing)
-            assert refusal.type is RuntimeError
+            for refused in (viewing, again):
+                with block(), pytest.raises(RuntimeError, match="Can't detach views in-place") as refusal:
+                    detaching(refused)
+                assert refusal.type is RuntimeError
             assert state(owner, viewing) == before

@@ -31,29 +31,44 @@ DETACHING = st.sampled_from(["lambda x: x.detach()", "lambda x: torch.detach(x)"
     tensor=st.one_of(
         leaves(earlier_grad=True), leaves(dtypes=dtypes.complex_()), tensors(dtypes=dtypes.differentiable())
     ),
+    plain=tensors(dtypes=dtypes.integral()),
     operation=elementwise(),
     route=routes(),
     block_and_mode=blocks(),
 )
-def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, operation, route, block_and_mode):
+def test_the_detached_tensor_is_a_leaf_without_a_past(device, tensor, plain, operation, route, block_and_mode):
     function, _ = operation
     block, _ = block_and_mode
     results = torch.stack([tensor, tensor]).unbind()
     retaining = torch.ones_like(tensor, requires_grad=True) * tensor.detach()
     retaining.retain_grad()
     retaining.backward(torch.ones_like(retaining))
-    for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *results, retaining):
+    # Not a Parameter: making one detaches.
+    holding = torch.ones_like(tensor, requires_grad=True)
+    holding.grad = torch.ones_like(holding)
+    changed = (tensor * 2).add_(1)
+    both = (*results, retaining, holding, changed)
+    for original in (tensor, route(tensor), function(tensor), route(function(tensor)), *both):
         made = []
-        for _ in range(2):
+        for detaching in (torch.Tensor.detach, torch.Tensor.detach, torch.detach):
             with block():
-                detached = original.detach()
+                detached = detaching(original)
             assert detached.is_leaf
             assert not detached.requires_grad
             assert detached.grad_fn is None
             assert detached.grad is None
+            again = detached.detach()
+            assert (again.is_leaf, again.requires_grad, again.grad_fn, again.grad) == (True, False, None, None)
             detached.requires_grad_()
             detached.grad = torch.ones_like(detached)
             made.append(detached)
+        with torch.inference_mode():
+            for within in (original.detach(), torch.detach(original)):
+                assert (within.is_leaf, within.requires_grad, within.grad_fn, within.grad) == (True, False, None, None)
+    for original in (plain, plain[None], plain != 0):
+        for detached in (original.detach(), torch.detach(original)):
+            assert (detached.is_leaf, detached.requires_grad, detached.grad_fn) == (True, False, None)
+            assert detached.grad is None
 
 
 @rule("detach.outside-the-graph.original-untouched")
@@ -72,22 +87,35 @@ def test_detaching_changes_nothing_about_the_original(device, leaf, operation, r
     first, second = torch.stack([leaf, leaf * 1]).unbind()
     grad = leaf.grad
     earlier = [0] * leaf.numel() if grad is None else numbers(grad)
+    holding, retaining = torch.ones_like(leaf, requires_grad=True), leaf * 2
+    retaining.retain_grad()
+    holding.grad = was = torch.ones_like(holding)
+    whole = torch.arange(3, device=device)
     originals = [leaf, route(leaf), output, first, second, output[None], (output * 2).sum()]
+    originals += [holding, retaining, whole, whole > 1, leaf.detach(), leaf.detach()[None]]
     versions = [t._version for t in originals]
     before = [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf) for t in originals]
     held = None if grad is None else (numbers(grad), grad._version)
     for original in originals:
         with block():
+            detached = detaching(original)
             detaching(original)
+        with torch.inference_mode():
             detaching(original)
+        if detached.is_floating_point() or detached.is_complex():
+            detached.requires_grad_()
+            detached.grad = torch.ones_like(detached)
+    assert holding.grad is was
+    assert numbers(was) == [1] * leaf.numel()
     assert [t._version for t in originals] == versions
     assert [(t.cpu().tolist(), t.requires_grad, t.grad_fn, t.is_leaf) for t in originals] == before
     assert leaf.grad is grad
     assert grad is None or (numbers(grad), grad._version) == held
-    (output.sum() + first.sum() + 2 * second.sum()).backward(torch.ones_like(output.sum()))
+    (output.sum() + first.sum() + 2 * second.sum() + retaining.sum()).backward(torch.ones_like(output.sum()))
     assert numbers(leaf.grad) == [
-        g + derivative(v).conjugate() + 3 for g, v in zip(earlier, numbers(leaf), strict=True)
+        g + derivative(v).conjugate() + 5 for g, v in zip(earlier, numbers(leaf), strict=True)
     ]
+    assert numbers(retaining.grad) == [1] * leaf.numel()
 
 
 @rule("detach.outside-the-graph.original-untouched")
@@ -123,6 +151,24 @@ def test_no_gradient_crosses_between_the_original_and_the_detached_tensor(
     function, derivative = operation
     result = route(function(leaf))
     second = torch.stack([function(leaf), function(leaf)]).unbind()[1]
+    # The leaf itself: in the product with what was detached from it, only its own factor counts.
+    constant = detaching(leaf)
+    if requires_grad:
+        constant.requires_grad_()
+    for output, factor in (
+        (leaf * constant, 1),
+        (constant * leaf, 1),
+        (leaf + constant, None),
+        (torch.stack([constant, leaf]), None),
+        (torch.where(leaf == leaf, leaf, constant), None),
+        (leaf - constant.view_as(constant), None),
+    ):
+        (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output), retain_graph=True)
+        assert numbers(gradient) == [1 if factor is None else v for v in numbers(leaf)]
+    for alone in (constant * 2, constant.sum(), constant[None], constant * constant):
+        assert alone.requires_grad == requires_grad
+        if requires_grad:
+            assert torch.autograd.grad(alone.sum(), leaf, allow_unused=True) == (None,)
     for original in (result, second, function(leaf), function(leaf) * 1):
         leaf.grad = torch.ones_like(leaf)
         detached = detaching(original)

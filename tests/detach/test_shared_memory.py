@@ -118,6 +118,14 @@ def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device
     for original in map(place, tensors):
         with mode:
             detached = original.detach()
+        with mode:
+            again = torch.detach(original)
+        assert (again.data_ptr(), again.stride(), again.storage_offset()) == (
+            original.data_ptr(),
+            original.stride(),
+            original.storage_offset(),
+        )
+        assert again is not original
         assert detached is not original
         assert original.detach() is not detached
         assert detached.data_ptr() == original.data_ptr()
@@ -125,6 +133,25 @@ def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device
         assert (detached.shape, detached.stride()) == (original.shape, original.stride())
         assert (detached.dtype, detached.device) == (original.dtype, original.device)
         assert elements(detached) == elements(original)
+
+
+@rule("detach.shared-memory.same-memory")
+@given(leaf=leaves(dtypes=dtypes.differentiable()), plain=tensors(dtypes=dtypes.integral()))
+def test_what_is_detached_has_the_memory_that_the_original_has_by_then(device, leaf, plain):
+    for original in (leaf, torch.ones_like(leaf, requires_grad=True), plain, leaf * 1):
+        for move in (
+            lambda t: t.data[None],
+            lambda t: t.data.clone(),
+            lambda t: t.data.transpose(0, -1),
+            lambda t: torch.stack([t.data, t.data])[1:],
+            lambda t: t.data.to(t.dtype),
+        ):
+            original.detach()
+            original.data = move(original)
+            detached = original.detach()
+            assert (detached.data_ptr(), detached.storage_offset()) == (original.data_ptr(), original.storage_offset())
+            assert (detached.shape, detached.stride()) == (original.shape, original.stride())
+            assert elements(detached) == elements(original)
 
 
 @rule("detach.shared-memory.writes-seen")
@@ -230,10 +257,19 @@ def test_a_write_raises_the_version_of_all_that_share_the_memory(device, pair, v
     name, mode = writer
     flags, flip = pair[0].detach() != 0, lambda x: x.logical_not_()
     always = (
-        (lambda x: x.zero_()),
-        (lambda x: x.copy_(torch.ones_like(x))),
-        (lambda x: x.add_(0)),
-        (lambda x: x.mul_(1)),
+        lambda x: x.zero_(),
+        lambda x: x.copy_(torch.ones_like(x)),
+        lambda x: x.add_(0),
+        lambda x: x.mul_(1),
+        lambda x: x.sub_(x),
+        lambda x: x.square_(),
+        lambda x: x.neg_(),
+        lambda x: x.fill_(torch.ones((), dtype=x.dtype, device=x.device)),
+        lambda x: torch.add(x, 1, out=x),
+        lambda x: torch.mul(x, x, out=x),
+        lambda x: x.copy_(torch.ones(x.shape, device=x.device)),
+        lambda x: x.flatten()[:0].view(-1).zero_() if x.is_contiguous() else x.zero_(),
+        lambda x: x[None].index_fill_(0, torch.zeros(1, dtype=torch.int64, device=x.device), 1),
     )
     writes = [(tensor, change) for change in (*(change for change, _ in changes), *always) for tensor in pair]
     for tensor, write in (*writes, (flags, flip)):

@@ -23,32 +23,33 @@ NAMES = st.sampled_from(
     ]
 ).map(Expression)
 
-SAVING_THE_RESULT = st.sampled_from(
-    [
-        "lambda x: x.exp()",
-        "lambda x: x.sigmoid()",
-        "lambda x: x.tanh()",
-        "lambda x: x.sqrt()",
-        "lambda x: x.reciprocal()",
-        "lambda x: x.relu()",
-        "lambda x: x.softmax(-1)",
-        "lambda x: x.log_softmax(-1)",
-    ]
-).map(Expression)
+SAVING_THE_RESULT = [
+    "lambda x: x.exp()",
+    "lambda x: x.sigmoid()",
+    "lambda x: x.tanh()",
+    "lambda x: x.sqrt()",
+    "lambda x: x.reciprocal()",
+    "lambda x: x.relu()",
+    "lambda x: x.softmax(-1)",
+    "lambda x: x.log_softmax(-1)",
+]
 
-SAVING_THE_OPERAND = st.sampled_from(
-    [
-        "lambda x: x.square()",
-        "lambda x: x.pow(3)",
-        "lambda x: x.sin()",
-        "lambda x: x * torch.ones_like(x) * x",
-        "lambda x: torch.ones_like(x) / x",
-        "lambda x: x.abs()",
-        "lambda x: x.prod()",
-        "lambda x: x.cos()",
-        "lambda x: torch.addcmul(x, x, x)",
-    ]
-).map(Expression)
+SAVING_THE_OPERAND = [
+    "lambda x: x.square()",
+    "lambda x: x.pow(3)",
+    "lambda x: x.sin()",
+    "lambda x: x * torch.ones_like(x) * x",
+    "lambda x: torch.ones_like(x) / x",
+    "lambda x: x.abs()",
+    "lambda x: x.prod()",
+    "lambda x: x.cos()",
+    "lambda x: torch.addcmul(x, x, x)",
+    "lambda x: x.log()",
+    "lambda x: x.atan()",
+    "lambda x: x / x",
+    "lambda x: (x.unsqueeze(0) * x).sum(0)",
+    "lambda x: x.norm()",
+]
 
 PRODUCTS = [
     "lambda a, b: a.mm(b)",
@@ -61,13 +62,21 @@ PRODUCTS = [
 ]
 """Products of square matrices, or of rows and columns of them: the derivative for one operand needs the other."""
 
-COMBINING = st.sampled_from(
-    [
-        ("lambda t, operand: t.add_(operand)", "lambda v: v + 2"),
-        ("lambda t, operand: t.mul_(operand)", "lambda v: v * 2"),
-        ("lambda t, operand: t.copy_(operand)", "lambda v: 2"),
-    ]
-).map(lambda pair: (Expression(pair[0]), Expression(pair[1])))
+COMBINING = [
+    ("lambda t, operand: t.add_(operand)", "lambda v: v + 2"),
+    ("lambda t, operand: t.mul_(operand)", "lambda v: v * 2"),
+    ("lambda t, operand: t.copy_(operand)", "lambda v: 2"),
+    ("lambda t, operand: t.__setitem__(..., operand)", "lambda v: 2"),
+    ("lambda t, operand: t.sub_(operand)", "lambda v: v - 2"),
+    ("lambda t, operand: t.__iadd__(operand)", "lambda v: v + 2"),
+    ("lambda t, operand: t.add_(operand, alpha=2)", "lambda v: v + 4"),
+    ("lambda t, operand: t.div_(operand)", "lambda v: v / 2"),
+]
+
+
+def some(sources, count):
+    """So many of these, none of them twice."""
+    return st.permutations(sources).map(lambda drawn: [Expression(source) for source in drawn[:count]])
 
 
 @st.composite
@@ -131,9 +140,9 @@ def test_backward_notices_a_write_to_either_factor_in_any_mode_even_after_an_ear
     with block():
         change(name(saved))
     before = state(leaf, weight)
-    for output in outputs:
+    for output in (*outputs, outputs[0]):  # refused once, it is refused again
         with pytest.raises(RuntimeError, match=NOTICED) as refusal:
-            output.backward(torch.ones_like(output))
+            output.backward(torch.ones_like(output), retain_graph=True)
         assert refusal.type is RuntimeError
         assert state(leaf, weight) == before
 
@@ -175,14 +184,14 @@ def test_backward_notices_a_write_to_indices_and_flags_that_were_saved(device, l
         leaves(among=layouts.WRITABLE, earlier_grad=True), leaves(dtypes=dtypes.complex_(), among=layouts.WRITABLE)
     ),
     route=routes(),
-    operation=SAVING_THE_OPERAND,
+    operations=some(SAVING_THE_OPERAND, 4),
     name=NAMES,
     update=updates(idle=True),
 )
-def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, route, operation, name, update):
+def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, route, operations, name, update):
     change, _ = update
     saved = route(leaf)
-    outputs = [saved * saved, operation(saved)]
+    outputs = [saved * saved, *(operation(saved) for operation in operations)]
     change(name(saved))
     before = state(leaf)
     for output in outputs:
@@ -196,7 +205,7 @@ def test_backward_notices_a_write_to_an_operand_that_was_saved(device, leaf, rou
 @also(*BACKWARD)
 @given(
     pair=square_matrices(),
-    products=st.permutations(PRODUCTS).map(lambda drawn: [Expression(product) for product in drawn[:2]]),
+    products=some(PRODUCTS, 2),
     name=NAMES,
     update=updates(idle=True),
 )
@@ -218,20 +227,21 @@ def test_backward_notices_a_write_to_a_factor_of_a_product(device, pair, product
 @also(*BACKWARD)
 @given(
     leaf=leaves(among=layouts.WRITABLE, earlier_grad=True),
-    operation=SAVING_THE_RESULT,
+    operations=some(SAVING_THE_RESULT, 3),
     name=NAMES,
     update=updates(idle=True),
 )
-def test_backward_notices_a_write_to_a_result_that_was_saved(device, leaf, operation, name, update):
+def test_backward_notices_a_write_to_a_result_that_was_saved(device, leaf, operations, name, update):
     change, _ = update
-    saved = operation(leaf)
-    output = saved.sum()
-    change(name(saved))
     before = state(leaf)
-    with pytest.raises(RuntimeError, match=NOTICED) as refusal:
-        output.backward()
-    assert refusal.type is RuntimeError
-    assert state(leaf) == before
+    for operation in operations:
+        saved = operation(leaf)
+        output = saved.sum()
+        change(name(saved))
+        with pytest.raises(RuntimeError, match=NOTICED) as refusal:
+            output.backward()
+        assert refusal.type is RuntimeError
+        assert state(leaf) == before
 
 
 @rule("detach.writes-and-the-graph.saved-write-raises")
@@ -297,7 +307,10 @@ def test_a_write_leaves_the_gradient_of_what_moves_and_adds_elements_alone(devic
         (constant - leaf, -1),
         (leaf.unsqueeze(0) * constant, 2),
         (torch.where(constant > 0, leaf, constant), 1),
+        (torch.stack([plain.clone(), leaf]), 1),
+        (leaf.clone().mul_(2), 2),
     ]
+    change(name(leaf))
     change(name(leaf))
     for output, slope in outputs:
         (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
@@ -387,13 +400,16 @@ def test_a_view_taken_before_a_write_still_leads_to_a_leaf_that_is_a_view_of_a_p
     name=st.sampled_from(["lambda t: t.detach()", "lambda t: torch.detach(t)", "lambda t: t.detach().detach()"]).map(
         Expression
     ),
-    updates=st.tuples(COMBINING, COMBINING),
+    updates=st.permutations(COMBINING).map(
+        lambda drawn: [(Expression(change), Expression(value)) for change, value in drawn[:3]]
+    ),
     recorded=st.booleans(),
 )
 def test_a_write_that_the_original_refuses_passes_through_the_detached_tensor_and_joins_no_graph(
     device, leaf, view, name, updates, recorded
 ):
     times = 0
+    unwritten = leaf * 5
     for change, value in updates:
         original = view(leaf)
         operand = torch.full_like(original, 2, requires_grad=recorded)
@@ -411,3 +427,9 @@ def test_a_write_that_the_original_refuses_passes_through_the_detached_tensor_an
             output.backward(torch.ones_like(output))
             assert numbers(leaf.grad) == [3 * times] * leaf.numel()
             assert operand.grad is None
+        if recorded:  # what the write joins is the graph of the detached tensor, and there alone
+            for reached in (leaf * 3, unwritten):
+                assert torch.autograd.grad(reached.abs().sum(), operand, retain_graph=True, allow_unused=True) == (
+                    None,
+                )
+            assert detached.requires_grad

@@ -75,17 +75,28 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defin
     with definer():
         decorated = decorator(call)
         other = decorator(both)
+        others = [decorator(made) for made in (leaf.mul, leaf.__mul__, lambda factor: leaf * factor)]
         # One function, decorated for each mode.
         each = [torch.no_grad()(now), torch.inference_mode()(now), torch.enable_grad()(now), decorator(now)]
     with caller():
         for _ in range(2):
             assert [one() for one in each] == [(False, False), (False, True), (True, False), inside]
             assert now() == (outside, False)
-        for depth in (0, 0, 1, 2):
+        for depth in (0, 0, 1, 2, 9):
             assert decorated(depth) == depth
             assert now() == (outside, False)
             assert other() is None
             assert now() == (outside, False)
+        for number, one in enumerate(others * 3):
+            result = one(number)
+            assert result.tolist() == [number, number]
+            assert (result.requires_grad, result.is_inference()) == inside
+            assert now() == (outside, False)
+        with torch.inference_mode():
+            for one in each:
+                one()
+                assert now() == (False, True)
+        assert now() == (outside, False)
 
 
 @rule("modes.decorators.every-call")
@@ -279,6 +290,59 @@ def test_a_mode_decorates_without_parentheses(device, mode, called, error):
         for found in steps():
             assert found == inside
             assert now() == (outside, False)
+        for callable_, number in ((leaf.mul, 3), (lambda x: leaf * x, 4)):
+            for _ in range(2):
+                result = decorator(callable_)(number)
+                assert result.tolist() == [number, number]
+                assert (result.requires_grad, result.is_inference()) == inside
+                assert now() == (outside, False)
+
+
+@rule("modes.decorators.without-parentheses")
+@given(mode=modes(called=False), called=blocks(), error=errors())
+def test_classes_and_async_functions_are_decorated_without_parentheses_as_they_are_with_them(
+    device, mode, called, error
+):
+    leaf = torch.ones(2, device=device, requires_grad=True)
+    decorator, inside = mode
+    caller, outside = called
+
+    def now():
+        return (leaf * 2).requires_grad, torch.is_inference_mode_enabled()
+
+    class Model:
+        def __init__(self, *, fails=False):
+            self.built = now()
+            if fails:
+                raise error
+
+        def later(self):
+            return now()
+
+    @decorator
+    async def recording():
+        return now()
+
+    @decorator
+    def failing():
+        yield now()
+        raise error
+
+    with pytest.warns(Warning, match="Decorating classes is deprecated"):
+        constructing = decorator(Model)
+    with caller():
+        for _ in range(2):
+            model = constructing()
+            assert type(model) is Model
+            assert (model.built, model.later(), now()) == (inside, (outside, False), (outside, False))
+            with pytest.raises(error):
+                constructing(fails=True)
+            assert asyncio.run(recording()) == now() == (outside, False)
+            generator = failing()
+            assert next(generator) == inside
+            with pytest.raises(error):
+                next(generator)
+            assert now() == (outside, False)
 
 
 @rule("modes.decorators.without-parentheses")
@@ -377,9 +441,12 @@ def test_set_grad_enabled_decorates_and_switches_nothing(device, mode, defined, 
 
         assert now() == around
     generator, model = steps("first"), Model()
+    both = [torch.set_grad_enabled(False)(now), torch.set_grad_enabled(True)(now)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         for caller, outside in callers:
             with caller():
+                assert [one() for one in both * 2] == [False, True] * 2
+                assert now() == outside
                 for depth in (0, 0, 1):
                     assert recording(depth) == mode
                     assert now() == outside

@@ -49,6 +49,22 @@ CHANGES = [
 """As `updates`, and some by an operand that requires grad or is of another dtype."""
 
 
+MORE = (
+    lambda x: x.square_(),
+    lambda x: x.sgn_(),
+    lambda x: x.sub_(x),
+    lambda x: x.index_fill_(0, torch.zeros(1, dtype=torch.int64, device=x.device), 1) if x.numel() else x.zero_(),
+    lambda x: x.masked_scatter_(x == x, torch.ones_like(x)),
+    lambda x: x.put_(torch.zeros(0, dtype=torch.int64, device=x.device), x.detach().flatten()[:0].clone()),
+    lambda x: x.reciprocal_(),
+    lambda x: x.exp_(),
+    lambda x: x.addcdiv_(torch.ones_like(x), torch.ones_like(x)),
+    lambda x: x.sqrt_(),
+    lambda x: x.lerp_(torch.ones_like(x), 0.5),
+)
+"""In-place operations whose values are left to other rules."""
+
+
 def some(count):
     """So many of them."""
     return st.lists(st.sampled_from(CHANGES), min_size=count, max_size=count)
@@ -85,7 +101,10 @@ PARTS = (
 def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, drawn, updates):
     for leaf in (*drawn, torch.nn.Parameter(drawn[0].detach())):
         alias, grad, memory = leaf.detach(), leaf.grad, (leaf.data_ptr(), leaf.stride(), leaf.dtype)
+        held = None if grad is None else (numbers(grad), grad._version)
         start = alias.clone()
+        with pytest.raises(RuntimeError):
+            updates[0][0](leaf)  # refused outside, done inside
         for change, value in updates:
             alias.copy_(start)
             version = leaf._version
@@ -100,6 +119,15 @@ def test_a_leaf_updated_inside_remains_the_leaf_that_it_was(device, drawn, updat
             assert leaf.requires_grad
             assert leaf.grad_fn is None
             assert leaf.grad is grad
+        assert grad is None or (numbers(grad), grad._version) == held
+    leaf = drawn[0]
+    for change in MORE:
+        version = leaf._version
+        with torch.enable_grad(), torch.no_grad():
+            change(leaf)
+        assert leaf._version > version
+        assert (leaf.is_leaf, leaf.requires_grad, leaf.grad_fn) == (True, True, None)
+        assert leaf.data_ptr() == leaf.detach().data_ptr()
 
 
 @rule("modes.in-place-updates.inside")
@@ -180,6 +208,10 @@ def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, updates):
         assert refusal.type is RuntimeError
         assert state(leaf) == before
     change, _ = updates[0]
+    for another in MORE:
+        with pytest.raises(RuntimeError, match=REFUSED):
+            another(leaf)
+    assert state(leaf) == before
     with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=REFUSED):
         change(leaf)
     parameter = torch.nn.Parameter(leaf.detach())
@@ -188,6 +220,12 @@ def test_a_leaf_is_not_updated_in_grad_mode(device, leaf, updates):
     assert state(leaf) == before
     (grad,) = torch.autograd.grad(output, leaf, torch.ones_like(output))
     assert numbers(grad) == [2 * number.conjugate() for number in numbers(leaf)]
+    with torch.no_grad():
+        leaf.fill_(2)  # what was changed inside is refused outside as before
+    before = state(leaf)
+    with pytest.raises(RuntimeError, match=REFUSED):
+        change(leaf)
+    assert state(leaf) == before
 
 
 @rule("modes.in-place-updates.outside")
@@ -215,10 +253,17 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, parts, updat
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()),
     node=nodes(),
-    updates=some(4),
+    updates=some(2),
 )
 def test_a_change_made_inside_has_no_part_in_the_derivative(device, leaf, node, updates):
-    for change, value in updates:
+    operand = torch.full_like(leaf, 2, requires_grad=True)
+    by_operand = (
+        (lambda x: x.add_(operand), lambda v: v + 2),
+        (lambda x: x.mul_(operand), lambda v: 2 * v),
+        (lambda x: x.copy_(operand), lambda v: 2),
+        (lambda x: x.__setitem__(..., operand), lambda v: 2),
+    )
+    for change, value in (*updates, *by_operand):
         tensor = node(leaf)
         earlier = tensor * 2
         with torch.no_grad():

@@ -1,5 +1,7 @@
 """spec/modes/nesting.md"""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -18,6 +20,7 @@ FAILURES = (
     ("lambda: (step for step in ()).throw(SystemExit)", "SystemExit"),
     ("lambda: torch.zeros(2)[5]", "IndexError"),
     ("lambda: torch.zeros(2).reshape('two')", "TypeError"),
+    ("lambda: torch.zeros(2).sum().backward()", "RuntimeError"),
 )
 
 
@@ -28,6 +31,22 @@ def failures():
 
 def expressions(pairs):
     return [(Expression(fail), Expression(error)) for fail, error in pairs]
+
+
+OPERATIONS = (
+    lambda x: x * 2,
+    lambda x: torch.ones_like(x) * x,
+    lambda x: torch.ones_like(x) + x,
+    lambda x: 2 - x,
+    lambda x: x / torch.ones_like(x),
+    lambda x: x.mean(),
+    lambda x: torch.stack([torch.ones_like(x), torch.ones_like(x), x]),
+    lambda x: torch.outer(x.flatten(), x.flatten()),
+    lambda x: torch.where(x == x, torch.ones_like(x), x),
+    lambda x: torch.zeros_like(x).add_(x),
+    lambda x: x.abs(),
+    lambda x: x.flatten()[:0].clone(),
+)
 
 
 def recorded(leaf):
@@ -64,9 +83,15 @@ def test_the_innermost_block_decides_and_leaving_it_brings_back_the_one_around(d
 
 
 @rule("modes.nesting.innermost")
-@given(leaf=leaves(), around=blocks(), keyword=st.booleans())
-def test_each_kind_of_block_within_each_other_brings_back_the_mode_around_it(device, leaf, around, keyword):
+@given(
+    leaf=leaves(),
+    around=blocks(),
+    keyword=st.booleans(),
+    start=st.integers(0, len(OPERATIONS) - 1),
+)
+def test_each_kind_of_block_within_each_other_brings_back_the_mode_around_it(device, leaf, around, keyword, start):
     first, outside = around
+    turns = itertools.cycle((*OPERATIONS[start:], *OPERATIONS[:start]))
     kinds = (
         (torch.no_grad, False),
         (torch.enable_grad, True),
@@ -74,19 +99,48 @@ def test_each_kind_of_block_within_each_other_brings_back_the_mode_around_it(dev
         (lambda: torch.set_grad_enabled(mode=True) if keyword else torch.set_grad_enabled(True), True),
     )
     kept = (torch.no_grad(), False), (torch.enable_grad(), True)
+
+    def returned(block):
+        for _ in range(2):
+            with block():
+                break
+        with block():
+            return next(turns)(leaf).requires_grad
+
     with first():
         for outer, middle in kinds:
             with outer():
                 for inner, records in (*kinds, (torch.inference_mode, False)):
                     with inner():
-                        assert (leaf * 2).requires_grad == records
-                    assert (leaf * 2).requires_grad == middle
+                        assert next(turns)(leaf).requires_grad == records
+                    assert next(turns)(leaf).requires_grad == middle
+                    assert returned(inner) == records
+                    assert next(turns)(leaf).requires_grad == middle
                 for block, records in kept:  # which may be entered again once they were left
                     with block:
-                        assert (leaf * 2).requires_grad == records
-                    assert (leaf * 2).requires_grad == middle
-            assert (leaf * 2).requires_grad == outside
+                        assert next(turns)(leaf).requires_grad == records
+                    assert next(turns)(leaf).requires_grad == middle
+            assert next(turns)(leaf).requires_grad == outside
+            assert torch.is_grad_enabled() == outside
     assert recorded(leaf)
+
+
+@rule("modes.nesting.innermost")
+@given(leaf=leaves(), nest=st.lists(blocks(), min_size=9, max_size=17))
+def test_a_deep_nest_is_left_block_by_block(device, leaf, nest):
+    entered = []
+    try:
+        for block, records in nest:
+            entering = block()
+            entering.__enter__()
+            entered.append((entering, records))
+            assert (leaf * 2).requires_grad == records
+        while entered:
+            assert (leaf * 2).requires_grad == entered[-1][1]
+            entered.pop()[0].__exit__(None, None, None)
+        assert (leaf * 2).requires_grad
+    finally:
+        torch.set_grad_enabled(True)
 
 
 @rule("modes.nesting.innermost")
@@ -139,9 +193,34 @@ def test_an_exception_brings_back_the_mode_as_well(device, leaf, around, nest, f
 
 
 @rule("modes.nesting.exception")
-@given(leaf=leaves(), around=blocks(), failures=st.permutations(FAILURES).map(expressions))
+@given(leaf=leaves(), around=blocks(), failures=st.permutations(FAILURES).map(lambda drawn: expressions(drawn[:4])))
 def test_each_kind_of_block_brings_back_the_mode_after_each_kind_of_exception(device, leaf, around, failures):
     outer, records = around
+    hooked = torch.ones(2, device=device, requires_grad=True)
+    hooked.register_hook(lambda gradient: 1 / 0)
+    output = hooked * 2
+
+    def fail_in_a_hook():
+        output.backward(torch.ones(2, device=device), retain_graph=True)
+
+    def fail_in_a_generator():
+        next(torch.no_grad()(lambda: (yield 1 / 0))())
+
+    def fail_in_inner_blocks():
+        with torch.no_grad(), torch.enable_grad(), torch.inference_mode():
+            torch.set_grad_enabled(True)
+            raise KeyError
+
+    def fail_where_the_mode_was_switched():
+        torch.set_grad_enabled(not records)
+        raise KeyError
+
+    def fail_while_another_is_handled():
+        try:
+            fail_in_inner_blocks()
+        finally:
+            torch.zeros(2).item()
+
     kinds = (
         torch.no_grad,
         torch.enable_grad,
@@ -150,7 +229,14 @@ def test_each_kind_of_block_brings_back_the_mode_after_each_kind_of_exception(de
         lambda: torch.set_grad_enabled(False),
         lambda: torch.set_grad_enabled(True),
     )
-    for fail, error in failures:
+    for fail, error in (
+        *failures,
+        (fail_in_a_hook, ZeroDivisionError),
+        (fail_in_a_generator, ZeroDivisionError),
+        (fail_in_inner_blocks, KeyError),
+        (fail_where_the_mode_was_switched, KeyError),
+        (fail_while_another_is_handled, (ValueError, RuntimeError)),
+    ):
         for block in kinds:
             with outer():
                 with pytest.raises(error), block():
@@ -200,9 +286,24 @@ def test_a_plain_call_outlasts_a_block_that_follows_it(device, leaf, block, mode
     def call():
         torch.set_grad_enabled(mode)
 
+    other = torch.ones(2, device=device, requires_grad=True)
+    with torch.enable_grad():
+        output = other * 3
+    happenings = (
+        lambda: output.backward(torch.ones_like(output), retain_graph=True),
+        lambda: torch.autograd.grad(output, other, torch.ones_like(output), retain_graph=True),
+        lambda: torch.no_grad()(lambda: leaf * 2)(),
+        lambda: list(torch.enable_grad()(lambda: (yield leaf * 2))()),
+        lambda: torch.nn.Parameter(leaf.detach()),
+        lambda: (repr(leaf), leaf.detach().tolist()),
+    )
     try:
         call()
         assert recorded(leaf) == mode
+        for happens in happenings:
+            happens()
+            assert torch.is_grad_enabled() == mode
+            assert (leaf * 2).requires_grad == mode
         for block, inside in ((following, records), (torch.inference_mode, False), (following, records)):
             with block():
                 assert recorded(leaf) == inside
@@ -212,6 +313,9 @@ def test_a_plain_call_outlasts_a_block_that_follows_it(device, leaf, block, mode
             assert recorded(leaf) == mode
             call()
             assert recorded(leaf) == mode
+        for again in (not mode, not mode, mode):
+            torch.set_grad_enabled(again)
+            assert recorded(leaf) == again
     finally:
         torch.set_grad_enabled(True)
 
@@ -235,7 +339,21 @@ def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, 
         with torch.no_grad(), enable():
             assert torch.is_grad_enabled()
             assert not recorded(leaf)
+        with pytest.raises(KeyError), enable():
+            raise KeyError
+        assert not recorded(leaf)
+        with enable(), torch.inference_mode():
+            assert not recorded(leaf)
+        assert not recorded(leaf)
+        assert not torch.enable_grad()(lambda: leaf * 2)().requires_grad
+        with enable():
+            torch.set_grad_enabled(True)
+            for operation in OPERATIONS:
+                assert not operation(leaf).requires_grad
     with enable(), torch.inference_mode(mode=True):
+        assert not recorded(leaf)
+    torch.inference_mode()(enable()(lambda: None))()
+    with torch.inference_mode(), enable():
         assert not recorded(leaf)
 
 
@@ -244,6 +362,17 @@ def test_no_block_that_enables_grad_records_inside_inference_mode(device, leaf, 
 @given(leaf=leaves(), block=blocks())
 def test_switching_inference_mode_off_records_even_within_no_grad(device, leaf, block):
     switch, _ = block
+    with switch(), torch.inference_mode(False):
+        for operation in OPERATIONS:
+            assert operation(leaf).requires_grad
+    for around in (torch.inference_mode, switch):
+        with around():
+            before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+            with pytest.raises(KeyError), torch.inference_mode(False):
+                raise KeyError
+            assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
+            assert torch.inference_mode(False)(lambda: leaf * 2)().requires_grad
+            assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
     with torch.inference_mode(), switch(), torch.inference_mode(False):
         assert recorded(leaf)
     with switch(), torch.inference_mode(False):

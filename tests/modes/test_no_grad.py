@@ -88,6 +88,9 @@ FACTORIES = (
     "lambda: torch.ones({shape}, dtype={dtype}, device=device).new_zeros({shape}, requires_grad=True)",
     "lambda: torch.arange(5, dtype={dtype}, device=device, requires_grad=True)",
     "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device))",
+    "lambda: torch.rand({shape}, generator=torch.Generator(device), dtype={dtype}, device=device, requires_grad=True)",
+    "lambda: torch.randn({shape}, generator=torch.Generator(device), dtype={dtype}, device=device, requires_grad=True)",
+    "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device), requires_grad=True)",
     "lambda: torch.nn.Parameter(torch.ones({shape}, dtype={dtype}, device=device).requires_grad_() * 2)",
     "lambda: torch.ones({shape}, dtype={dtype}, device=device).new_ones({shape}, requires_grad=True)",
     "lambda: torch.ones({shape}, dtype={dtype}, device=device).new_full({shape}, 2., requires_grad=True)",
@@ -101,6 +104,16 @@ FACTORIES = (
     "lambda: torch.empty_strided((2, 2), (1, 2), dtype={dtype}, device=device, requires_grad=True)",
     "lambda: torch.tensor([[1., 2.], [3., 4.]], dtype={dtype}, device=device, requires_grad=True)",
 )
+REFUSED_ALSO = (
+    torch.mul,
+    torch.add,
+    torch.div,
+    torch.sub,
+    lambda one, other: torch.where(other == other, one, other),
+    lambda one, other: one.clone().mul_(other),
+)
+"""Operations on two tensors, to be tried also with shapes that do not fit."""
+
 EXPANDED = leaves(shapes(min_dims=1, min_side=2), among=(layouts.expanded,))
 """Leaves whose rows are the same memory."""
 
@@ -202,7 +215,7 @@ def threes():
 def factories(draw):
     """Functions without arguments that make leaves which are to require grad."""
     tensor = draw(tensors())
-    sources = draw(st.lists(st.sampled_from(FACTORIES), min_size=4, max_size=4))
+    sources = draw(st.permutations(FACTORIES))[:6]
     return [Expression(source.format(**tensor.facts), dtypes=tensor.dtypes) for source in sources]
 
 
@@ -224,15 +237,24 @@ def factories(draw):
 @example(leaf=ZERO_DIM, place=Expression("lambda x: x"), computations=EVERY)
 @example(leaf=SINGLE, place=Expression("lambda x: x * 1"), computations=EVERY)
 def test_a_result_has_its_values_and_no_history(device, leaf, place, computations):
-    tensor = place(leaf)
-    operands = numbers(tensor)
+    first = place(leaf)
+    other = (first.detach() + 1).requires_grad_()  # as large, with other numbers
     for function, value in computations:
-        with torch.no_grad():
-            result = function(tensor)
-        assert numbers(result) == [value(number) for number in operands]
-        assert not result.requires_grad
-        assert result.grad_fn is None
-        assert result.is_leaf
+        for tensor in (first, other, first):
+            operands = numbers(tensor)
+            with torch.no_grad():
+                result = function(tensor)
+            assert numbers(result) == [value(number) for number in operands]
+            assert numbers(tensor) == operands
+            assert not result.requires_grad
+            assert result.grad_fn is None
+            assert result.is_leaf
+    with torch.no_grad():
+        for function in REFUSED_ALSO:
+            with pytest.raises(RuntimeError):
+                function(torch.stack([first] * 2), torch.stack([first] * 3))
+            for result in (function(first, first), function(torch.ones_like(first), first), first * 2):
+                assert (result.requires_grad, result.grad_fn, result.is_leaf) == (False, None, True)
 
 
 @rule("modes.no-grad.results")
@@ -326,13 +348,27 @@ def test_a_result_has_no_history_whichever_operand_requires_grad(device, leaf, f
 @given(
     leaf=leaves(dtypes=OFTEN_DOUBLE, earlier_grad=True),
     route=routes(),
-    functions=some([source for source, _ in COMPUTATIONS]),
+    functions=some([source for source, _ in COMPUTATIONS], 2),
 )
 def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
-    # What need not compute anything comes with every draw.
-    idle = (lambda x: x * 1, lambda x: 1 * x, lambda x: x + 0, lambda x: x / 1, lambda x: torch.ones_like(x) * x)
+    # What need not compute anything comes with every draw, and so does what requires grad as the second operand only.
+    always = (
+        lambda x: x * 1,
+        lambda x: 1 * x,
+        lambda x: x + 0,
+        lambda x: x / 1,
+        lambda x: torch.ones_like(x) * x,
+        lambda x: torch.ones_like(x) + x,
+        lambda x: torch.ones_like(x) - x,
+        lambda x: torch.zeros_like(x) / (x + 9),
+        lambda x: torch.stack([torch.ones_like(x), torch.ones_like(x), x]),
+        lambda x: torch.where(x == x, torch.ones_like(x), x),
+        lambda x: torch.zeros_like(x).copy_(x),
+        lambda x: x * x,
+        lambda x: x.sum(),
+    )
     tensor = route(leaf)
-    for function in (*functions, *idle, lambda x: x * x):
+    for function in (*functions, *always):
         with torch.no_grad():
             constant = function(tensor)
         weight = torch.full_like(constant, 2, requires_grad=True)
@@ -375,6 +411,11 @@ def test_nothing_is_saved_for_a_backward_pass(device, leaf, route, functions):
     with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed), torch.no_grad():
         for function in (*functions, lambda x: x * x, lambda x: x / x):
             function(tensor)
+        for function in REFUSED_ALSO:
+            with pytest.raises(RuntimeError):
+                function(torch.stack([tensor] * 2), torch.stack([tensor] * 3))
+            function(tensor, tensor)
+            function(torch.ones_like(tensor), tensor)
     assert len(saved) == 0
 
 
@@ -405,7 +446,28 @@ def test_an_earlier_graph_runs_backward_inside(device, leaf, route, operation):
     output = result * 1 + other * 3 + other * 2
     view = result[None]
     before = [(tensor.requires_grad, tensor.grad_fn, tensor.is_leaf) for tensor in (leaf, result, other, output, view)]
+    flat, constant = other.flatten(), torch.full_like(other, 3)
+    mixed = (
+        (torch.stack([constant, other, other]), 2),
+        (constant * other, 3),
+        (constant - other, -1),
+        (other / 4, 0.25),
+        (other * other, 4),
+        (torch.where(constant == constant, other, constant), 1),
+        (flat[torch.arange(len(flat), device=device)], 1),
+        (other.sum() + other.flatten().sum(0), 2),
+        (torch.addcmul(other, constant, constant) if other.dtype != torch.float16 else other * 1, 1),
+        (other.expand(2, *other.shape).clone(), 2),
+        (other.clone().mul_(2), 2),
+    )
     with torch.no_grad():
+        for computed, slope in mixed:
+            assert computed.requires_grad
+            computed.backward(torch.ones_like(computed))
+            assert other.grad is not None
+            assert numbers(other.grad) == [slope] * other.numel()
+            assert not other.grad.requires_grad
+            other.grad = None
         assert [(t.requires_grad, t.grad_fn, t.is_leaf) for t in (leaf, result, other, output, view)] == before
         for times in (1, 2):
             output.backward(torch.ones_like(output), retain_graph=True)

@@ -53,6 +53,26 @@ def test_a_new_thread_records_whatever_the_mode_of_the_thread_that_starts_it(dev
             thread.join()
     assert found == [(True, False)] * 7
 
+    def started():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    torch.no_grad()(started)()
+    with block(), torch.enable_grad(), torch.no_grad():
+        together = [threading.Thread(target=work), threading.Timer(0, work)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join()
+    before = torch.is_grad_enabled()
+    torch.set_grad_enabled(False)  # a plain call
+    try:
+        started()
+    finally:
+        torch.set_grad_enabled(before)
+    assert found == [(True, False)] * 11
+
 
 @rule("modes.threads.kept-apart")
 @also(NO_GRAD)

@@ -71,19 +71,26 @@ def some_updates(count):
     updates=some_updates(3),
 )
 def test_a_view_made_inside_is_written_inside(device, leaf, origin, looks, updates):
-    base = origin(leaf)
-    places = torch.arange(base.numel()).reshape(base.shape)
-    for look in looks:
-        with torch.no_grad():
+    first = origin(leaf)
+    whole = torch.arange(first.numel(), device=device).reshape(first.shape).clone()
+    places = torch.arange(first.numel()).reshape(first.shape)
+    for base, look in ((first, looks[0]), (first, looks[1]), (whole, looks[0]), (first.detach(), looks[1])):
+        with torch.no_grad(), torch.no_grad():
             view = look(base)
             second = look(view.view_as(view)[...])
         written = look(places)
         again = look(written)
         for target, at in ((view, set(numbers(written))), (second, set(numbers(again)))):
-            for change, value in (*updates, (lambda x: x.fill_(7), lambda v: 7)):
+            for change, value in (
+                *updates,
+                (lambda x: x.fill_(7), lambda v: 7),
+                (lambda x: torch.add(x, 1, out=x), lambda v: v + 1),
+                (lambda x: x.masked_fill_(x == x, 2), lambda v: 2),
+                (lambda x: x.add_(x), lambda v: 2 * v),
+            ):
                 version = base._version
                 expected = [value(v) if place in at else v for place, v in enumerate(numbers(base))]
-                with torch.no_grad():
+                with torch.enable_grad(), torch.no_grad():
                     change(target)
                 assert numbers(base) == expected
                 assert [expected[place] for place in numbers(written)] == numbers(view)
@@ -96,32 +103,46 @@ def test_a_view_made_inside_is_written_inside(device, leaf, origin, looks, updat
 
 @rule("modes.views.changed-outside")
 @given(
-    leaf=leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+    pair=st.tuples(
+        leaves(dtypes=dtypes.differentiable(), among=layouts.WRITABLE),
+        leaves(dtypes=st.sampled_from(("torch.float64", "torch.float32")), among=layouts.WRITABLE),
+    ),
     origin=bases(),
     look=looks(),
     again=looks_again(),
     block=blocks(recording=False),
     updates=some_updates(7),
 )
-def test_a_view_made_inside_is_not_changed_in_grad_mode(device, leaf, origin, look, again, block, updates):
+def test_a_view_made_inside_is_not_changed_in_grad_mode(device, pair, origin, look, again, block, updates):
     switch_off, _ = block
-    base = origin(leaf)
-    with switch_off():
-        view = look(base)
-        inside = [view, view, again(view), view[...], view.unsqueeze(0)[0].view_as(view)]
-    outside = [again(view), view[...]]
-    for second, (change, _) in zip(inside + outside, updates, strict=True):
-        before = state(leaf, base, view, second)
-        with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
-            change(second)
-        assert refusal.type is RuntimeError
+    for leaf in pair:
+        base = origin(leaf)
+        with switch_off():
+            view = look(base)
+            inside = [view, view, again(view), view[...], view.unsqueeze(0)[0].view_as(view)]
+            with torch.enable_grad(), torch.no_grad():
+                deep = look(base)
+        outside = [again(view), view[...]]
+        for second, (change, _) in zip(inside + outside, updates, strict=True):
+            before = state(leaf, base, view, second)
+            with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
+                change(second)
+            assert refusal.type is RuntimeError
+            assert state(leaf, base, view, second) == before
+        change, _ = updates[0]
+        for target in (deep, deep[None], view):
+            with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=CREATED_INSIDE):
+                change(target)
+        with pytest.raises(RuntimeError, match=CREATED_INSIDE):
+            view.add_(torch.ones_like(view, requires_grad=True))
         assert state(leaf, base, view, second) == before
-    change, _ = updates[0]
-    with torch.no_grad(), torch.enable_grad(), pytest.raises(RuntimeError, match=CREATED_INSIDE):
-        change(view)
-    with pytest.raises(RuntimeError, match=CREATED_INSIDE):
-        view.add_(torch.ones_like(view, requires_grad=True))
-    assert state(leaf, base, view, second) == before
+        with torch.no_grad():
+            view.fill_(2)  # which counts for nothing in grad mode
+        before = (numbers(base), base._version)
+        for target in (view, deep):
+            with pytest.raises(RuntimeError, match=CREATED_INSIDE):
+                change(target)
+            assert (numbers(base), base._version) == before
 
 
 INTEGERS = st.sampled_from(("torch.int64", "torch.int32", "torch.int16", "torch.int8"))
@@ -151,6 +172,17 @@ def test_a_view_of_a_base_without_grad_is_changed_in_any_mode(device, bases, loo
                     assert numbers(target) == expected
                     assert numbers(view) == expected
                     assert numbers(look(base)) == expected
+            for change, value in (
+                (lambda x: x.add_(torch.ones_like(x)), lambda v: v + 1),
+                (lambda x: x.mul_(x), lambda v: v * v),
+                (lambda x: x.copy_(torch.full_like(x, 3)), lambda v: 3),
+                (lambda x: x.__setitem__(..., torch.full_like(x, 2)), lambda v: 2),
+                (lambda x: torch.sub(x, 1, out=x), lambda v: v - 1),
+            ):
+                view.fill_(2)
+                with torch.enable_grad():
+                    change(view)
+                assert numbers(view) == numbers(look(base)) == [value(2)] * view.numel()
             view.fill_(100)
             assert numbers(base).count(100) == view.numel()
             assert not view.requires_grad
@@ -169,9 +201,15 @@ def test_a_view_made_inside_has_the_flag_of_its_base_and_no_way_back(device, lea
     flags = (base.requires_grad, tensor.requires_grad, tensor.grad_fn, tensor.is_leaf)
     before = state(leaf)
     for look in looks:
+        with torch.no_grad(), torch.no_grad():
+            deep = look(tensor)
+            with torch.enable_grad(), torch.no_grad():
+                deeper = look(deep)
+        with torch.enable_grad(), torch.set_grad_enabled(False):
+            again = look(tensor)
         with torch.no_grad():
             made = look(tensor)
-            for view in (made, made.view_as(made)):
+            for view in (made, made.view_as(made), deep, deeper, again):
                 assert view.requires_grad == base.requires_grad
                 assert view.grad_fn is None
         assert (base.requires_grad, tensor.requires_grad, tensor.grad_fn, tensor.is_leaf) == flags
@@ -210,7 +248,9 @@ def test_a_view_made_inside_is_of_no_use_to_autograd_once_its_base_has_changed(
     base = origin(leaf)
     with torch.no_grad():
         made = look(base)
-        views = (made, made.view_as(made))
+        with torch.no_grad():
+            parts = (base[..., ::2], base[1:], base[..., 1:], base[-1:]) if base.ndim else (base[None], base[...])
+            views = (made, made.view_as(made), look(base), *parts)
         change(writer(base, made))
     uses = (
         lambda x: x * 2,
@@ -222,9 +262,14 @@ def test_a_view_made_inside_is_of_no_use_to_autograd_once_its_base_has_changed(
         lambda x: torch.stack([torch.ones_like(x), x]),
         lambda x: torch.where(x == x, torch.ones_like(x), x),
         lambda x: torch.ones_like(x).add_(x),
+        lambda x: torch.ones_like(x) - x,
+        lambda x: x.exp(),
+        lambda x: x.mean(),
+        lambda x: torch.zeros_like(x).copy_(x),
+        lambda x: torch.addcmul(torch.ones_like(x), x.detach(), x),
     )
     for view in views:
-        for use in uses:
+        for use in uses if view is made else uses[:3]:
             with pytest.raises(RuntimeError, match=CREATED_INSIDE) as refusal:
                 use(view)
             assert refusal.type is RuntimeError
