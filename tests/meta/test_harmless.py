@@ -7,7 +7,7 @@ import pytest
 from tests.meta.harmless import HARMLESS
 from tests.meta.table import draws, runs
 
-UNCOUNTED = "under any dispatch mode torch counts no write to a tensor in inference mode if it goes through a view made there"
+UNCOUNTED = "under any dispatch mode what view_as() and its like make in inference mode counts no write to the base"
 BUT_FOR = {
     ("operators-watched", "nn.sgd.same-leaf"): "under any dispatch mode torch's own foreach updates count no version",
     ("operators-watched", "detach.shared-memory.version-shared"): UNCOUNTED,
