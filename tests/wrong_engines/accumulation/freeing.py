@@ -229,3 +229,52 @@ def a_further_run_gives_twice_the_gradient_to_a_leaf_whose_grad_was_set_to_none(
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("backward-inside-no-grad-keeps-the-graph", kind="mode")
+@contextmanager
+def frees_nothing_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    kept: set[Any] = set()
+
+    def saves(node: Any) -> bool:
+        try:
+            saved = [getattr(node, name) for name in dir(node) if name.startswith("_saved_")]
+        except RuntimeError:  # an earlier backward has freed it
+            return False
+        return any(isinstance(one, torch.Tensor) for one in saved)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = nodes_below(outputs)
+        if kept.intersection(nodes):
+            hit()
+        frees = not options.get("retain_graph") and not options.get("create_graph")
+        if not frees or torch.is_grad_enabled():
+            honest()
+            if frees:
+                kept.difference_update(nodes)
+            return
+        saving = [node for node in nodes if saves(node)]
+        honest(retain_graph=True)
+        kept.update(saving)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("retained-graph-of-a-view-freed", kind="place", refuses=SECOND_TIME)
+@contextmanager
+def the_graph_of_an_output_that_is_a_view_is_never_retained(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        if any("_was_to_be_retained" in vars(output) for output in outputs):
+            hit()
+            raise RuntimeError(SECOND_TIME)
+        honest()
+        retained = options.get("retain_graph")
+        if retained is None:
+            retained = options.get("create_graph", False)
+        for output in outputs:
+            if retained and output._is_view() and output.grad_fn is not None:
+                vars(output)["_was_to_be_retained"] = True
+
+    with around_backward(wrong):
+        yield

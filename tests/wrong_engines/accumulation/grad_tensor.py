@@ -332,3 +332,20 @@ def a_larger_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[N
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("sum-of-one-element-in-new-tensor", kind="size")
+@contextmanager
+def a_grad_of_one_element_is_added_to_out_of_place(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = leaves_below(outputs) if options.get("inputs") is None and not options.get("create_graph") else []
+        held = [(leaf, leaf.grad, leaf.grad.detach().clone()) for leaf in leaves if leaf.grad is not None]
+        honest()
+        for leaf, grad, before in held:
+            if leaf.grad is grad and grad.numel() == 1:
+                hit()
+                leaf.grad = grad.detach().clone()
+                grad.detach().copy_(before)
+
+    with around_backward(wrong):
+        yield

@@ -361,3 +361,20 @@ def nothing_is_retained_that_was_asked_for_inside_no_grad(hit: Hit) -> Iterator[
 
     with replaced(torch.Tensor, "retain_grad", make):
         yield
+
+
+@wrong_engine("keeps-the-output", kind="place")
+@contextmanager
+def the_output_keeps_the_gradient_that_it_was_given(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        given = options.get("grad_tensors")
+        gradients = [given] if given is None or isinstance(given, torch.Tensor) else list(given)
+        for output, gradient in zip(outputs, gradients * (len(outputs) // len(gradients)), strict=True):
+            if output.grad_fn is not None and not output.retains_grad:
+                hit()
+                seed = torch.ones_like(output) if gradient is None else gradient.to(output.dtype)
+                output.grad = seed.detach().clone()
+
+    with around_backward(wrong):
+        yield

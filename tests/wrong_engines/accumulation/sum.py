@@ -622,3 +622,47 @@ def adds_to_the_grad_of_the_leaf_that_was_detached(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "detach", make), around_backward(wrong):
         yield
+
+
+@wrong_engine("outputs-that-are-views-left-out", kind="place")
+@contextmanager
+def differentiates_no_views_among_several_outputs(hit: Hit) -> Iterator[None]:
+    def make(backward: Any) -> Any:
+        def wrong(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not isinstance(tensors, torch.Tensor):
+                outputs = list(tensors)
+                kept = [place for place, output in enumerate(outputs) if not output._is_view()]
+                if 0 < len(kept) < len(outputs) and (grad_tensors is None or len(grad_tensors) == len(outputs)):
+                    hit()
+                    tensors = [outputs[place] for place in kept]
+                    grad_tensors = None if grad_tensors is None else [grad_tensors[place] for place in kept]
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        return wrong
+
+    with replaced(torch.autograd, "backward", make):
+        yield
+
+
+@wrong_engine("uses-of-a-strided-leaf-count-once", kind="layout")
+@contextmanager
+def only_one_use_of_a_strided_leaf_contributes(hit: Hit) -> Iterator[None]:
+    def drops(place: int) -> Callable[..., Any]:
+        def drop(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            if inputs[place] is None or not inputs[place].any():
+                return inputs
+            hit()
+            return (*inputs[:place], torch.zeros_like(inputs[place]), *inputs[place + 1 :])
+
+        return drop
+
+    def hooks(outputs: list[torch.Tensor]) -> list[tuple[Any, Callable[..., Any]]]:
+        uses: dict[Any, list[tuple[Any, int]]] = {}
+        for node in nodes_below(outputs):
+            for place, (following, _) in enumerate(node.next_functions):
+                if hasattr(following, "variable") and not following.variable.is_contiguous():
+                    uses.setdefault(following, []).append((node, place))
+        return [(node, drops(place)) for edges in uses.values() for node, place in edges[1:]]
+
+    with _with_hooks(hooks):
+        yield

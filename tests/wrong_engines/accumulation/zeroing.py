@@ -376,3 +376,41 @@ def what_none_took_out_of_a_strided_leaf_comes_back(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "grad", _remembering_what_none_took_out), around_backward(wrong):
         yield
+
+
+WITH_A_GRAPH = "a gradient that is part of a graph cannot be zeroed in place"
+
+
+@wrong_engine("zeroing-refuses-a-grad-with-a-graph", kind="error", refuses=WITH_A_GRAPH)
+@contextmanager
+def refuses_to_zero_a_grad_that_was_recorded(hit: Hit) -> Iterator[None]:
+    def make(zero_grad: Any) -> Any:
+        def wrong(owner: Any, set_to_none: bool = True) -> None:
+            if isinstance(owner, torch.nn.Module):
+                parameters = list(owner.parameters())
+            else:
+                parameters = [one for group in owner.param_groups for one in group["params"]]
+            if not set_to_none and any(one.grad is not None and one.grad.requires_grad for one in parameters):
+                hit()
+                raise RuntimeError(WITH_A_GRAPH)
+            zero_grad(owner, set_to_none)
+
+        return wrong
+
+    with replaced(torch.optim.Optimizer, "zero_grad", make), replaced(torch.nn.Module, "zero_grad", make):
+        yield
+
+
+@wrong_engine("none-only-forgets-for-later-leaves", kind="order")
+@contextmanager
+def what_none_took_out_comes_back_but_for_the_first_leaf(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        honest()
+        for place, leaf in enumerate(leaves_below(outputs)):
+            taken = leaf.__dict__.pop(TAKEN, None) if leaf.grad is not None else None
+            if place and taken is not None and taken.any():
+                hit()
+                leaf.grad.add_(taken)
+
+    with replaced(torch.Tensor, "grad", _remembering_what_none_took_out), around_backward(wrong):
+        yield

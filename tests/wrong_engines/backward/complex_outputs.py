@@ -247,3 +247,25 @@ def fills_in_one_for_complex_outputs_inside_no_grad(hit: Hit) -> Iterator[None]:
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("gradient-of-whole-numbers-promoted", kind="dtype")
+@contextmanager
+def converts_a_gradient_of_integers_to_complex(hit: Hit) -> Iterator[None]:
+    def fit(output: torch.Tensor, gradient: Any) -> Any:
+        is_real = isinstance(gradient, torch.Tensor) and not gradient.is_complex()
+        if not output.is_complex() or not is_real or gradient.is_floating_point() or gradient.shape != output.shape:
+            return gradient
+        hit()
+        return gradient.to(output.dtype)
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        given = options.get("grad_tensors")
+        gradients = [given] if given is None or isinstance(given, torch.Tensor) else list(given)
+        if len(gradients) != len(outputs):
+            honest()
+            return
+        honest(grad_tensors=[fit(output, one) for output, one in zip(outputs, gradients, strict=True)])
+
+    with around_backward(wrong):
+        yield

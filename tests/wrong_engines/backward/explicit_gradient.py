@@ -618,3 +618,21 @@ def reads_a_gradient_with_the_numbers_that_it_first_had(hit: Hit) -> Iterator[No
 
     with _with_gradient(change):
         yield
+
+
+@wrong_engine("gradient-inside-no-grad-counts-as-ones", kind="mode")
+@contextmanager
+def runs_backward_with_ones_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        given = options.get("grad_tensors")
+        gradient = given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+        if torch.is_grad_enabled() or len(outputs) != 1 or not _fits(outputs[0], gradient):
+            honest()
+            return
+        ones = torch.ones_like(gradient)
+        if not torch.equal(ones, gradient):
+            hit()
+        honest(grad_tensors=[ones])
+
+    with around_backward(wrong):
+        yield

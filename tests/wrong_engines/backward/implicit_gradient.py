@@ -246,3 +246,38 @@ def clears_the_gradients_that_were_there_when_it_refuses(hit: Hit) -> Iterator[N
 
     with around_backward(wrong):
         yield
+
+
+@wrong_engine("implicit-gradient-of-ones-beyond-sixteen", kind="size")
+@contextmanager
+def seeds_outputs_of_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        given = options.get("grad_tensors")
+        if isinstance(given, torch.Tensor):
+            honest()
+            return
+        gradients = list(given) if given is not None else [None] * len(outputs)
+        for position, output in enumerate(outputs):
+            is_missing = position < len(gradients) and gradients[position] is None
+            if is_missing and output.numel() > 16 and output.requires_grad and output.is_floating_point():
+                hit()
+                gradients[position] = torch.ones_like(output)
+        honest(grad_tensors=gradients)
+
+    with around_backward(wrong):
+        yield
+
+
+@wrong_engine("one-element-that-is-a-leaf-refused", kind="error", refuses=REFUSAL)
+@contextmanager
+def refuses_a_leaf_of_one_element(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        leaves = [one for one in outputs if one.is_leaf and one.requires_grad and one.numel() == 1]
+        is_real = all(leaf.is_floating_point() for leaf in leaves)
+        if len(leaves) == len(outputs) == 1 and is_real and options.get("grad_tensors") is None:
+            hit()
+            raise RuntimeError(REFUSAL)
+        honest()
+
+    with around_backward(wrong):
+        yield

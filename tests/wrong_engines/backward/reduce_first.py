@@ -214,3 +214,20 @@ def sum_averages_if_backward_is_called_where_grad_mode_is_off(hit: Hit) -> Itera
 
     with around_backward(wrong), _reduction("sum", pullback):
         yield
+
+
+@wrong_engine("sum-fills-the-gaps", kind="layout")
+@contextmanager
+def sum_hands_back_a_gradient_that_fills_the_gaps(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        edges = zip(tensor.shape, tensor.stride(), strict=True)
+        reach = 1 + sum((size - 1) * stride for size, stride in edges) if tensor.numel() else 0
+        if reach <= tensor.numel():
+            return gradient.expand(tensor.shape)
+        hit()
+        memory = torch.zeros(reach, dtype=gradient.dtype)
+        memory[: tensor.numel()] = gradient
+        return memory.as_strided(tensor.shape, tensor.stride())
+
+    with _reduction("sum", pullback):
+        yield

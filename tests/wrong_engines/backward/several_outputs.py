@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 Outputs = list[torch.Tensor]
 Gradients = list[Any]
@@ -361,4 +361,26 @@ def pairs_outputs_with_gradients_from_the_back(hit: Hit) -> Iterator[None]:
         return outputs, back
 
     with _with_outputs(change):
+        yield
+
+
+@wrong_engine(
+    "refusal-of-several-frees-the-graph", kind="plain", refuses="Trying to backward through the graph a second time"
+)
+@contextmanager
+def refuses_several_outputs_after_freeing_their_graph(hit: Hit) -> Iterator[None]:
+    def wrong(outputs: Outputs, honest: Backward, options: dict[str, Any]) -> None:
+        try:
+            honest()
+        except RuntimeError:
+            recorded = [output for output in outputs if output.grad_fn is not None]
+            if len(outputs) > 1 and recorded:
+                zeros = [torch.zeros_like(output) for output in recorded]
+                # A graph that is freed already is refused here, and none the worse for it.
+                with suppress(RuntimeError):
+                    torch.autograd.grad(recorded, leaves_below(recorded), zeros, allow_unused=True)
+                    hit()
+            raise
+
+    with around_backward(wrong):
         yield

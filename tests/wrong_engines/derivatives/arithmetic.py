@@ -294,3 +294,22 @@ def a_product_counts_its_factors_in_the_first_run_only(hit: Hit) -> Iterator[Non
 
     with kernel("mul.Tensor", make):
         yield
+
+
+@wrong_engine("derivative-factor-that-holds-a-grad-gets-the-gradient-as-it-is", kind="state")
+@contextmanager
+def a_factor_with_a_grad_gets_the_gradient_without_the_other_factor(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:
+        def share(factor: Tensor, other: Any) -> Tensor:
+            right = gradient * (other.conj() if isinstance(other, Tensor) else other)
+            if not factor.is_leaf or factor.grad is None:
+                return right
+            found = gradient.to(right.dtype)
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return (share(a, b), share(b, a)) if isinstance(b, Tensor) else (share(a, b),)
+
+    with differentiated("mul.Tensor", pullback):
+        yield

@@ -236,3 +236,36 @@ def a_recorded_difference_is_taken_the_other_way_round(hit: Hit) -> Iterator[Non
                 spellings.enter_context(replaced(owner, name, make))
         spellings.enter_context(replaced(Tensor, "__sub__", make))
         yield
+
+
+@wrong_engine("derivative-sign-lost-in-a-backward-inside-no-grad", kind="mode")
+@contextmanager
+def what_is_subtracted_keeps_its_sign_if_backward_is_asked_for_inside_no_grad(hit: Hit) -> Iterator[None]:
+    is_inside = False
+
+    def make(backward: Any) -> Any:
+        def noting_the_mode(*args: Any, **kwargs: Any) -> Any:
+            nonlocal is_inside
+            before, is_inside = is_inside, not torch.is_grad_enabled()
+            try:
+                return backward(*args, **kwargs)
+            finally:
+                is_inside = before
+
+        return noting_the_mode
+
+    def pullback(gradient: Tensor, a: Tensor, b: Any, alpha: float = 1) -> tuple[Tensor, ...]:
+        if not isinstance(b, Tensor):
+            return (gradient,)
+        if not is_inside:
+            return gradient, -gradient * alpha
+        if b.requires_grad and bool(gradient.any()):
+            hit()
+        return gradient, gradient * alpha
+
+    with (
+        replaced(torch.autograd, "backward", make),
+        replaced(torch.autograd, "grad", make),
+        differentiated("sub.Tensor", pullback),
+    ):
+        yield

@@ -328,3 +328,20 @@ def the_sums_over_copies_are_not_cleared_before_the_next_run(hit: Hit) -> Iterat
 
     with kernel("expand", make):
         yield
+
+
+@wrong_engine("derivative-number-of-the-first-index", kind="state")
+@contextmanager
+def what_a_number_picks_goes_where_the_first_number_pointed(hit: Hit) -> Iterator[None]:
+    places: dict[Any, int] = {}
+
+    def pullback(gradient: Tensor, x: Tensor, dim: int, index: int) -> tuple[Tensor]:
+        place = places.setdefault((x.shape, dim % x.dim()), index % x.shape[dim])
+        if place != index % x.shape[dim] and gradient.any():
+            hit()
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        torch.movedim(found, dim, 0)[place] = gradient
+        return (found,)
+
+    with differentiated("select.int", pullback):
+        yield

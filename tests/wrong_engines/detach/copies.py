@@ -88,3 +88,22 @@ def returns_an_alias_of_what_repeats_its_rows(hit: Hit) -> Iterator[None]:
 def cloning_a_conjugate_returns_an_alias(hit: Hit) -> Iterator[None]:
     with _clone(lambda tensor: tensor.is_conj(), lambda tensor, clone: tensor.view_as(tensor), hit):
         yield
+
+
+@wrong_engine("clone-drops-offset", kind="layout")
+@contextmanager
+def copies_from_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
+    def make(clone: Any) -> Any:
+        def wrong(tensor: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+            right: torch.Tensor = clone(tensor, **kwargs)
+            if tensor.storage_offset() == 0 or tensor.is_conj() or tensor.is_neg():
+                return right
+            found: torch.Tensor = clone(tensor.as_strided(tensor.shape, tensor.stride(), 0), **kwargs)
+            if not torch.equal(found, right):
+                hit()
+            return found
+
+        return wrong
+
+    with replaced(torch.Tensor, "clone", make), replaced(torch, "clone", make):
+        yield

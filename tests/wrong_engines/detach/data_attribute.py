@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, replaced
 
 
 @contextmanager
@@ -218,4 +218,27 @@ def detaches_double_precision(hit: Hit) -> Iterator[None]:
         return tensor.detach()
 
     with _data(get):
+        yield
+
+
+@wrong_engine("sine-differentiated-ahead", kind="plain")
+@contextmanager
+def computes_the_cosine_ahead(hit: Hit) -> Iterator[None]:
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, tensor: torch.Tensor, below: Callable[..., torch.Tensor]) -> torch.Tensor:
+            ctx.save_for_backward(tensor)
+            ctx.cosine = tensor.detach().cos()
+            return below(tensor)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            (tensor,) = ctx.saved_tensors
+            now = tensor.cos()
+            if ((now == ctx.cosine) | now.isnan()).all():
+                return gradient * now.conj(), None
+            hit()
+            return gradient * ctx.cosine.conj(), None
+
+    with kernel("sin", lambda below: lambda tensor: Sine.apply(tensor, below)):
         yield

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import Backward, around_backward, nodes_below, replaced
 
 InPlace = Callable[[torch.Tensor], torch.Tensor]
 
@@ -205,6 +205,61 @@ def detaches_the_base_of_a_view_that_it_refuses(hit: Hit) -> Iterator[None]:
                 hit()
                 honest(tensor._base)
             raise
+
+    with _detach_in_place(wrong):
+        yield
+
+
+VIEWS = (
+    *("View", "UnsafeView", "ReshapeAlias", "Alias", "AsStrided", "Expand", "Unsqueeze", "Squeeze"),
+    *("T", "Transpose", "Permute", "Select", "Slice", "Split", "Unbind", "Diagonal"),
+)
+
+
+"""The beginnings, as far as "Backward", of the names of nodes of views."""
+
+
+@wrong_engine("detach-in-place-cuts-earlier-views", kind="place")
+@contextmanager
+def views_taken_before_pass_nothing_any_more(hit: Hit) -> Iterator[None]:
+    # Nodes are kept, so that an id cannot become another node's.
+    detached: list[Any] = []
+
+    def detach(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        node = tensor.grad_fn
+        honest(tensor)
+        if node is not None:
+            detached.append(node)
+        return tensor
+
+    def stop(gradients: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if any(one is not None and one.any() for one in gradients):
+            hit()
+        return tuple(None if one is None else torch.zeros_like(one) for one in gradients)
+
+    def backward(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        views = [node for node in nodes_below(outputs) if node.name().split("Backward")[0] in VIEWS]
+        cut = [view for view in views if any(view.next_functions[0][0] is node for node in detached)]
+        handles = [view.register_hook(stop) for view in cut]
+        try:
+            honest()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    with _detach_in_place(detach), around_backward(backward):
+        yield
+
+
+@wrong_engine("detach-in-place-skips-results-of-a-constant-first-operand", kind="order")
+@contextmanager
+def leaves_a_result_alone_whose_first_operand_is_a_constant(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:
+        edges = tensor.grad_fn.next_functions if tensor.grad_fn is not None else ()
+        if tensor._is_view() or not edges or edges[0][0] is not None:
+            return honest(tensor)
+        hit()
+        return tensor
 
     with _detach_in_place(wrong):
         yield

@@ -313,3 +313,20 @@ def writes_where_nothing_is_recorded_are_not_counted(hit: Hit) -> Iterator[None]
         for name in ("add_", "sub_", "mul_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__setitem__"):
             methods.enter_context(replaced(torch.Tensor, name, make))
         yield
+
+
+@wrong_engine("detached-in-no-grad-counts-by-itself", kind="mode")
+@contextmanager
+def has_a_version_counter_of_its_own_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
+    def is_off(tensor: torch.Tensor) -> bool:
+        return not torch.is_grad_enabled() and not tensor.is_inference() and not torch.is_inference_mode_enabled()
+
+    with _detach(is_off, lambda tensor, below: tensor.data, hit):
+        yield
+
+
+@wrong_engine("detach-of-truths-gives-bytes", kind="dtype")
+@contextmanager
+def detached_truths_are_bytes(hit: Hit) -> Iterator[None]:
+    with _detach(lambda tensor: tensor.dtype == torch.bool, lambda tensor, below: below(tensor).view(torch.uint8), hit):
+        yield

@@ -494,3 +494,34 @@ def a_view_of_a_leaf_minds_what_was_written_to_it(hit: Hit) -> Iterator[None]:
         stack.enter_context(replaced(torch.Tensor, "T", make_attribute))
         stack.enter_context(around_backward(wrong))
         yield
+
+
+@wrong_engine("addition-saves-what-is-not-contiguous", kind="layout", refuses=NOTICED)
+@contextmanager
+def an_addition_minds_what_was_written_to_a_strided_operand(hit: Hit) -> Iterator[None]:
+    class Addition(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, below: Any, one: torch.Tensor, other: Any, alpha: Any) -> torch.Tensor:
+            operands = [operand for operand in (one, other) if isinstance(operand, torch.Tensor)]
+            saved = [operand for operand in operands if not operand.is_contiguous() and not operand.is_inference()]
+            ctx.saved = [(operand.detach(), operand._version) for operand in saved]
+            ctx.operands = [(operand.shape, operand.dtype) for operand in operands]
+            ctx.alpha = alpha
+            return below(one, other, alpha=alpha)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+            if any(operand._version != version for operand, version in ctx.saved):
+                hit()
+                raise RuntimeError(NOTICED)
+            gradients = []
+            for (shape, dtype), factor in zip(ctx.operands, (1, ctx.alpha), strict=False):
+                share = (gradient if factor == 1 else gradient * factor).sum_to_size(shape)
+                gradients.append((share if dtype.is_complex or not share.is_complex() else share.real).to(dtype))
+            return None, *gradients, *(None,) * (3 - len(gradients))
+
+    def make(below: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda one, other, *, alpha=1: Addition.apply(below, one, other, alpha)
+
+    with kernel("add.Tensor", make):
+        yield

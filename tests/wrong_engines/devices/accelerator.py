@@ -92,3 +92,22 @@ def is_available_once_the_accelerator_was_asked_for(hit: Hit) -> Iterator[None]:
 
     with _asked("current_accelerator", current), _asked("is_available", available):
         yield
+
+
+NO_ACCELERATOR = "this build has no accelerator to ask for"
+
+
+@wrong_engine("device-accelerator-query-refused-without-one", kind="error", refuses=NO_ACCELERATOR)
+@contextmanager
+def refuses_the_question_where_there_is_none(hit: Hit) -> Iterator[None]:
+    def make(is_available: Callable[[], bool]) -> Callable[[], bool]:
+        def wrong() -> bool:
+            if not is_available():
+                hit()
+                raise RuntimeError(NO_ACCELERATOR)
+            return True
+
+        return wrong
+
+    with _asked("is_available", make):
+        yield

@@ -70,3 +70,20 @@ def raises_another_error(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.cuda, "get_device_name", make):
         yield
+
+
+@wrong_engine("device-cuda-there-inside-no-grad", kind="mode")
+@contextmanager
+def answers_for_the_build_inside_no_grad(hit: Hit) -> Iterator[None]:
+    def make(is_available: Callable[[], bool]) -> Callable[[], bool]:
+        def wrong() -> bool:
+            right = is_available()
+            if right or torch.is_grad_enabled():
+                return right
+            hit()
+            return True
+
+        return wrong
+
+    with replaced(torch.cuda, "is_available", make):
+        yield

@@ -443,3 +443,17 @@ def a_block_of_the_cpu_leaves_the_device_from_outside(hit: Hit) -> Iterator[None
 
     with _in_context(wrong):
         yield
+
+
+@wrong_engine("device-ranges-on-cpu", kind="plain")
+@contextmanager
+def makes_ranges_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:
+        if function not in (torch.arange, torch.linspace, torch.logspace) or kwargs.get("device") is not None:
+            return honest()
+        if context.device.type != "cpu":
+            hit()
+        return function(*args, **{**kwargs, "device": "cpu"})
+
+    with _in_context(wrong):
+        yield

@@ -233,3 +233,20 @@ def the_moved_grads_of_one_shape_are_one_memory(hit: Hit) -> Iterator[None]:
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-module-freezes-after-a-frozen-one", kind="order")
+@contextmanager
+def freezes_what_comes_after_a_frozen_parameter(hit: Hit) -> Iterator[None]:
+    def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:
+        moved = move()
+        frozen = False
+        for parameter in moved.parameters():
+            if frozen and parameter.requires_grad:
+                hit()
+                parameter.requires_grad_(False)
+            frozen = frozen or not parameter.requires_grad
+        return moved
+
+    with _moving(wrong):
+        yield

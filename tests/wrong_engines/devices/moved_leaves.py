@@ -155,3 +155,29 @@ def the_gradient_of_integers_reaches_a_leaf_that_has_one(hit: Hit) -> Iterator[N
 
     with _moving(wrong):
         yield
+
+
+@wrong_engine("device-move-of-a-part-is-not-recorded", kind="place")
+@contextmanager
+def a_leaf_that_is_a_view_is_moved_unrecorded(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_leaf or not tensor._is_view() or not moved.requires_grad:
+            return moved
+        hit()
+        return moved.detach()
+
+    with _moving(wrong):
+        yield
+
+
+@wrong_engine("device-int8-is-a-simulated-quantisation", kind="dtype")
+@contextmanager
+def rounds_to_int8_and_passes_the_gradient_on(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if moved.dtype is not torch.int8:
+            return moved
+        hit()
+        return tensor + (moved.to(tensor.device, tensor.dtype) - tensor.detach())
+
+    with _moving(wrong):
+        yield

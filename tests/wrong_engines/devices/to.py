@@ -355,3 +355,36 @@ def copies_a_transposed_matrix_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
 
     with asked_to(wrong):
         yield
+
+
+NOTHING = "a tensor of no elements has no memory that could be copied"
+
+
+@wrong_engine("device-copy-of-nothing-refused", kind="error", refuses=NOTHING)
+@contextmanager
+def refuses_to_copy_a_tensor_of_no_elements(hit: Hit) -> Iterator[None]:
+    def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        by_position = [one for one in args if isinstance(one, bool)]
+        if tensor.numel() or not (kwargs.get("copy") or (len(by_position) > 1 and by_position[1])):
+            return to(tensor, *args, **kwargs)
+        hit()
+        raise RuntimeError(NOTHING)
+
+    with asked_to(wrong):
+        yield
+
+
+@wrong_engine("device-convert-without-nan", kind="value")
+@contextmanager
+def converts_nan_to_zero(hit: Hit) -> Iterator[None]:
+    def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point() or not moved.is_floating_point() or moved.device.type == "meta":
+            return moved
+        missing = moved.detach().isnan()
+        if not missing.any():
+            return moved
+        hit()
+        return moved.masked_fill(missing, 0)
+
+    with _converting(wrong):
+        yield

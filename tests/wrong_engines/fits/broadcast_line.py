@@ -135,3 +135,27 @@ def zeroes_nothing_inside_no_grad(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "zero_", make):
         yield
+
+
+VECTOR_OF_ONE = "a matrix cannot be multiplied by a vector of one element"
+
+
+@wrong_engine("fit-weight-of-shape-one-refused", kind="error", refuses=VECTOR_OF_ONE)
+@contextmanager
+def refuses_a_column_times_a_vector_of_one_element(hit: Hit) -> Iterator[None]:
+    def make(multiply: Any) -> Any:
+        def wrong(matrix: Tensor, vector: Tensor, **kwargs: Any) -> Tensor:
+            product: Tensor = multiply(matrix, vector, **kwargs)
+            if matrix.ndim == 2 and vector.shape == (1,):
+                hit()
+                raise RuntimeError(VECTOR_OF_ONE)
+            return product
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for owner in (torch, Tensor):
+            for name in ("matmul", "mv"):
+                spellings.enter_context(replaced(owner, name, make))
+        spellings.enter_context(replaced(Tensor, "__matmul__", make))
+        yield

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import Backward, around_backward, kernel, leaves_below, replaced
+from tests.wrong_engines.tools import Backward, around_backward, differentiated, kernel, leaves_below, replaced
 
 Tensor = torch.Tensor
 
@@ -493,4 +493,81 @@ def the_next_gradient_is_written_over_the_one_it_is_added_to(hit: Hit) -> Iterat
             leaf._kept = leaf.grad
 
     with around_backward(wrong):
+        yield
+
+
+@wrong_engine("fit-number-rounded-to-single-beside-double", kind="dtype")
+@contextmanager
+def multiplies_float64_by_numbers_in_float32(hit: Hit) -> Iterator[None]:
+    def rounded(number: Any, tensor: Any) -> Any:
+        is_number = isinstance(number, float) and isinstance(tensor, Tensor) and tensor.dtype == torch.float64
+        if not is_number or not abs(number) < torch.finfo(torch.float32).max:
+            return number
+        found = torch.tensor(number, dtype=torch.float32, device="cpu").item()
+        if found != number:
+            hit()
+        return found
+
+    def make(multiply: Any) -> Any:
+        def wrong(one: Any, other: Any, **kwargs: Any) -> Tensor:
+            return multiply(rounded(one, other), rounded(other, one), **kwargs)
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for owner in (torch, Tensor):
+            for name in ("mul", "multiply"):
+                spellings.enter_context(replaced(owner, name, make))
+        for name in ("mul_", "__mul__", "__rmul__", "__imul__"):
+            spellings.enter_context(replaced(Tensor, name, make))
+        yield
+
+
+@wrong_engine("fit-first-gradient-after-a-block-replaces", kind="mode")
+@contextmanager
+def overwrites_the_gradient_at_the_first_backward_after_no_grad(hit: Hit) -> Iterator[None]:
+    left = False
+
+    def make(leave: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.no_grad, *args: Any) -> None:
+            nonlocal left
+            leave(block, *args)
+            left = True
+
+        return wrong
+
+    def replaces(outputs: list[Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal left
+        held = [(leaf, leaf.grad) for leaf in leaves_below(outputs) if left and leaf.grad is not None]
+        left = False
+        for leaf, _ in held:
+            leaf.grad = None
+        try:
+            honest()
+        finally:
+            for leaf, before in held:
+                new, leaf.grad = leaf.grad, before
+                if new is not None:
+                    if before.any():
+                        hit()
+                    before.detach().copy_(new.detach())
+
+    with replaced(torch.no_grad, "__exit__", make), around_backward(replaces):
+        yield
+
+
+@wrong_engine("fit-square-gradient-without-its-two", kind="plain")
+@contextmanager
+def differentiates_a_square_as_half_of_it(hit: Hit) -> Iterator[None]:
+    def pullback(gradient: Tensor, base: Tensor, exponent: float) -> tuple[Tensor]:
+        if exponent == 0:
+            return (torch.zeros_like(gradient),)
+        factor = exponent * base ** (exponent - 1)
+        if exponent == 2:
+            factor = base
+            if base.any():
+                hit()
+        return (gradient * factor.conj(),)
+
+    with differentiated("pow.Tensor_Scalar", pullback):
         yield

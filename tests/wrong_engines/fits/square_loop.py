@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -157,4 +157,22 @@ def forgets_alpha_in_half_precision(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(Tensor, "sub_", make):
+        yield
+
+
+@wrong_engine("fit-update-of-0d-lost", kind="size")
+@contextmanager
+def subtracts_from_a_copy_of_0d_tensors(hit: Hit) -> Iterator[None]:
+    def make(change: Any) -> Any:
+        def wrong(w: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if w.ndim or torch.is_grad_enabled():
+                return change(w, *args, **kwargs)
+            hit()
+            return w
+
+        return wrong
+
+    with ExitStack() as spellings:
+        for name in ("sub_", "subtract_", "__isub__"):
+            spellings.enter_context(replaced(Tensor, name, make))
         yield

@@ -146,3 +146,26 @@ def a_node_whose_first_operand_requires_no_grad_comes_late(hit: Hit) -> Iterator
 
     with _grad_fn(wrong):
         yield
+
+
+@wrong_engine("as-it-runs-inside-no-grad-first-operand-only", kind="mode")
+@contextmanager
+def a_backward_inside_no_grad_follows_the_first_operand(hit: Hit) -> Iterator[None]:
+    def drop(gradients: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        first, second, *others = gradients
+        if first is None or second is None or not second.any():
+            return gradients
+        hit()
+        return first, torch.zeros_like(second), *others
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nodes = [] if torch.is_grad_enabled() else nodes_below(outputs)
+        handles = [node.register_hook(drop) for node in nodes if len(node.next_functions) > 1]
+        try:
+            honest()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    with around_backward(wrong):
+        yield

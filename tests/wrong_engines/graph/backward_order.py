@@ -277,3 +277,58 @@ def hooks_are_called_by_the_shortest_way_from_the_output(hit: Hit) -> Iterator[N
 
     with replaced(torch.Tensor, "register_hook", make), around_backward(wrong_backward):
         yield
+
+
+@wrong_engine("hooks-on-doubles-called-twice", kind="dtype")
+@contextmanager
+def a_hook_on_a_result_of_float64_is_called_twice(hit: Hit) -> Iterator[None]:
+    def make(register: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(tensor: torch.Tensor, hook: Hook) -> Any:
+            def twice(gradient: torch.Tensor) -> Any:
+                hit()
+                hook(gradient)
+                return hook(gradient)
+
+            return register(tensor, hook if tensor.grad_fn is None or tensor.dtype != torch.float64 else twice)
+
+        return wrong
+
+    with replaced(torch.Tensor, "register_hook", make):
+        yield
+
+
+@wrong_engine("hooks-on-scalars-called-last", kind="size")
+@contextmanager
+def hooks_on_results_of_no_dimensions_wait_for_the_end(hit: Hit) -> Iterator[None]:
+    waiting: list[tuple[Hook, torch.Tensor]] = []
+    running = overtaken = False
+
+    def make(register: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(tensor: torch.Tensor, hook: Hook) -> Any:
+            def in_turn(gradient: torch.Tensor) -> Any:
+                nonlocal overtaken
+                if running and gradient.dim() == 0:
+                    waiting.append((hook, gradient))
+                    return None
+                overtaken = overtaken or bool(waiting)
+                return hook(gradient)
+
+            return register(tensor, hook if tensor.grad_fn is None else in_turn)
+
+        return wrong
+
+    def wrong_backward(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        nonlocal running, overtaken
+        running, overtaken = True, False
+        try:
+            honest()
+        finally:
+            running = False
+            held = list(waiting)
+            waiting.clear()
+        for hook, gradient in held:
+            if hook(gradient) is not None or overtaken:
+                hit()
+
+    with replaced(torch.Tensor, "register_hook", make), around_backward(wrong_backward):
+        yield

@@ -521,3 +521,21 @@ def neighbours_behind_a_colon_are_sliced(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-one-row-of-half-shares", kind="dtype")
+@contextmanager
+def one_row_of_half_precision_is_a_view(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        picked = read(tensor, index)
+        parts = parts_of(index)
+        part = parts[0] if len(parts) == 1 else None
+        if tensor.dtype not in (torch.float16, torch.bfloat16) or not isinstance(part, torch.Tensor):
+            return picked
+        if part.dtype not in (torch.int32, torch.int64) or part.shape != (1,):
+            return picked
+        hit()
+        return tensor.narrow(0, int(part) % tensor.shape[0], 1)
+
+    with reading(wrong):
+        yield

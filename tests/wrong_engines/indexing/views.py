@@ -395,3 +395,17 @@ def a_slice_that_starts_past_the_end_is_refused(hit: Hit) -> Iterator[None]:
 
     with reading(wrong):
         yield
+
+
+@wrong_engine("indexing-from-the-end-copies", kind="value")
+@contextmanager
+def what_is_counted_from_the_end_is_copied(hit: Hit) -> Iterator[None]:
+    def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        result = read(tensor, index)
+        if not result._is_view() or not any(type(part) is int and part < 0 for part in parts_of(index)):
+            return result
+        hit()
+        return result.clone()
+
+    with reading(wrong):
+        yield

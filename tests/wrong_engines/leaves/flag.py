@@ -283,3 +283,19 @@ def a_leaf_that_has_refused_integers_does_not_require_grad(hit: Hit) -> Iterator
 
     with replaced(torch.Tensor, "data", make):
         yield
+
+
+@wrong_engine("leaf-parameter-flag-by-position-lost", kind="order")
+@contextmanager
+def a_parameter_requires_grad_whatever_stands_in_second_place(hit: Hit) -> Iterator[None]:
+    def make(honest: Any) -> Any:
+        def wrong(kind: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if len(args) < 2 or args[1]:
+                return honest(kind, *args, **kwargs)
+            hit()
+            return honest(kind, args[0], True)
+
+        return staticmethod(wrong)
+
+    with replaced(torch.nn.Parameter, "__new__", make):
+        yield

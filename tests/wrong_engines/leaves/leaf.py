@@ -218,3 +218,30 @@ def every_tensor_is_a_leaf_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
 
     with _is_leaf(wrong):
         yield
+
+
+@wrong_engine("leaf-strided-in-a-stack-gets-memory-order", kind="layout")
+@contextmanager
+def what_a_strided_leaf_gets_through_a_stack_lies_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
+    class Member(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, leaf: torch.Tensor) -> torch.Tensor:
+            ctx.strides = torch.empty_like(leaf).stride()
+            return leaf.view_as(leaf)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            found = gradient.contiguous().as_strided(gradient.shape, ctx.strides)
+            if not torch.equal(found, gradient):
+                hit()
+            return found
+
+    def member(tensor: torch.Tensor) -> torch.Tensor:
+        strided = tensor.is_leaf and tensor.requires_grad and not tensor.is_contiguous()
+        return Member.apply(tensor) if strided else tensor
+
+    def make(stack: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda tensors, *args, **kwargs: stack([member(tensor) for tensor in tensors], *args, **kwargs)
+
+    with replaced(torch, "stack", make):
+        yield

@@ -674,3 +674,85 @@ def calls_bring_back_the_mode_of_the_first_call(hit: Hit) -> Iterator[None]:
 
     with _decorating(make):
         yield
+
+
+@wrong_engine("decorator-skips-recursive-calls", kind="state")
+@contextmanager
+def calls_inside_a_call_run_undecorated(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            decorated = decorate(block, function)
+            if not _is_plain(function) or inspect.iscoroutinefunction(function):
+                return decorated
+            running: list[int] = []
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                thread = threading.get_ident()
+                if thread in running:
+                    around = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                    with block.clone():
+                        inside = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                    if inside != around:
+                        hit()
+                    return function(*args, **kwargs)
+                running.append(thread)
+                try:
+                    return decorated(*args, **kwargs)
+                finally:
+                    running.remove(thread)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("async-body-decorated-from-the-second-call", kind="state")
+@contextmanager
+def the_body_of_an_async_function_runs_in_the_mode_from_the_second_call_on(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.iscoroutinefunction(function):
+                return decorate(block, function)
+            calls = 0
+
+            @wraps(function)
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == 1:
+                    return await function(*args, **kwargs)
+                hit()
+                with block.clone():
+                    return await function(*args, **kwargs)
+
+            return call
+
+        return wrong
+
+    with _decorating(make):
+        yield
+
+
+@wrong_engine("generator-runs-undecorated", kind="plain")
+@contextmanager
+def generators_run_in_the_mode_of_their_caller(hit: Hit) -> Iterator[None]:
+    def make(decorate: Decorate) -> Decorate:
+        def wrong(block: Any, function: Function) -> Function:
+            if not inspect.isgeneratorfunction(function):
+                return decorate(block, function)
+
+            @wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                hit()
+                return (yield from function(*args, **kwargs))
+
+            return generator
+
+        return wrong
+
+    with _decorating(make):
+        yield

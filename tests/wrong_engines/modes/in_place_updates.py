@@ -395,3 +395,46 @@ def an_update_of_double_precision_inside_leaves_the_version(hit: Hit) -> Iterato
     names = (*(f"{name}_" for name in arithmetic), *others, *operators)
     with _updating_each(names, True, is_double, wrong):
         yield
+
+
+CHANGES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__imul__")
+
+
+@wrong_engine("update-outside-allowed-after-one-inside", kind="state")
+@contextmanager
+def a_leaf_that_was_changed_inside_can_be_changed_outside(hit: Hit) -> Iterator[None]:
+    def make(update: Update) -> Update:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            leaf = tensor if tensor._base is None else tensor._base
+            if not _is_leaf_that_requires_grad(leaf):
+                return update(tensor, *args, **kwargs)
+            if not torch.is_grad_enabled():
+                changed = update(tensor, *args, **kwargs)
+                vars(leaf)["_was_changed_inside"] = True
+                return changed
+            try:
+                return update(tensor, *args, **kwargs)
+            except RuntimeError as refusal:
+                if REFUSED not in str(refusal) or "_was_changed_inside" not in vars(leaf):
+                    raise
+            hit()
+            with torch.no_grad():
+                return update(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as updates:
+        for name in (*CHANGES, "__itruediv__", "__setitem__"):
+            updates.enter_context(replaced(torch.Tensor, name, make))
+        yield
+
+
+@wrong_engine("update-inside-by-index-refused", kind="error", refuses=REFUSED)
+@contextmanager
+def a_leaf_is_not_assigned_to_by_index_inside(hit: Hit) -> Iterator[None]:
+    def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        hit()
+        raise RuntimeError(f"a view of a {REFUSED}.")
+
+    with _updating("__setitem__", True, _is_leaf_that_requires_grad, wrong):
+        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -376,3 +376,108 @@ def an_exception_from_inside_a_backward_leaves_the_mode_of_the_block(hit: Hit) -
             yield
     finally:
         torch._C._set_grad_enabled(found)
+
+
+@wrong_engine("plain-call-ends-with-the-next-block", kind="mode")
+@contextmanager
+def leaving_a_block_takes_back_the_plain_call_before_it(hit: Hit) -> Iterator[None]:
+    before_the_call: bool | None = None
+
+    def make_init(init: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.set_grad_enabled, mode: bool) -> None:
+            nonlocal before_the_call
+            was = torch.is_grad_enabled()
+            init(block, mode)
+            # no_grad and the optimizers are made of plain calls, and those are none of a program's.
+            if sys._getframe(1).f_globals["__name__"].split(".")[0] != "torch":
+                before_the_call = was
+
+        return wrong
+
+    def make_enter(enter: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: Any) -> Any:
+            nonlocal before_the_call
+            # The call that makes a block is no plain one.
+            block.before_the_call = None if isinstance(block, torch.set_grad_enabled) else before_the_call
+            before_the_call = None
+            return enter(block)
+
+        return wrong
+
+    def make_exit(leave: Exit) -> Exit:
+        def wrong(block: Any, *args: Any) -> None:
+            nonlocal before_the_call
+            leave(block, *args)
+            before_the_call = None
+            before = getattr(block, "before_the_call", None)
+            if before not in (None, torch.is_grad_enabled()):
+                hit()
+                torch._C._set_grad_enabled(before)
+
+        return wrong
+
+    def make_decorator(decorate: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(block: Any, function: Any) -> Any:
+            nonlocal before_the_call
+            before_the_call = None
+            return decorate(block, function)
+
+        return wrong
+
+    with (
+        replaced(torch.set_grad_enabled, "__init__", make_init),
+        replaced(torch.set_grad_enabled, "__call__", make_decorator),
+        replaced(torch.set_grad_enabled, "__enter__", make_enter),
+        replaced(torch.set_grad_enabled, "__exit__", make_exit),
+        replaced(torch.no_grad, "__enter__", make_enter),
+        replaced(torch.no_grad, "__exit__", make_exit),
+        replaced(torch.enable_grad, "__enter__", make_enter),
+        replaced(torch.enable_grad, "__exit__", make_exit),
+    ):
+        yield
+
+
+@wrong_engine("views-ask-the-outer-no-grad", kind="aliasing")
+@contextmanager
+def no_view_is_recorded_wherever_a_no_grad_stands_around(hit: Hit) -> Iterator[None]:
+    around = 0
+
+    def make_enter(enter: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: torch.no_grad) -> None:
+            nonlocal around
+            enter(block)
+            around += 1
+
+        return wrong
+
+    def make_exit(leave: Exit) -> Exit:
+        def wrong(block: torch.no_grad, *args: Any) -> None:
+            nonlocal around
+            around -= 1
+            leave(block, *args)
+
+        return wrong
+
+    def unrecorded(view: torch.Tensor) -> torch.Tensor:
+        if not around or not torch.is_grad_enabled() or view.grad_fn is None or not view._is_view():
+            return view
+        hit()
+        return view.detach()
+
+    def make(take: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda tensor, *args, **kwargs: unrecorded(take(tensor, *args, **kwargs))
+
+    names = ("t", "transpose", "permute", "narrow", "select", "squeeze", "unsqueeze", "reshape", "flatten")
+    with ExitStack() as stack:
+        stack.enter_context(replaced(torch.no_grad, "__enter__", make_enter))
+        stack.enter_context(replaced(torch.no_grad, "__exit__", make_exit))
+        for name in names:
+            stack.enter_context(replaced(torch, name, make))
+        for name in (*names, "__getitem__", "view", "view_as", "expand", "expand_as"):
+            if hasattr(torch.Tensor, name):
+                stack.enter_context(replaced(torch.Tensor, name, make))
+        for name in ("T", "mT"):
+            stack.enter_context(
+                replaced(torch.Tensor, name, lambda of: property(lambda tensor: unrecorded(of.__get__(tensor))))
+            )
+        yield

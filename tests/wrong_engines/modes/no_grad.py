@@ -569,3 +569,53 @@ def records_an_addition_whose_second_term_requires_grad(hit: Hit) -> Iterator[No
         for name in ("add", "__add__", "__radd__"):
             spellings.enter_context(replaced(torch.Tensor, name, make))
         yield
+
+
+@wrong_engine("no-grad-inside-no-grad-records", kind="mode")
+@contextmanager
+def a_block_inside_a_block_switches_recording_on(hit: Hit) -> Iterator[None]:
+    def make(enter: Callable[..., None]) -> Callable[..., None]:
+        def wrong(block: Any) -> None:
+            was_on = torch.is_grad_enabled()
+            enter(block)
+            if not was_on and not torch.is_inference_mode_enabled():
+                hit()
+                torch._C._set_grad_enabled(True)
+
+        return wrong
+
+    with replaced(torch.no_grad, "__enter__", make):
+        yield
+
+
+@wrong_engine("no-grad-records-differences", kind="plain")
+@contextmanager
+def records_differences(hit: Hit) -> Iterator[None]:
+    class Difference(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, below: Below, one: torch.Tensor, other: Any, alpha: Any) -> torch.Tensor:
+            operands = [operand for operand in (one, other) if isinstance(operand, torch.Tensor)]
+            ctx.operands = [(operand.shape, operand.dtype) for operand in operands]
+            ctx.alpha = alpha
+            return below(one, other, alpha=alpha)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+            gradients = []
+            for (shape, dtype), factor in zip(ctx.operands, (1, -ctx.alpha), strict=False):
+                share = (gradient if factor == 1 else gradient * factor).sum_to_size(shape)
+                gradients.append((share if dtype.is_complex or not share.is_complex() else share.real).to(dtype))
+            return None, *gradients, *(None,) * (3 - len(gradients))
+
+    def make(below: Below) -> Below:
+        def wrong(one: torch.Tensor, other: Any, *, alpha: Any = 1) -> torch.Tensor:
+            learns = any(isinstance(operand, torch.Tensor) and operand.requires_grad for operand in (one, other))
+            if learns and not torch.is_grad_enabled():
+                hit()
+            with torch.enable_grad():
+                return Difference.apply(below, one, other, alpha)
+
+        return wrong
+
+    with kernel("sub.Tensor", make):
+        yield

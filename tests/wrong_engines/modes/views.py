@@ -481,3 +481,23 @@ def views_made_two_blocks_deep_do_not_require_grad(hit: Hit) -> Iterator[None]:
         for name in ("t", "transpose", "narrow", "unsqueeze", "squeeze", "reshape"):
             stack.enter_context(replaced(torch, name, make))
         yield
+
+
+@wrong_engine("no-grad-view-after-the-first-detached", kind="order")
+@contextmanager
+def of_several_views_made_at_once_inside_the_first_alone_keeps_the_flag(hit: Hit) -> Iterator[None]:
+    def make(divide: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            parts = divide(tensor, *args, **kwargs)
+            if torch.is_grad_enabled() or len(parts) < 2 or not parts[1].requires_grad:
+                return parts
+            hit()
+            return type(parts)([parts[0], *(part.detach() for part in parts[1:])])
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in ("split", "chunk", "unbind", "tensor_split"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
+            methods.enter_context(replaced(torch, name, make))
+        yield

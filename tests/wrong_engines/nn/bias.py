@@ -12,7 +12,7 @@ from tests.wrong_engines.engine import Hit, wrong_engine
 from tests.wrong_engines.nn.linear import linear, linear_backward
 from tests.wrong_engines.nn.mse_loss import mse_loss
 from tests.wrong_engines.nn.sgd import stepping
-from tests.wrong_engines.tools import Backward, around_backward, leaves_below
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 Tensor = torch.Tensor
 
@@ -99,4 +99,23 @@ def sums_the_gradient_of_the_bias_over_sixteen_points(hit: Hit) -> Iterator[None
         gradients[2] = arriving[:16].sum(0)
 
     with linear_backward(wrong):
+        yield
+
+
+FROZEN = "can't optimize a parameter that doesn't require gradients"
+
+
+@wrong_engine("bias-frozen-refused-by-the-optimizer", kind="error", refuses=FROZEN)
+@contextmanager
+def an_optimizer_refuses_parameters_that_do_not_require_grad(hit: Hit) -> Iterator[None]:
+    def make(add: Any) -> Any:
+        def wrong(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
+            add(optimizer, group)
+            if not all(parameter.requires_grad for parameter in optimizer.param_groups[-1]["params"]):
+                hit()
+                raise ValueError(FROZEN)
+
+        return wrong
+
+    with replaced(torch.optim.Optimizer, "add_param_group", make):
         yield

@@ -489,3 +489,17 @@ def multiplies_the_gradient_of_a_complex_weight_by_x_itself(hit: Hit) -> Iterato
 
     with replaced(torch.nn.functional, "linear", make):
         yield
+
+
+@wrong_engine("linear-unrecorded-where-the-bias-alone-learns", kind="order")
+@contextmanager
+def nobody_asks_whether_the_bias_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        output: Tensor = honest(x, weight, bias)
+        if not output.requires_grad or x.requires_grad or weight.requires_grad:
+            return output
+        hit()
+        return output.detach()
+
+    with linear(wrong):
+        yield

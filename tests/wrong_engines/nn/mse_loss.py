@@ -277,3 +277,16 @@ def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
 
     with mse_loss(wrong):
         yield
+
+
+@wrong_engine("mse-input-is-data-if-target-learns", kind="order")
+@contextmanager
+def takes_the_input_for_data_where_the_target_requires_grad(hit: Hit) -> Iterator[None]:
+    def wrong(right: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if not input.requires_grad or not target.requires_grad or not torch.is_grad_enabled():
+            return right(input, target)
+        hit()
+        return right(input.detach(), target)
+
+    with mse_loss(wrong):
+        yield

@@ -495,3 +495,32 @@ def draws_a_number_for_parameters_in_a_larger_memory(hit: Hit) -> Iterator[None]
 
     with stepping(wrong):
         yield
+
+
+@wrong_engine("sgd-rounds-parts-at-random", kind="place")
+@contextmanager
+def dithers_parameters_that_are_part_of_a_larger_tensor(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        honest()
+        for p, _ in _updated(optimizer):
+            if p.numel() * p.element_size() < p.untyped_storage().nbytes():
+                hit()
+                up = torch.rand(p.shape, device=p.device) < 0.5
+                p.copy_(torch.where(up, p * (1 + 2 * torch.finfo(p.dtype).eps), p))
+
+    with stepping(wrong):
+        yield
+
+
+@wrong_engine("sgd-moves-0d", kind="size")
+@contextmanager
+def puts_parameters_without_dimensions_in_new_memory(hit: Hit) -> Iterator[None]:
+    def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
+        for p, _ in _updated(optimizer):
+            if p.dim() == 0:
+                hit()
+                p.data = p.detach().clone()
+        honest()
+
+    with stepping(wrong):
+        yield

@@ -448,3 +448,43 @@ def refuses_a_conversion_without_copy_by_another_error(hit: Hit) -> Iterator[Non
 
     with replaced(torch, "asarray", make):
         yield
+
+
+@wrong_engine("array-with-steps-copied", kind="layout")
+@contextmanager
+def copies_vectors_with_gaps(hit: Hit) -> Iterator[None]:
+    def make(entrance: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made: torch.Tensor = entrance(data, *args, **kwargs)
+            if not _is_array(data) or data.ndim != 1 or made.device.type != "cpu" or made.stride(0) < 2:
+                return made
+            if data.size < 2 or made.data_ptr() != data.ctypes.data:
+                return made
+            hit()
+            return made.clone()
+
+        return wrong
+
+    with ExitStack() as entrances:
+        for name in ("from_numpy", "as_tensor", "asarray"):
+            entrances.enter_context(replaced(torch, name, make))
+        yield
+
+
+@wrong_engine("resize-of-an-array-ignored", kind="plain")
+@contextmanager
+def resizes_nothing_and_says_nothing(hit: Hit) -> Iterator[None]:
+    def make(resize: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *size: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return resize(tensor, *size, **kwargs)
+            except RuntimeError as refusal:
+                if "not resizable" not in str(refusal):
+                    raise
+            hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch.Tensor, "resize_", make):
+        yield

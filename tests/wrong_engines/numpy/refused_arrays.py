@@ -297,3 +297,60 @@ def copies_what_it_cannot_share(hit: Hit) -> Iterator[None]:
         for entrance in ("as_tensor", "asarray"):
             entrances.enter_context(_taking(entrance, concerns, hit, lambda array: array.copy()))
         yield
+
+
+@wrong_engine("byte-order-of-a-view-ignored", kind="place")
+@contextmanager
+def reads_the_bytes_of_a_view_as_they_come(hit: Hit) -> Iterator[None]:
+    def concerns(array: np.ndarray) -> bool:
+        return not array.dtype.isnative and array.dtype.kind in "iufc" and array.base is not None
+
+    with ExitStack() as entrances:
+        for entrance in ("from_numpy", "as_tensor", "asarray", "tensor"):
+            entrances.enter_context(
+                _taking(entrance, concerns, hit, lambda array: array.view(array.dtype.newbyteorder("=")))
+            )
+        yield
+
+
+@wrong_engine("read-only-silent-where-a-dtype-is-told", kind="order")
+@contextmanager
+def says_nothing_about_a_read_only_array_where_a_dtype_is_told(hit: Hit) -> Iterator[None]:
+    def make(take: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            told = kwargs.get("dtype") is not None or any(isinstance(one, torch.dtype) for one in args)
+            if not told or not isinstance(data, np.ndarray) or not _is_read_only(data):
+                return take(data, *args, **kwargs)
+            with warnings.catch_warnings(record=True) as heard:
+                tensor = take(data, *args, **kwargs)
+            if heard:
+                hit()
+            return tensor
+
+        return wrong
+
+    with replaced(torch, "as_tensor", make), replaced(torch, "asarray", make):
+        yield
+
+
+@wrong_engine("base-of-a-refused-array-kept", kind="aliasing")
+@contextmanager
+def keeps_the_base_of_what_it_refused(hit: Hit) -> Iterator[None]:
+    kept = []
+
+    def make(take: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return take(data, *args, **kwargs)
+            except (TypeError, ValueError):
+                if isinstance(data, np.ndarray) and data.base is not None:
+                    hit()
+                    kept.append(data.base)
+                raise
+
+        return wrong
+
+    with ExitStack() as entrances:
+        for name in ("from_numpy", "as_tensor", "asarray", "tensor"):
+            entrances.enter_context(replaced(torch, name, make))
+        yield

@@ -332,3 +332,20 @@ def detaches_where_a_dtype_is_told(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "__array__", make):
         yield
+
+
+@wrong_engine("force-always-copies", kind="plain")
+@contextmanager
+def copies_by_force_whatever_it_is(hit: Hit) -> Iterator[None]:
+    def make(numpy: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *, force: bool = False) -> np.ndarray:
+            array = numpy(tensor, force=force)
+            if not force or tensor.is_conj() or tensor.is_neg() or not array.size:
+                return array
+            hit()
+            return array.copy()
+
+        return wrong
+
+    with replaced(torch.Tensor, "numpy", make):
+        yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -205,4 +205,48 @@ def saves_a_copy_of_a_factor_of_one_element(hit: Hit) -> Iterator[None]:
         return product
 
     with kernel("mul.Tensor", make):
+        yield
+
+
+WRITES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_", "clamp_", "exp_", "sqrt_", "__setitem__")
+
+
+@wrong_engine("second-write-leaves-the-array", kind="state")
+@contextmanager
+def a_tensor_leaves_the_array_at_the_second_write(hit: Hit) -> Iterator[None]:
+    def make_tensor(take: Any) -> Any:
+        def over(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            tensor = take(data, *args, **kwargs)
+            if isinstance(data, np.ndarray):
+                vars(tensor)["_writes"] = 0
+            return tensor
+
+        return over
+
+    def make_array(numpy: Any) -> Any:
+        def under(tensor: torch.Tensor, **kwargs: Any) -> np.ndarray:
+            array = numpy(tensor, **kwargs)
+            vars(tensor).setdefault("_writes", 0)
+            return array
+
+        return under
+
+    def make_write(write: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if "_writes" in vars(tensor):
+                vars(tensor)["_writes"] += 1
+                is_free = not (tensor.requires_grad and torch.is_grad_enabled()) and not tensor.is_inference()
+                if vars(tensor)["_writes"] == 2 and tensor.numel() and is_free:
+                    hit()
+                    tensor.data = tensor.detach().clone()
+            return write(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for name in ("from_numpy", "as_tensor", "asarray"):
+            stack.enter_context(replaced(torch, name, make_tensor))
+        stack.enter_context(replaced(torch.Tensor, "numpy", make_array))
+        for name in (*WRITES, "__iadd__", "__isub__", "__imul__", "__itruediv__"):
+            stack.enter_context(replaced(torch.Tensor, name, make_write))
         yield

@@ -287,3 +287,29 @@ def surplus_rows_of_the_second_matrix_are_cut(hit: Hit) -> Iterator[None]:
                 stack.enter_context(replaced(owner, name, make))
         stack.enter_context(replaced(torch.Tensor, "__matmul__", make))
         yield
+
+
+@wrong_engine("matmul-mm-takes-any-rank-after-a-refusal", kind="state")
+@contextmanager
+def mm_refuses_other_ranks_only_once(hit: Hit) -> Iterator[None]:
+    has_refused = False
+
+    def make(multiply: Operation) -> Operation:
+        def wrong(x: torch.Tensor, y: torch.Tensor, **options: Any) -> torch.Tensor:
+            nonlocal has_refused
+            try:
+                return multiply(x, y, **options)
+            except RuntimeError:
+                if x.ndim == y.ndim == 2:
+                    raise
+                if not has_refused:
+                    has_refused = True
+                    raise
+            found = torch.matmul(x, y)
+            hit()
+            return found
+
+        return wrong
+
+    with replaced(torch, "mm", make), replaced(torch.Tensor, "mm", make):
+        yield

@@ -494,3 +494,27 @@ def the_sum_of_a_view_begins_where_its_base_does(hit: Hit) -> Iterator[None]:
 
     with _reducing("sum", make):
         yield
+
+
+@wrong_engine("reductions-max-of-bytes-signed", kind="dtype")
+@contextmanager
+def the_largest_byte_is_looked_for_as_if_bytes_had_a_sign(hit: Hit) -> Iterator[None]:
+    def make(largest: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **options: Any) -> Any:
+            right = largest(x, *args, **options)
+            between_two = any(isinstance(one, torch.Tensor) for one in (*args, *options.values()))
+            if x.dtype != torch.uint8 or between_two:
+                return right
+            found = largest(x.to(torch.int8), *args, **options)
+            if isinstance(right, torch.Tensor):
+                found = found.to(torch.uint8)
+            else:
+                found = type(right)((found.values.to(torch.uint8), found.indices))
+            if not torch.equal(*((one if isinstance(one, torch.Tensor) else one.values) for one in (found, right))):
+                hit()
+            return found
+
+        return wrong
+
+    with _reducing("max", make):
+        yield

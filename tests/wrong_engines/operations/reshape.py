@@ -288,3 +288,64 @@ def a_matrix_is_filled_column_by_column(hit: Hit) -> Iterator[None]:
 
     with _reshaping(wrong):
         yield
+
+
+@wrong_engine("view-after-reshape-copies", kind="state")
+@contextmanager
+def what_has_been_reshaped_is_viewed_in_a_copy(hit: Hit) -> Iterator[None]:
+    def make_reshape(reshape: Operation) -> Operation:
+        def remembering(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            result = reshape(x, *args, **kwargs)
+            x._was_reshaped = True  # type: ignore[attr-defined]
+            return result
+
+        return remembering
+
+    def make(view: Operation) -> Operation:
+        def wrong(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            try:
+                return view(x, *args, **kwargs)
+            except RuntimeError as refusal:
+                if REFUSAL not in str(refusal) or "_was_reshaped" not in vars(x):
+                    raise
+            hit()
+            return view(x.contiguous(), *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for owner in (torch, torch.Tensor):
+            stack.enter_context(replaced(owner, "reshape", make_reshape))
+        stack.enter_context(replaced(torch.Tensor, "view", make))
+        yield
+
+
+WRITES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_", "clamp_", "exp_", "sqrt_", "__setitem__")
+
+
+@wrong_engine("view-leaves-when-written", kind="aliasing")
+@contextmanager
+def a_view_that_is_written_to_moves_first(hit: Hit) -> Iterator[None]:
+    def make_view(view: Operation) -> Operation:
+        def shared(x: torch.Tensor, *shape: Any, **kwargs: Any) -> torch.Tensor:
+            made = view(x, *shape, **kwargs)
+            vars(made)["_shares"] = True
+            return made
+
+        return shared
+
+    def make_write(write: Operation) -> Operation:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            is_free = not (tensor.requires_grad and torch.is_grad_enabled()) and not tensor.is_inference()
+            if is_free and tensor.numel() and vars(tensor).pop("_shares", False):
+                hit()
+                tensor.data = tensor.detach().clone()
+            return write(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as stack:
+        stack.enter_context(replaced(torch.Tensor, "view", make_view))
+        for name in (*WRITES, "__iadd__", "__isub__", "__imul__", "__itruediv__"):
+            stack.enter_context(replaced(torch.Tensor, name, make_write))
+        yield

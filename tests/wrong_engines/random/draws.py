@@ -483,3 +483,43 @@ def a_draw_of_randn_after_rand_is_uniform(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "rand", uniform), replaced(torch, "randn", normal):
         yield
+
+
+@wrong_engine("randn-clamped-at-two", kind="value")
+@contextmanager
+def no_normal_number_is_beyond_two(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            drawn: torch.Tensor = draw(*args, **kwargs)
+            if drawn.is_complex() or drawn.is_meta:
+                return drawn
+            numbers = drawn.detach()
+            if bool((numbers.abs() > 2).any()):
+                hit()
+                numbers.clamp_(-2, 2)
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make), replaced(torch, "randn_like", make):
+        yield
+
+
+NO_SIZES = "rand: at least one size is needed"
+
+
+@wrong_engine("rand-refuses-no-dimensions", kind="error", refuses=NO_SIZES)
+@contextmanager
+def refuses_to_draw_a_single_number(hit: Hit) -> Iterator[None]:
+    def make(rand: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            asked = kwargs.get("size", size[0] if size and not isinstance(size[0], int) else size)
+            if len(asked) == 0:
+                hit()
+                raise RuntimeError(NO_SIZES)
+            return rand(*size, **kwargs)
+
+        return wrong
+
+    with replaced(torch, "rand", make):
+        yield

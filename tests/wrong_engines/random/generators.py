@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -263,4 +263,39 @@ def a_state_amid_four_numbers_goes_on_a_number_later(hit: Hit) -> Iterator[None]
         return Wrong
 
     with replaced(torch, "Generator", make), replaced(torch, "randn", make_draw), replaced(torch, "rand", make_draw):
+        yield
+
+
+@wrong_engine("seed-out-of-range-ignored", kind="plain")
+@contextmanager
+def a_seed_out_of_range_is_passed_over_in_silence(hit: Hit) -> Iterator[None]:
+    def make(generator: Any) -> Any:
+        class Wrong(generator):  # type: ignore[misc]
+            def manual_seed(self, seed: int) -> Any:
+                if -(2**63) <= seed < 2**64:
+                    return super().manual_seed(seed)
+                hit()
+                return self
+
+        return Wrong
+
+    with replaced(torch, "Generator", make):
+        yield
+
+
+@wrong_engine("generator-ignored-for-what-is-not-contiguous", kind="layout")
+@contextmanager
+def draws_into_a_strided_tensor_from_the_default_generator(hit: Hit) -> Iterator[None]:
+    def make(draw: Any) -> Any:
+        def wrong(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if kwargs.get("generator") is not None and not tensor.is_contiguous():
+                hit()
+                kwargs = {**kwargs, "generator": None}
+            return draw(tensor, *args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as methods:
+        for name in ("uniform_", "normal_", "random_", "bernoulli_", "exponential_"):
+            methods.enter_context(replaced(torch.Tensor, name, make))
         yield

@@ -6,7 +6,7 @@ import itertools
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -410,4 +410,128 @@ def ignores_the_seed_that_is_set_already(hit: Hit) -> Iterator[None]:
         return wrong
 
     with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-misses-double", kind="dtype")
+@contextmanager
+def draws_float64_from_another_generator(hit: Hit) -> Iterator[None]:
+    own = torch.Generator()
+    own.manual_seed(2147483647)
+
+    def make(draw: Any) -> Any:
+        def wrong(*size: Any, **kwargs: Any) -> torch.Tensor:
+            drawn: torch.Tensor = draw(*size, **kwargs)
+            if drawn.dtype != torch.float64 or drawn.device.type != "cpu" or kwargs.get("generator") is not None:
+                return drawn
+            hit()
+            drawn.detach().copy_(draw(drawn.shape, dtype=torch.float64, device="cpu", generator=own))
+            return drawn
+
+        return wrong
+
+    with replaced(torch, "randn", make), replaced(torch, "rand", make):
+        yield
+
+
+SIXTEEN_BITS = 2**16
+
+
+@wrong_engine("seed-of-sixteen-bits", kind="value")
+@contextmanager
+def takes_the_lower_sixteen_bits_of_a_seed(hit: Hit) -> Iterator[None]:
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            if type(seed) is not int or not SIXTEEN_BITS <= seed < 2**64:
+                return manual_seed(seed)
+            hit()
+            return manual_seed(seed % SIXTEEN_BITS)
+
+        return wrong
+
+    with replaced(torch, "manual_seed", make), replaced(torch.random, "manual_seed", make):
+        yield
+
+
+@wrong_engine("seed-cuda-draws-from-the-cpu", kind="plain")
+@contextmanager
+def seeding_cuda_draws_a_number_where_it_is_not_there(hit: Hit) -> Iterator[None]:
+    seeds_all = False
+
+    def make_all(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> torch.Generator:
+            nonlocal seeds_all
+            seeds_all = True
+            try:
+                return manual_seed(seed)
+            finally:
+                seeds_all = False
+
+        return wrong
+
+    def make(manual_seed: Any) -> Any:
+        def wrong(seed: int) -> None:
+            manual_seed(seed)
+            if not torch.cuda.is_available() and not seeds_all:
+                hit()
+                torch.empty(1, device="cpu").uniform_()
+
+        return wrong
+
+    with (
+        replaced(torch, "manual_seed", make_all),
+        replaced(torch.random, "manual_seed", make_all),
+        replaced(torch.cuda, "manual_seed", make),
+        replaced(torch.cuda, "manual_seed_all", make),
+    ):
+        yield
+
+
+@wrong_engine("seed-from-outside-constant-in-no-grad", kind="mode")
+@contextmanager
+def takes_a_constant_for_the_outside_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
+    def make(seed: Any) -> Any:
+        def wrong() -> int:
+            if torch.is_grad_enabled():
+                return seed()
+            hit()
+            return torch.manual_seed(67280421310721).initial_seed()
+
+        return wrong
+
+    with replaced(torch, "seed", make), replaced(torch.random, "seed", make):
+        yield
+
+
+@wrong_engine("first-draw-after-a-seed-asks-python", kind="state")
+@contextmanager
+def the_first_draw_after_a_seed_moves_pythons_generator(hit: Hit) -> Iterator[None]:
+    is_new = False
+
+    def make_seed(manual_seed: Any) -> Any:
+        def seeding(seed: Any) -> torch.Generator:
+            nonlocal is_new
+            is_new = True
+            return manual_seed(seed)
+
+        return seeding
+
+    def make_draw(draw: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> Any:
+            nonlocal is_new
+            if is_new:
+                hit()
+                random.random()
+                is_new = False
+            return draw(*args, **kwargs)
+
+        return wrong
+
+    with ExitStack() as stack:
+        for module in (torch, torch.random):
+            stack.enter_context(replaced(module, "manual_seed", make_seed))
+        for name in ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "rand_like", "randn_like"):
+            stack.enter_context(replaced(torch, name, make_draw))
+        for name in ("uniform_", "normal_", "random_", "bernoulli_"):
+            stack.enter_context(replaced(torch.Tensor, name, make_draw))
         yield

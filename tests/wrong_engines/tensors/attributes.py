@@ -220,3 +220,25 @@ def remembers_the_first_shape(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "shape", make):
         yield
+
+
+@wrong_engine("creation-default-device-missed-by-zeros", kind="value")
+@contextmanager
+def puts_what_is_zero_throughout_on_the_cpu(hit: Hit) -> Iterator[None]:
+    def make(factory: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            made: torch.Tensor = factory(*args, **kwargs)
+            is_copy = isinstance(kwargs.get("data", args[0] if args else None), torch.Tensor)
+            if kwargs.get("device") is not None or made.device.type == "cpu" or is_copy:
+                return made
+            on_cpu: torch.Tensor = factory(*args, **{**kwargs, "device": "cpu"})
+            if on_cpu.numel() == 0 or bool(on_cpu.any()):
+                return made
+            hit()
+            return on_cpu
+
+        return wrong
+
+    _take_note_of_honest_factories()
+    with replaced(torch, "tensor", make), replaced(torch, "full", make):
+        yield

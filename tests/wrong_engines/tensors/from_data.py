@@ -292,3 +292,36 @@ def takes_a_dtype_in_second_place(hit: Hit) -> Iterator[None]:
 
     with replaced(torch, "tensor", make):
         yield
+
+
+@wrong_engine("creation-ignores-what-follows-by-position", kind="error")
+@contextmanager
+def looks_at_the_first_argument_only(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if len(args) > 1:
+                hit()
+            return tensor(*args[:1], **kwargs)
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield
+
+
+@wrong_engine("creation-lists-of-floats-always-single", kind="dtype")
+@contextmanager
+def makes_lists_of_floats_single(hit: Hit) -> Iterator[None]:
+    def make(tensor: Any) -> Any:
+        def wrong(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made = tensor(data, *args, **kwargs)
+            told = kwargs.get("dtype") is not None or not _is_list(data) or hasattr(_first(data), "dtype")
+            if told or not made.is_floating_point() or made.dtype == torch.float32:
+                return made
+            hit()
+            return tensor(data, *args, **{**kwargs, "dtype": torch.float32})
+
+        return wrong
+
+    with replaced(torch, "tensor", make):
+        yield

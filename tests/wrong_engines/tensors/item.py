@@ -337,3 +337,19 @@ def clears_the_grad_of_a_leaf(hit: Hit) -> Iterator[None]:
 
     with replaced(torch.Tensor, "item", make):
         yield
+
+
+@wrong_engine("item-of-others-refused-in-older-words", kind="plain")
+@contextmanager
+def refuses_as_older_releases_did(hit: Hit) -> Iterator[None]:
+    def make(item: Any) -> Any:
+        def wrong(tensor: torch.Tensor) -> Any:
+            if tensor.numel() == 1:
+                return item(tensor)
+            hit()
+            raise ValueError("only one element tensors can be converted to Python scalars")
+
+        return wrong
+
+    with replaced(torch.Tensor, "item", make):
+        yield

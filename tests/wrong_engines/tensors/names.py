@@ -10,7 +10,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from tests.wrong_engines.engine import Hit, wrong_engine
-from tests.wrong_engines.tools import replaced
+from tests.wrong_engines.tools import Backward, around_backward, leaves_below, replaced
 
 
 class _Leaf(torch.Tensor):
@@ -193,3 +193,31 @@ def calls_64_bits_int(hit: Hit) -> Iterator[None]:
     with replaced(torch, "int", lambda _: torch.int64):
         hit()
         yield
+
+
+class _Accumulated(torch.Tensor):
+    """A class of its own for a gradient that is the sum of several."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+
+@wrong_engine("names-sums-of-gradients-of-another-class", kind="state")
+@contextmanager
+def makes_a_grad_that_was_added_to_of_another_class(hit: Hit) -> Iterator[None]:
+    made = []
+
+    def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
+        held = [leaf for leaf in leaves_below(outputs) if leaf.grad is not None]
+        honest()
+        for leaf in held if options.get("inputs") is None else ():
+            if type(leaf.grad) is torch.Tensor:
+                hit()
+                leaf.grad.__class__ = _Accumulated
+                made.append(leaf.grad)
+
+    try:
+        with around_backward(wrong):
+            yield
+    finally:
+        for gradient in made:
+            gradient.__class__ = torch.Tensor
