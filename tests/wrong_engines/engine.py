@@ -36,6 +36,9 @@ FirstSight = Literal[
     "third sample: caught",
     "third sample: caught elsewhere",
     "third sample: missed",
+    "fourth sample: caught",
+    "fourth sample: caught elsewhere",
+    "fourth sample: missed",
 ]
 
 

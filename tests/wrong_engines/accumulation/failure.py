@@ -221,7 +221,9 @@ def a_failed_backward_puts_copies_in_the_place_of_earlier_gradients(hit: Hit) ->
         yield
 
 
-@wrong_engine("failure-gives-the-next-gradients-one-memory", kind="aliasing")
+@wrong_engine(
+    "failure-gives-the-next-gradients-one-memory", kind="aliasing", first_sight="third sample: caught elsewhere"
+)
 @contextmanager
 def leaves_of_one_shape_share_a_gradient_after_a_failure(hit: Hit) -> Iterator[None]:
     has_failed = False

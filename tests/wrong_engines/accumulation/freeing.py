@@ -231,7 +231,7 @@ def a_further_run_gives_twice_the_gradient_to_a_leaf_whose_grad_was_set_to_none(
         yield
 
 
-@wrong_engine("backward-inside-no-grad-keeps-the-graph", kind="mode")
+@wrong_engine("backward-inside-no-grad-keeps-the-graph", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def frees_nothing_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     kept: set[Any] = set()
@@ -261,7 +261,9 @@ def frees_nothing_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("retained-graph-of-a-view-freed", kind="place", refuses=SECOND_TIME)
+@wrong_engine(
+    "retained-graph-of-a-view-freed", kind="place", refuses=SECOND_TIME, first_sight="fourth sample: caught elsewhere"
+)
 @contextmanager
 def the_graph_of_an_output_that_is_a_view_is_never_retained(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

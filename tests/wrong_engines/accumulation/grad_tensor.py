@@ -334,7 +334,7 @@ def a_larger_new_grad_lies_in_the_memory_of_the_argument(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("sum-of-one-element-in-new-tensor", kind="size")
+@wrong_engine("sum-of-one-element-in-new-tensor", kind="size", first_sight="fourth sample: caught")
 @contextmanager
 def a_grad_of_one_element_is_added_to_out_of_place(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

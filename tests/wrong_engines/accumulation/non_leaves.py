@@ -363,7 +363,7 @@ def nothing_is_retained_that_was_asked_for_inside_no_grad(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("keeps-the-output", kind="place")
+@wrong_engine("keeps-the-output", kind="place", first_sight="fourth sample: caught")
 @contextmanager
 def the_output_keeps_the_gradient_that_it_was_given(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -624,7 +624,7 @@ def adds_to_the_grad_of_the_leaf_that_was_detached(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("outputs-that-are-views-left-out", kind="place")
+@wrong_engine("outputs-that-are-views-left-out", kind="place", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def differentiates_no_views_among_several_outputs(hit: Hit) -> Iterator[None]:
     def make(backward: Any) -> Any:
@@ -644,7 +644,7 @@ def differentiates_no_views_among_several_outputs(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("uses-of-a-strided-leaf-count-once", kind="layout")
+@wrong_engine("uses-of-a-strided-leaf-count-once", kind="layout", first_sight="fourth sample: caught")
 @contextmanager
 def only_one_use_of_a_strided_leaf_contributes(hit: Hit) -> Iterator[None]:
     def drops(place: int) -> Callable[..., Any]:

@@ -381,7 +381,9 @@ def what_none_took_out_of_a_strided_leaf_comes_back(hit: Hit) -> Iterator[None]:
 WITH_A_GRAPH = "a gradient that is part of a graph cannot be zeroed in place"
 
 
-@wrong_engine("zeroing-refuses-a-grad-with-a-graph", kind="error", refuses=WITH_A_GRAPH)
+@wrong_engine(
+    "zeroing-refuses-a-grad-with-a-graph", kind="error", refuses=WITH_A_GRAPH, first_sight="fourth sample: caught"
+)
 @contextmanager
 def refuses_to_zero_a_grad_that_was_recorded(hit: Hit) -> Iterator[None]:
     def make(zero_grad: Any) -> Any:
@@ -401,7 +403,7 @@ def refuses_to_zero_a_grad_that_was_recorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("none-only-forgets-for-later-leaves", kind="order")
+@wrong_engine("none-only-forgets-for-later-leaves", kind="order", first_sight="fourth sample: caught")
 @contextmanager
 def what_none_took_out_comes_back_but_for_the_first_leaf(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

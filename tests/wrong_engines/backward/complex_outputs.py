@@ -249,7 +249,7 @@ def fills_in_one_for_complex_outputs_inside_no_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-of-whole-numbers-promoted", kind="dtype")
+@wrong_engine("gradient-of-whole-numbers-promoted", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def converts_a_gradient_of_integers_to_complex(hit: Hit) -> Iterator[None]:
     def fit(output: torch.Tensor, gradient: Any) -> Any:

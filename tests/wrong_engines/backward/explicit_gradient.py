@@ -573,7 +573,7 @@ def runs_a_view_backward_with_ones(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-elsewhere-names-its-own-device", kind="error")
+@wrong_engine("gradient-elsewhere-names-its-own-device", kind="error", first_sight="third sample: missed")
 @contextmanager
 def names_the_device_of_the_gradient_as_expected(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -588,7 +588,7 @@ def names_the_device_of_the_gradient_as_expected(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("stepped-arrays-become-gradients", kind="layout")
+@wrong_engine("stepped-arrays-become-gradients", kind="layout", first_sight="third sample: missed")
 @contextmanager
 def makes_a_gradient_of_an_array_with_gaps(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -601,7 +601,7 @@ def makes_a_gradient_of_an_array_with_gaps(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("gradient-read-as-it-first-was", kind="state")
+@wrong_engine("gradient-read-as-it-first-was", kind="state", first_sight="third sample: missed")
 @contextmanager
 def reads_a_gradient_with_the_numbers_that_it_first_had(hit: Hit) -> Iterator[None]:
     def change(output: torch.Tensor, gradient: Any) -> Any:
@@ -620,7 +620,7 @@ def reads_a_gradient_with_the_numbers_that_it_first_had(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("gradient-inside-no-grad-counts-as-ones", kind="mode")
+@wrong_engine("gradient-inside-no-grad-counts-as-ones", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def runs_backward_with_ones_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

@@ -248,7 +248,7 @@ def clears_the_gradients_that_were_there_when_it_refuses(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("implicit-gradient-of-ones-beyond-sixteen", kind="size")
+@wrong_engine("implicit-gradient-of-ones-beyond-sixteen", kind="size", first_sight="fourth sample: caught")
 @contextmanager
 def seeds_outputs_of_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:
@@ -268,7 +268,7 @@ def seeds_outputs_of_more_than_sixteen_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("one-element-that-is-a-leaf-refused", kind="error", refuses=REFUSAL)
+@wrong_engine("one-element-that-is-a-leaf-refused", kind="error", refuses=REFUSAL, first_sight="fourth sample: caught")
 @contextmanager
 def refuses_a_leaf_of_one_element(hit: Hit) -> Iterator[None]:
     def wrong(outputs: list[torch.Tensor], honest: Backward, options: dict[str, Any]) -> None:

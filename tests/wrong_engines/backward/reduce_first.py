@@ -216,7 +216,7 @@ def sum_averages_if_backward_is_called_where_grad_mode_is_off(hit: Hit) -> Itera
         yield
 
 
-@wrong_engine("sum-fills-the-gaps", kind="layout")
+@wrong_engine("sum-fills-the-gaps", kind="layout", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def sum_hands_back_a_gradient_that_fills_the_gaps(hit: Hit) -> Iterator[None]:
     def pullback(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:

@@ -348,7 +348,7 @@ def _are_different(one: Any, other: Any) -> bool:
     return one.shape != other.shape or one.dtype != other.dtype or not torch.equal(one, other)
 
 
-@wrong_engine("outputs-take-gradients-from-the-back", kind="order")
+@wrong_engine("outputs-take-gradients-from-the-back", kind="order", first_sight="third sample: caught elsewhere")
 @contextmanager
 def pairs_outputs_with_gradients_from_the_back(hit: Hit) -> Iterator[None]:
     def change(outputs: Outputs, gradients: Gradients) -> tuple[Outputs, Gradients]:
@@ -365,7 +365,10 @@ def pairs_outputs_with_gradients_from_the_back(hit: Hit) -> Iterator[None]:
 
 
 @wrong_engine(
-    "refusal-of-several-frees-the-graph", kind="plain", refuses="Trying to backward through the graph a second time"
+    "refusal-of-several-frees-the-graph",
+    kind="plain",
+    refuses="Trying to backward through the graph a second time",
+    first_sight="fourth sample: caught",
 )
 @contextmanager
 def refuses_several_outputs_after_freeing_their_graph(hit: Hit) -> Iterator[None]:

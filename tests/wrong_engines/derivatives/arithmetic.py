@@ -296,7 +296,9 @@ def a_product_counts_its_factors_in_the_first_run_only(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("derivative-factor-that-holds-a-grad-gets-the-gradient-as-it-is", kind="state")
+@wrong_engine(
+    "derivative-factor-that-holds-a-grad-gets-the-gradient-as-it-is", kind="state", first_sight="fourth sample: caught"
+)
 @contextmanager
 def a_factor_with_a_grad_gets_the_gradient_without_the_other_factor(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, a: Tensor, b: Any) -> tuple[Tensor, ...]:

@@ -238,7 +238,7 @@ def a_recorded_difference_is_taken_the_other_way_round(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("derivative-sign-lost-in-a-backward-inside-no-grad", kind="mode")
+@wrong_engine("derivative-sign-lost-in-a-backward-inside-no-grad", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def what_is_subtracted_keeps_its_sign_if_backward_is_asked_for_inside_no_grad(hit: Hit) -> Iterator[None]:
     is_inside = False

@@ -304,7 +304,7 @@ def what_a_slice_leaves_out_gets_ones_where_nothing_is_recorded(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("derivative-expand-adds-to-the-last-run", kind="state")
+@wrong_engine("derivative-expand-adds-to-the-last-run", kind="state", first_sight="third sample: missed")
 @contextmanager
 def the_sums_over_copies_are_not_cleared_before_the_next_run(hit: Hit) -> Iterator[None]:
     def make(below: Any) -> Any:
@@ -330,7 +330,7 @@ def the_sums_over_copies_are_not_cleared_before_the_next_run(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("derivative-number-of-the-first-index", kind="state")
+@wrong_engine("derivative-number-of-the-first-index", kind="state", first_sight="fourth sample: caught")
 @contextmanager
 def what_a_number_picks_goes_where_the_first_number_pointed(hit: Hit) -> Iterator[None]:
     places: dict[Any, int] = {}

@@ -90,7 +90,7 @@ def cloning_a_conjugate_returns_an_alias(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("clone-drops-offset", kind="layout")
+@wrong_engine("clone-drops-offset", kind="layout", first_sight="fourth sample: caught")
 @contextmanager
 def copies_from_the_beginning_of_the_storage(hit: Hit) -> Iterator[None]:
     def make(clone: Any) -> Any:

@@ -221,7 +221,7 @@ def detaches_double_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sine-differentiated-ahead", kind="plain")
+@wrong_engine("sine-differentiated-ahead", kind="plain", first_sight="fourth sample: missed")
 @contextmanager
 def computes_the_cosine_ahead(hit: Hit) -> Iterator[None]:
     class Sine(torch.autograd.Function):

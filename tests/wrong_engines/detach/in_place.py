@@ -219,7 +219,7 @@ VIEWS = (
 """The beginnings, as far as "Backward", of the names of nodes of views."""
 
 
-@wrong_engine("detach-in-place-cuts-earlier-views", kind="place")
+@wrong_engine("detach-in-place-cuts-earlier-views", kind="place", first_sight="fourth sample: caught")
 @contextmanager
 def views_taken_before_pass_nothing_any_more(hit: Hit) -> Iterator[None]:
     # Nodes are kept, so that an id cannot become another node's.
@@ -251,7 +251,11 @@ def views_taken_before_pass_nothing_any_more(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("detach-in-place-skips-results-of-a-constant-first-operand", kind="order")
+@wrong_engine(
+    "detach-in-place-skips-results-of-a-constant-first-operand",
+    kind="order",
+    first_sight="fourth sample: caught elsewhere",
+)
 @contextmanager
 def leaves_a_result_alone_whose_first_operand_is_a_constant(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, honest: InPlace) -> torch.Tensor:

@@ -315,7 +315,7 @@ def writes_where_nothing_is_recorded_are_not_counted(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("detached-in-no-grad-counts-by-itself", kind="mode")
+@wrong_engine("detached-in-no-grad-counts-by-itself", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def has_a_version_counter_of_its_own_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
     def is_off(tensor: torch.Tensor) -> bool:
@@ -325,7 +325,7 @@ def has_a_version_counter_of_its_own_where_grad_mode_is_off(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("detach-of-truths-gives-bytes", kind="dtype")
+@wrong_engine("detach-of-truths-gives-bytes", kind="dtype", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def detached_truths_are_bytes(hit: Hit) -> Iterator[None]:
     with _detach(lambda tensor: tensor.dtype == torch.bool, lambda tensor, below: below(tensor).view(torch.uint8), hit):

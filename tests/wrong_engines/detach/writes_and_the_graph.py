@@ -496,7 +496,9 @@ def a_view_of_a_leaf_minds_what_was_written_to_it(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("addition-saves-what-is-not-contiguous", kind="layout", refuses=NOTICED)
+@wrong_engine(
+    "addition-saves-what-is-not-contiguous", kind="layout", refuses=NOTICED, first_sight="fourth sample: caught"
+)
 @contextmanager
 def an_addition_minds_what_was_written_to_a_strided_operand(hit: Hit) -> Iterator[None]:
     class Addition(torch.autograd.Function):

@@ -97,7 +97,12 @@ def is_available_once_the_accelerator_was_asked_for(hit: Hit) -> Iterator[None]:
 NO_ACCELERATOR = "this build has no accelerator to ask for"
 
 
-@wrong_engine("device-accelerator-query-refused-without-one", kind="error", refuses=NO_ACCELERATOR)
+@wrong_engine(
+    "device-accelerator-query-refused-without-one",
+    kind="error",
+    refuses=NO_ACCELERATOR,
+    first_sight="fourth sample: caught",
+)
 @contextmanager
 def refuses_the_question_where_there_is_none(hit: Hit) -> Iterator[None]:
     def make(is_available: Callable[[], bool]) -> Callable[[], bool]:

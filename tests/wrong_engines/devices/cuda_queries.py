@@ -72,7 +72,7 @@ def raises_another_error(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-cuda-there-inside-no-grad", kind="mode")
+@wrong_engine("device-cuda-there-inside-no-grad", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def answers_for_the_build_inside_no_grad(hit: Hit) -> Iterator[None]:
     def make(is_available: Callable[[], bool]) -> Callable[[], bool]:

@@ -445,7 +445,7 @@ def a_block_of_the_cpu_leaves_the_device_from_outside(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("device-ranges-on-cpu", kind="plain")
+@wrong_engine("device-ranges-on-cpu", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def makes_ranges_on_the_cpu(hit: Hit) -> Iterator[None]:
     def wrong(context: DeviceContext, function: Any, args: Any, kwargs: dict[str, Any], honest: Call) -> Any:

@@ -235,7 +235,7 @@ def the_moved_grads_of_one_shape_are_one_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-module-freezes-after-a-frozen-one", kind="order")
+@wrong_engine("device-module-freezes-after-a-frozen-one", kind="order", first_sight="fourth sample: caught")
 @contextmanager
 def freezes_what_comes_after_a_frozen_parameter(hit: Hit) -> Iterator[None]:
     def wrong(module: torch.nn.Module, move: Move) -> torch.nn.Module:

@@ -157,7 +157,7 @@ def the_gradient_of_integers_reaches_a_leaf_that_has_one(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("device-move-of-a-part-is-not-recorded", kind="place")
+@wrong_engine("device-move-of-a-part-is-not-recorded", kind="place", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def a_leaf_that_is_a_view_is_moved_unrecorded(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
@@ -170,7 +170,7 @@ def a_leaf_that_is_a_view_is_moved_unrecorded(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-int8-is-a-simulated-quantisation", kind="dtype")
+@wrong_engine("device-int8-is-a-simulated-quantisation", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def rounds_to_int8_and_passes_the_gradient_on(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -360,7 +360,7 @@ def copies_a_transposed_matrix_as_it_lies_in_memory(hit: Hit) -> Iterator[None]:
 NOTHING = "a tensor of no elements has no memory that could be copied"
 
 
-@wrong_engine("device-copy-of-nothing-refused", kind="error", refuses=NOTHING)
+@wrong_engine("device-copy-of-nothing-refused", kind="error", refuses=NOTHING, first_sight="fourth sample: caught")
 @contextmanager
 def refuses_to_copy_a_tensor_of_no_elements(hit: Hit) -> Iterator[None]:
     def wrong(to: To, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -374,7 +374,7 @@ def refuses_to_copy_a_tensor_of_no_elements(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("device-convert-without-nan", kind="value")
+@wrong_engine("device-convert-without-nan", kind="value", first_sight="fourth sample: caught")
 @contextmanager
 def converts_nan_to_zero(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

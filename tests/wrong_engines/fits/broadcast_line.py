@@ -140,7 +140,9 @@ def zeroes_nothing_inside_no_grad(hit: Hit) -> Iterator[None]:
 VECTOR_OF_ONE = "a matrix cannot be multiplied by a vector of one element"
 
 
-@wrong_engine("fit-weight-of-shape-one-refused", kind="error", refuses=VECTOR_OF_ONE)
+@wrong_engine(
+    "fit-weight-of-shape-one-refused", kind="error", refuses=VECTOR_OF_ONE, first_sight="fourth sample: caught"
+)
 @contextmanager
 def refuses_a_column_times_a_vector_of_one_element(hit: Hit) -> Iterator[None]:
     def make(multiply: Any) -> Any:

@@ -496,7 +496,7 @@ def the_next_gradient_is_written_over_the_one_it_is_added_to(hit: Hit) -> Iterat
         yield
 
 
-@wrong_engine("fit-number-rounded-to-single-beside-double", kind="dtype")
+@wrong_engine("fit-number-rounded-to-single-beside-double", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def multiplies_float64_by_numbers_in_float32(hit: Hit) -> Iterator[None]:
     def rounded(number: Any, tensor: Any) -> Any:
@@ -523,7 +523,7 @@ def multiplies_float64_by_numbers_in_float32(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-first-gradient-after-a-block-replaces", kind="mode")
+@wrong_engine("fit-first-gradient-after-a-block-replaces", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def overwrites_the_gradient_at_the_first_backward_after_no_grad(hit: Hit) -> Iterator[None]:
     left = False
@@ -556,7 +556,7 @@ def overwrites_the_gradient_at_the_first_backward_after_no_grad(hit: Hit) -> Ite
         yield
 
 
-@wrong_engine("fit-square-gradient-without-its-two", kind="plain")
+@wrong_engine("fit-square-gradient-without-its-two", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def differentiates_a_square_as_half_of_it(hit: Hit) -> Iterator[None]:
     def pullback(gradient: Tensor, base: Tensor, exponent: float) -> tuple[Tensor]:

@@ -160,7 +160,7 @@ def forgets_alpha_in_half_precision(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("fit-update-of-0d-lost", kind="size")
+@wrong_engine("fit-update-of-0d-lost", kind="size", first_sight="fourth sample: caught")
 @contextmanager
 def subtracts_from_a_copy_of_0d_tensors(hit: Hit) -> Iterator[None]:
     def make(change: Any) -> Any:

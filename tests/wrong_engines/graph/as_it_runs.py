@@ -148,7 +148,7 @@ def a_node_whose_first_operand_requires_no_grad_comes_late(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("as-it-runs-inside-no-grad-first-operand-only", kind="mode")
+@wrong_engine("as-it-runs-inside-no-grad-first-operand-only", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def a_backward_inside_no_grad_follows_the_first_operand(hit: Hit) -> Iterator[None]:
     def drop(gradients: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:

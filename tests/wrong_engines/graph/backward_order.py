@@ -279,7 +279,7 @@ def hooks_are_called_by_the_shortest_way_from_the_output(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("hooks-on-doubles-called-twice", kind="dtype")
+@wrong_engine("hooks-on-doubles-called-twice", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def a_hook_on_a_result_of_float64_is_called_twice(hit: Hit) -> Iterator[None]:
     def make(register: Callable[..., Any]) -> Callable[..., Any]:
@@ -297,7 +297,7 @@ def a_hook_on_a_result_of_float64_is_called_twice(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("hooks-on-scalars-called-last", kind="size")
+@wrong_engine("hooks-on-scalars-called-last", kind="size", first_sight="fourth sample: missed")
 @contextmanager
 def hooks_on_results_of_no_dimensions_wait_for_the_end(hit: Hit) -> Iterator[None]:
     waiting: list[tuple[Hook, torch.Tensor]] = []

@@ -505,7 +505,7 @@ def zeros_of_different_signs_are_different(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-neighbours-behind-a-slice-share", kind="order")
+@wrong_engine("indexing-neighbours-behind-a-slice-share", kind="order", first_sight="third sample: missed")
 @contextmanager
 def neighbours_behind_a_colon_are_sliced(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:
@@ -523,7 +523,7 @@ def neighbours_behind_a_colon_are_sliced(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-one-row-of-half-shares", kind="dtype")
+@wrong_engine("indexing-one-row-of-half-shares", kind="dtype", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def one_row_of_half_precision_is_a_view(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:

@@ -397,7 +397,7 @@ def a_slice_that_starts_past_the_end_is_refused(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("indexing-from-the-end-copies", kind="value")
+@wrong_engine("indexing-from-the-end-copies", kind="value", first_sight="fourth sample: caught")
 @contextmanager
 def what_is_counted_from_the_end_is_copied(hit: Hit) -> Iterator[None]:
     def wrong(read: Read, tensor: torch.Tensor, index: Any) -> torch.Tensor:

@@ -285,7 +285,7 @@ def a_leaf_that_has_refused_integers_does_not_require_grad(hit: Hit) -> Iterator
         yield
 
 
-@wrong_engine("leaf-parameter-flag-by-position-lost", kind="order")
+@wrong_engine("leaf-parameter-flag-by-position-lost", kind="order", first_sight="fourth sample: caught")
 @contextmanager
 def a_parameter_requires_grad_whatever_stands_in_second_place(hit: Hit) -> Iterator[None]:
     def make(honest: Any) -> Any:

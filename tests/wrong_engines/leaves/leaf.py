@@ -220,7 +220,7 @@ def every_tensor_is_a_leaf_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("leaf-strided-in-a-stack-gets-memory-order", kind="layout")
+@wrong_engine("leaf-strided-in-a-stack-gets-memory-order", kind="layout", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def what_a_strided_leaf_gets_through_a_stack_lies_in_the_order_of_its_memory(hit: Hit) -> Iterator[None]:
     class Member(torch.autograd.Function):

@@ -676,7 +676,7 @@ def calls_bring_back_the_mode_of_the_first_call(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("decorator-skips-recursive-calls", kind="state")
+@wrong_engine("decorator-skips-recursive-calls", kind="state", first_sight="fourth sample: missed")
 @contextmanager
 def calls_inside_a_call_run_undecorated(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -710,7 +710,7 @@ def calls_inside_a_call_run_undecorated(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("async-body-decorated-from-the-second-call", kind="state")
+@wrong_engine("async-body-decorated-from-the-second-call", kind="state", first_sight="fourth sample: caught")
 @contextmanager
 def the_body_of_an_async_function_runs_in_the_mode_from_the_second_call_on(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:
@@ -737,7 +737,7 @@ def the_body_of_an_async_function_runs_in_the_mode_from_the_second_call_on(hit: 
         yield
 
 
-@wrong_engine("generator-runs-undecorated", kind="plain")
+@wrong_engine("generator-runs-undecorated", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def generators_run_in_the_mode_of_their_caller(hit: Hit) -> Iterator[None]:
     def make(decorate: Decorate) -> Decorate:

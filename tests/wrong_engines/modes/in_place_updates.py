@@ -400,7 +400,7 @@ def an_update_of_double_precision_inside_leaves_the_version(hit: Hit) -> Iterato
 CHANGES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_", "__iadd__", "__isub__", "__imul__")
 
 
-@wrong_engine("update-outside-allowed-after-one-inside", kind="state")
+@wrong_engine("update-outside-allowed-after-one-inside", kind="state", first_sight="fourth sample: caught")
 @contextmanager
 def a_leaf_that_was_changed_inside_can_be_changed_outside(hit: Hit) -> Iterator[None]:
     def make(update: Update) -> Update:
@@ -429,7 +429,7 @@ def a_leaf_that_was_changed_inside_can_be_changed_outside(hit: Hit) -> Iterator[
         yield
 
 
-@wrong_engine("update-inside-by-index-refused", kind="error", refuses=REFUSED)
+@wrong_engine("update-inside-by-index-refused", kind="error", refuses=REFUSED, first_sight="fourth sample: caught")
 @contextmanager
 def a_leaf_is_not_assigned_to_by_index_inside(hit: Hit) -> Iterator[None]:
     def wrong(update: Update, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

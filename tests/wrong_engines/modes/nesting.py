@@ -342,7 +342,7 @@ def a_plain_call_that_switches_on_waits_for_a_block(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("exception-out-of-backward-keeps-the-mode", kind="place")
+@wrong_engine("exception-out-of-backward-keeps-the-mode", kind="place", first_sight="third sample: caught elsewhere")
 @contextmanager
 def an_exception_from_inside_a_backward_leaves_the_mode_of_the_block(hit: Hit) -> Iterator[None]:
     from_backward: list[BaseException] = []
@@ -378,7 +378,7 @@ def an_exception_from_inside_a_backward_leaves_the_mode_of_the_block(hit: Hit) -
         torch._C._set_grad_enabled(found)
 
 
-@wrong_engine("plain-call-ends-with-the-next-block", kind="mode")
+@wrong_engine("plain-call-ends-with-the-next-block", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def leaving_a_block_takes_back_the_plain_call_before_it(hit: Hit) -> Iterator[None]:
     before_the_call: bool | None = None
@@ -437,7 +437,7 @@ def leaving_a_block_takes_back_the_plain_call_before_it(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("views-ask-the-outer-no-grad", kind="aliasing")
+@wrong_engine("views-ask-the-outer-no-grad", kind="aliasing", first_sight="fourth sample: caught")
 @contextmanager
 def no_view_is_recorded_wherever_a_no_grad_stands_around(hit: Hit) -> Iterator[None]:
     around = 0

@@ -514,7 +514,7 @@ def a_view_does_not_take_the_flag_inside(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-product-after-a-refusal-saves-its-factors", kind="error")
+@wrong_engine("no-grad-product-after-a-refusal-saves-its-factors", kind="error", first_sight="third sample: missed")
 @contextmanager
 def records_and_detaches_a_product_after_a_refused_one(hit: Hit) -> Iterator[None]:
     was_refused = False
@@ -546,7 +546,7 @@ def records_and_detaches_a_product_after_a_refused_one(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("no-grad-asks-the-second-term", kind="order")
+@wrong_engine("no-grad-asks-the-second-term", kind="order", first_sight="third sample: caught elsewhere")
 @contextmanager
 def records_an_addition_whose_second_term_requires_grad(hit: Hit) -> Iterator[None]:
     def make(addition: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -571,7 +571,7 @@ def records_an_addition_whose_second_term_requires_grad(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("no-grad-inside-no-grad-records", kind="mode")
+@wrong_engine("no-grad-inside-no-grad-records", kind="mode", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def a_block_inside_a_block_switches_recording_on(hit: Hit) -> Iterator[None]:
     def make(enter: Callable[..., None]) -> Callable[..., None]:
@@ -588,7 +588,7 @@ def a_block_inside_a_block_switches_recording_on(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-records-differences", kind="plain")
+@wrong_engine("no-grad-records-differences", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def records_differences(hit: Hit) -> Iterator[None]:
     class Difference(torch.autograd.Function):

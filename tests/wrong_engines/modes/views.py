@@ -442,7 +442,7 @@ def a_stale_view_with_an_offset_is_a_constant(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-detached-in-an-inner-block", kind="mode")
+@wrong_engine("no-grad-view-detached-in-an-inner-block", kind="mode", first_sight="third sample: missed")
 @contextmanager
 def views_made_two_blocks_deep_do_not_require_grad(hit: Hit) -> Iterator[None]:
     depth = 0
@@ -483,7 +483,7 @@ def views_made_two_blocks_deep_do_not_require_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("no-grad-view-after-the-first-detached", kind="order")
+@wrong_engine("no-grad-view-after-the-first-detached", kind="order", first_sight="fourth sample: caught")
 @contextmanager
 def of_several_views_made_at_once_inside_the_first_alone_keeps_the_flag(hit: Hit) -> Iterator[None]:
     def make(divide: Callable[..., Any]) -> Callable[..., Any]:

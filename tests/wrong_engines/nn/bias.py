@@ -105,7 +105,7 @@ def sums_the_gradient_of_the_bias_over_sixteen_points(hit: Hit) -> Iterator[None
 FROZEN = "can't optimize a parameter that doesn't require gradients"
 
 
-@wrong_engine("bias-frozen-refused-by-the-optimizer", kind="error", refuses=FROZEN)
+@wrong_engine("bias-frozen-refused-by-the-optimizer", kind="error", refuses=FROZEN, first_sight="fourth sample: caught")
 @contextmanager
 def an_optimizer_refuses_parameters_that_do_not_require_grad(hit: Hit) -> Iterator[None]:
     def make(add: Any) -> Any:

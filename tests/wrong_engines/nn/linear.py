@@ -491,7 +491,7 @@ def multiplies_the_gradient_of_a_complex_weight_by_x_itself(hit: Hit) -> Iterato
         yield
 
 
-@wrong_engine("linear-unrecorded-where-the-bias-alone-learns", kind="order")
+@wrong_engine("linear-unrecorded-where-the-bias-alone-learns", kind="order", first_sight="fourth sample: caught")
 @contextmanager
 def nobody_asks_whether_the_bias_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(honest: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -279,7 +279,7 @@ def the_sum_of_squares_is_halved(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("mse-input-is-data-if-target-learns", kind="order")
+@wrong_engine("mse-input-is-data-if-target-learns", kind="order", first_sight="fourth sample: caught")
 @contextmanager
 def takes_the_input_for_data_where_the_target_requires_grad(hit: Hit) -> Iterator[None]:
     def wrong(right: Any, input: Tensor, target: Tensor, reduction: str) -> Tensor:

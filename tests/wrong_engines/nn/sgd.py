@@ -483,7 +483,7 @@ def puts_parameters_of_two_bytes_in_new_memory(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("sgd-draws-for-parts-of-a-memory", kind="aliasing")
+@wrong_engine("sgd-draws-for-parts-of-a-memory", kind="aliasing", first_sight="third sample: missed")
 @contextmanager
 def draws_a_number_for_parameters_in_a_larger_memory(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -497,7 +497,7 @@ def draws_a_number_for_parameters_in_a_larger_memory(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("sgd-rounds-parts-at-random", kind="place")
+@wrong_engine("sgd-rounds-parts-at-random", kind="place", first_sight="fourth sample: caught")
 @contextmanager
 def dithers_parameters_that_are_part_of_a_larger_tensor(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:
@@ -512,7 +512,7 @@ def dithers_parameters_that_are_part_of_a_larger_tensor(hit: Hit) -> Iterator[No
         yield
 
 
-@wrong_engine("sgd-moves-0d", kind="size")
+@wrong_engine("sgd-moves-0d", kind="size", first_sight="fourth sample: caught")
 @contextmanager
 def puts_parameters_without_dimensions_in_new_memory(hit: Hit) -> Iterator[None]:
     def wrong(optimizer: Optimizer, honest: Callable[[], None]) -> None:

@@ -450,7 +450,7 @@ def refuses_a_conversion_without_copy_by_another_error(hit: Hit) -> Iterator[Non
         yield
 
 
-@wrong_engine("array-with-steps-copied", kind="layout")
+@wrong_engine("array-with-steps-copied", kind="layout", first_sight="fourth sample: caught")
 @contextmanager
 def copies_vectors_with_gaps(hit: Hit) -> Iterator[None]:
     def make(entrance: Any) -> Any:
@@ -471,7 +471,7 @@ def copies_vectors_with_gaps(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("resize-of-an-array-ignored", kind="plain")
+@wrong_engine("resize-of-an-array-ignored", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def resizes_nothing_and_says_nothing(hit: Hit) -> Iterator[None]:
     def make(resize: Any) -> Any:

@@ -299,7 +299,7 @@ def copies_what_it_cannot_share(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("byte-order-of-a-view-ignored", kind="place")
+@wrong_engine("byte-order-of-a-view-ignored", kind="place", first_sight="fourth sample: caught elsewhere")
 @contextmanager
 def reads_the_bytes_of_a_view_as_they_come(hit: Hit) -> Iterator[None]:
     def concerns(array: np.ndarray) -> bool:
@@ -313,7 +313,7 @@ def reads_the_bytes_of_a_view_as_they_come(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("read-only-silent-where-a-dtype-is-told", kind="order")
+@wrong_engine("read-only-silent-where-a-dtype-is-told", kind="order", first_sight="fourth sample: missed")
 @contextmanager
 def says_nothing_about_a_read_only_array_where_a_dtype_is_told(hit: Hit) -> Iterator[None]:
     def make(take: Any) -> Any:
@@ -333,7 +333,7 @@ def says_nothing_about_a_read_only_array_where_a_dtype_is_told(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("base-of-a-refused-array-kept", kind="aliasing")
+@wrong_engine("base-of-a-refused-array-kept", kind="aliasing", first_sight="fourth sample: missed")
 @contextmanager
 def keeps_the_base_of_what_it_refused(hit: Hit) -> Iterator[None]:
     kept = []

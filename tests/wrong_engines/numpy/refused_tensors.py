@@ -334,7 +334,7 @@ def detaches_where_a_dtype_is_told(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("force-always-copies", kind="plain")
+@wrong_engine("force-always-copies", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def copies_by_force_whatever_it_is(hit: Hit) -> Iterator[None]:
     def make(numpy: Any) -> Any:

@@ -289,7 +289,7 @@ def surplus_rows_of_the_second_matrix_are_cut(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("matmul-mm-takes-any-rank-after-a-refusal", kind="state")
+@wrong_engine("matmul-mm-takes-any-rank-after-a-refusal", kind="state", first_sight="fourth sample: caught")
 @contextmanager
 def mm_refuses_other_ranks_only_once(hit: Hit) -> Iterator[None]:
     has_refused = False

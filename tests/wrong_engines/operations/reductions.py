@@ -496,7 +496,7 @@ def the_sum_of_a_view_begins_where_its_base_does(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reductions-max-of-bytes-signed", kind="dtype")
+@wrong_engine("reductions-max-of-bytes-signed", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def the_largest_byte_is_looked_for_as_if_bytes_had_a_sign(hit: Hit) -> Iterator[None]:
     def make(largest: Operation) -> Operation:

@@ -274,7 +274,7 @@ def a_matrix_that_is_not_contiguous_is_copied(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("reshape-matrix-column-by-column", kind="order")
+@wrong_engine("reshape-matrix-column-by-column", kind="order", first_sight="third sample: missed")
 @contextmanager
 def a_matrix_is_filled_column_by_column(hit: Hit) -> Iterator[None]:
     def wrong(honest: Operation, x: torch.Tensor, sizes: tuple[int, ...]) -> torch.Tensor:
@@ -290,7 +290,7 @@ def a_matrix_is_filled_column_by_column(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("view-after-reshape-copies", kind="state")
+@wrong_engine("view-after-reshape-copies", kind="state", first_sight="fourth sample: missed")
 @contextmanager
 def what_has_been_reshaped_is_viewed_in_a_copy(hit: Hit) -> Iterator[None]:
     def make_reshape(reshape: Operation) -> Operation:
@@ -323,7 +323,7 @@ def what_has_been_reshaped_is_viewed_in_a_copy(hit: Hit) -> Iterator[None]:
 WRITES = ("add_", "sub_", "mul_", "div_", "neg_", "zero_", "fill_", "copy_", "clamp_", "exp_", "sqrt_", "__setitem__")
 
 
-@wrong_engine("view-leaves-when-written", kind="aliasing")
+@wrong_engine("view-leaves-when-written", kind="aliasing", first_sight="fourth sample: caught")
 @contextmanager
 def a_view_that_is_written_to_moves_first(hit: Hit) -> Iterator[None]:
     def make_view(view: Operation) -> Operation:

@@ -421,7 +421,7 @@ def draws_in_the_default_dtype_inside_no_grad(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("rand-after-randn-is-small", kind="state")
+@wrong_engine("rand-after-randn-is-small", kind="state", first_sight="third sample: caught elsewhere")
 @contextmanager
 def rand_halves_its_numbers_once_after_randn(hit: Hit) -> Iterator[None]:
     is_after = False
@@ -451,7 +451,7 @@ def rand_halves_its_numbers_once_after_randn(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-after-rand-is-uniform", kind="state")
+@wrong_engine("randn-after-rand-is-uniform", kind="state", first_sight="third sample: caught elsewhere")
 @contextmanager
 def a_draw_of_randn_after_rand_is_uniform(hit: Hit) -> Iterator[None]:
     _device_constructors()  # torch lists its factories when it first needs them: before one is replaced
@@ -485,7 +485,7 @@ def a_draw_of_randn_after_rand_is_uniform(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("randn-clamped-at-two", kind="value")
+@wrong_engine("randn-clamped-at-two", kind="value", first_sight="fourth sample: missed")
 @contextmanager
 def no_normal_number_is_beyond_two(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:
@@ -508,7 +508,7 @@ def no_normal_number_is_beyond_two(hit: Hit) -> Iterator[None]:
 NO_SIZES = "rand: at least one size is needed"
 
 
-@wrong_engine("rand-refuses-no-dimensions", kind="error", refuses=NO_SIZES)
+@wrong_engine("rand-refuses-no-dimensions", kind="error", refuses=NO_SIZES, first_sight="fourth sample: caught")
 @contextmanager
 def refuses_to_draw_a_single_number(hit: Hit) -> Iterator[None]:
     def make(rand: Any) -> Any:

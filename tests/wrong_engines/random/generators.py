@@ -266,7 +266,7 @@ def a_state_amid_four_numbers_goes_on_a_number_later(hit: Hit) -> Iterator[None]
         yield
 
 
-@wrong_engine("seed-out-of-range-ignored", kind="plain")
+@wrong_engine("seed-out-of-range-ignored", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def a_seed_out_of_range_is_passed_over_in_silence(hit: Hit) -> Iterator[None]:
     def make(generator: Any) -> Any:
@@ -283,7 +283,7 @@ def a_seed_out_of_range_is_passed_over_in_silence(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("generator-ignored-for-what-is-not-contiguous", kind="layout")
+@wrong_engine("generator-ignored-for-what-is-not-contiguous", kind="layout", first_sight="fourth sample: caught")
 @contextmanager
 def draws_into_a_strided_tensor_from_the_default_generator(hit: Hit) -> Iterator[None]:
     def make(draw: Any) -> Any:

@@ -413,7 +413,7 @@ def ignores_the_seed_that_is_set_already(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-misses-double", kind="dtype")
+@wrong_engine("seed-misses-double", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def draws_float64_from_another_generator(hit: Hit) -> Iterator[None]:
     own = torch.Generator()
@@ -437,7 +437,7 @@ def draws_float64_from_another_generator(hit: Hit) -> Iterator[None]:
 SIXTEEN_BITS = 2**16
 
 
-@wrong_engine("seed-of-sixteen-bits", kind="value")
+@wrong_engine("seed-of-sixteen-bits", kind="value", first_sight="fourth sample: caught")
 @contextmanager
 def takes_the_lower_sixteen_bits_of_a_seed(hit: Hit) -> Iterator[None]:
     def make(manual_seed: Any) -> Any:
@@ -453,7 +453,7 @@ def takes_the_lower_sixteen_bits_of_a_seed(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("seed-cuda-draws-from-the-cpu", kind="plain")
+@wrong_engine("seed-cuda-draws-from-the-cpu", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def seeding_cuda_draws_a_number_where_it_is_not_there(hit: Hit) -> Iterator[None]:
     seeds_all = False
@@ -487,7 +487,7 @@ def seeding_cuda_draws_a_number_where_it_is_not_there(hit: Hit) -> Iterator[None
         yield
 
 
-@wrong_engine("seed-from-outside-constant-in-no-grad", kind="mode")
+@wrong_engine("seed-from-outside-constant-in-no-grad", kind="mode", first_sight="fourth sample: caught")
 @contextmanager
 def takes_a_constant_for_the_outside_where_nothing_is_recorded(hit: Hit) -> Iterator[None]:
     def make(seed: Any) -> Any:
@@ -503,7 +503,7 @@ def takes_a_constant_for_the_outside_where_nothing_is_recorded(hit: Hit) -> Iter
         yield
 
 
-@wrong_engine("first-draw-after-a-seed-asks-python", kind="state")
+@wrong_engine("first-draw-after-a-seed-asks-python", kind="state", first_sight="fourth sample: caught")
 @contextmanager
 def the_first_draw_after_a_seed_moves_pythons_generator(hit: Hit) -> Iterator[None]:
     is_new = False

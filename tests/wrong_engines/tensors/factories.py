@@ -360,7 +360,7 @@ def makes_single_precision_where_grad_mode_is_off(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("factory-half-is-single", kind="dtype")
+@wrong_engine("factory-half-is-single", kind="dtype", first_sight="third sample: caught elsewhere")
 @contextmanager
 def makes_single_precision_where_half_is_asked_for(hit: Hit) -> Iterator[None]:
     _device_constructors()

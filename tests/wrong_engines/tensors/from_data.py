@@ -294,7 +294,7 @@ def takes_a_dtype_in_second_place(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-ignores-what-follows-by-position", kind="error")
+@wrong_engine("creation-ignores-what-follows-by-position", kind="error", first_sight="fourth sample: caught")
 @contextmanager
 def looks_at_the_first_argument_only(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:
@@ -309,7 +309,7 @@ def looks_at_the_first_argument_only(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("creation-lists-of-floats-always-single", kind="dtype")
+@wrong_engine("creation-lists-of-floats-always-single", kind="dtype", first_sight="fourth sample: caught")
 @contextmanager
 def makes_lists_of_floats_single(hit: Hit) -> Iterator[None]:
     def make(tensor: Any) -> Any:

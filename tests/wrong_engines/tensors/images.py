@@ -82,7 +82,7 @@ def names_what_it_got_as_what_it_wants(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("images-single-of-a-batch-is-its-first", kind="place")
+@wrong_engine("images-single-of-a-batch-is-its-first", kind="place", first_sight="third sample: missed")
 @contextmanager
 def reads_the_first_image_of_a_batch(hit: Hit) -> Iterator[None]:
     def make(conv2d: Any) -> Any:

@@ -339,7 +339,7 @@ def clears_the_grad_of_a_leaf(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("item-of-others-refused-in-older-words", kind="plain")
+@wrong_engine("item-of-others-refused-in-older-words", kind="plain", first_sight="fourth sample: caught")
 @contextmanager
 def refuses_as_older_releases_did(hit: Hit) -> Iterator[None]:
     def make(item: Any) -> Any:

@@ -201,7 +201,7 @@ class _Accumulated(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
 
-@wrong_engine("names-sums-of-gradients-of-another-class", kind="state")
+@wrong_engine("names-sums-of-gradients-of-another-class", kind="state", first_sight="fourth sample: missed")
 @contextmanager
 def makes_a_grad_that_was_added_to_of_another_class(hit: Hit) -> Iterator[None]:
     made = []

@@ -321,7 +321,7 @@ def prints_a_vector_without_its_step(hit: Hit) -> Iterator[None]:
         yield
 
 
-@wrong_engine("print-of-plain-data-switches-recording-on", kind="mode")
+@wrong_engine("print-of-plain-data-switches-recording-on", kind="mode", first_sight="third sample: missed")
 @contextmanager
 def switches_grad_mode_on_after_printing_plain_data(hit: Hit) -> Iterator[None]:
     mode = torch.is_grad_enabled()
