@@ -6,10 +6,12 @@ import functools
 import inspect
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import hypothesis
 import numpy
@@ -26,6 +28,10 @@ LACKING = re.compile(
     r"|register (a generator|.?PrivateUse1Hooks)"
 )
 """How torch and its backends say that an operator, an operator on a dtype, or a generator does not exist."""
+
+_short_stacks = functools.partial(mock.patch.object, sys, "tracebacklimit", 4, create=True)
+# With every seed torch writes down three whole stacks, for kinds of accelerators that it has not met yet, and under
+# pytest and Hypothesis they are deep: it would be most of the time of tests that set seeds.
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def _on_tensors(test: Any, body: Callable[..., Any]) -> Callable[..., Any]:
 def _run(body: Callable[..., Any], example: Failing, trial: Trial) -> None:
     """Call the body in a circumstance; remember the example if it fails."""
     try:
-        with isolation.kept(body.__name__), example.circumstance.entered():
+        with isolation.kept(body.__name__), _short_stacks(), example.circumstance.entered():
             body(**_built(example.arguments))
     except RuntimeError as error:  # NotImplementedError among them
         if LACKING.search(str(error)):

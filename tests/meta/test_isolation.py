@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
 
+from tests.harness import realise
 from tests.meta.runs import Checkout
 
 CHANGES = {
@@ -65,3 +67,14 @@ def test_the_next_example_of_the_same_test_starts_clean(tmp_path: Path) -> None:
     states = (tmp_path / "during").read_text().splitlines()
     assert len(states) > 2
     assert len(set(states)) == 1
+
+
+def test_a_stack_that_is_written_down_in_a_body_is_short_and_afterwards_it_is_whole() -> None:
+    stacks: list[list[str]] = []
+
+    def writes_down(device: str) -> None:
+        stacks.append(traceback.format_stack())
+
+    realise.realising(writes_down)(device="cpu")
+    assert len(stacks[0]) == 4
+    assert len(traceback.format_stack()) > 4
