@@ -234,13 +234,11 @@ def test_backward_computes_with_what_was_written_over_a_saved_result_or_operand(
     assert numbers(leaf.grad) == [3] * leaf.numel()
     derivatives = (  # at 0 and at 1, where each is exact
         (leaf.sin(), 1, None),
-        (leaf.cos(), 0, None),
         (leaf.atan(), 1, 0.5),
         (leaf.log1p(), 1, 0.5),
         (leaf.log(), None, 1),
         (leaf.abs(), 0, 1),
         (leaf.pow(3), 0, 3),
-        (leaf.clamp(min=0.5), 0, 1),
         (torch.nn.functional.silu(leaf), 0.5, None),
     )
     for number in (0, 1):

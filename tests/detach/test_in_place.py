@@ -106,9 +106,14 @@ def test_each_of_several_results_and_whatever_has_a_constant_operand_becomes_a_l
         1 - leaf,
         leaf.sum(),
     )
-    several = (leaf[None].max(0), leaf[None].sort(0), torch.frexp(leaf), torch.aminmax(leaf[None], dim=0))
-    for results in (*several, of_two):
-        for result in results:
+    several = (
+        lambda x: x[None].max(0),
+        lambda x: x[None].sort(0),
+        torch.frexp,
+        lambda x: torch.aminmax(x[None], dim=0),
+    )
+    for function in (lambda x: of_two, *several):
+        for result in function(leaf):
             values = numbers(result)
             if result.requires_grad and not result.is_leaf:
                 result.retain_grad()

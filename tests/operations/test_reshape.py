@@ -131,6 +131,13 @@ def impossible_shapes(draw):
         (4,),
     ),
 )
+@example(
+    case=(
+        Expression("torch.arange(12.0).to(device).reshape(2, 2, 3, 1).contiguous(memory_format=torch.channels_last)"),
+        (3, -1),
+        (3, 4),
+    ),
+)
 def test_reshape_keeps_the_elements_in_row_major_order_and_works_out_a_missing_size(device, case):
     x, asked, meant = case
     turned = x.transpose(0, -1) if x.ndim > 1 else x[None].T if x.ndim else x
