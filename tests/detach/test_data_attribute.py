@@ -213,7 +213,7 @@ def test_backward_computes_with_what_was_written_to_results_views_and_either_fac
 @rule("detach.data-attribute.unseen-write")
 @also(*BACKWARD)
 @given(leaf=leaves(among=layouts.WRITABLE), name=NAMES)
-def test_backward_computes_with_what_was_written_over_a_saved_result(device, leaf, name):
+def test_backward_computes_with_what_was_written_over_a_saved_result_or_operand(device, leaf, name):
     for operation, derivative in (
         (torch.exp, 2),
         (torch.sigmoid, -2),
@@ -232,6 +232,21 @@ def test_backward_computes_with_what_was_written_over_a_saved_result(device, lea
     name(result).fill_(3)
     result.sum().backward()
     assert numbers(leaf.grad) == [3] * leaf.numel()
+    derivatives = (  # at 0 and at 1, where each is exact
+        (leaf.sin(), 1, None),
+        (leaf.atan(), 1, 0.5),
+        (leaf.log1p(), 1, 0.5),
+        (leaf.log(), None, 1),
+        (leaf.abs(), 0, 1),
+        (leaf.pow(3), 0, 3),
+        (torch.nn.functional.silu(leaf), 0.5, None),
+    )
+    for number in (0, 1):
+        name(leaf).fill_(number)
+        for output, *expected in derivatives:
+            if expected[number] is not None:
+                (gradient,) = torch.autograd.grad(output, leaf, torch.ones_like(output), retain_graph=True)
+                assert numbers(gradient) == [expected[number]] * leaf.numel()
 
 
 @rule("detach.data-attribute.unseen-write")

@@ -94,9 +94,26 @@ def test_detached_in_place_the_same_tensor_is_a_leaf_over_the_same_memory(
 @rule("detach.in-place.becomes-leaf")
 @also(NO_GRAD)
 @given(leaf=leaves(), detaching=DETACHING)
-def test_each_of_several_results_becomes_a_leaf(device, leaf, detaching):
-    for results in (leaf[None].max(0), leaf[None].sort(0), torch.frexp(leaf), torch.aminmax(leaf[None], dim=0)):
-        for result in results:
+def test_each_of_several_results_and_whatever_has_a_constant_operand_becomes_a_leaf(device, leaf, detaching):
+    constant = torch.ones_like(leaf)
+    of_two = (
+        constant + leaf,
+        leaf + constant,
+        constant * leaf,
+        torch.stack([constant, leaf]),
+        torch.where(constant == 1, constant, leaf),
+        torch.zeros_like(leaf).copy_(leaf),
+        1 - leaf,
+        leaf.sum(),
+    )
+    several = (
+        lambda x: x[None].max(0),
+        lambda x: x[None].sort(0),
+        torch.frexp,
+        lambda x: torch.aminmax(x[None], dim=0),
+    )
+    for function in (lambda x: of_two, *several):
+        for result in function(leaf):
             values = numbers(result)
             if result.requires_grad and not result.is_leaf:
                 result.retain_grad()

@@ -115,7 +115,7 @@ def elements(tensor):
     mode=Expression("torch.no_grad()"),
 )
 def test_the_detached_tensor_is_another_object_that_reads_the_same_memory(device, tensors, place, mode):
-    for original in map(place, tensors):
+    for original in (*map(place, tensors), tensors[0] == tensors[0]):
         with mode:
             detached = original.detach()
         with mode:
@@ -151,6 +151,7 @@ def test_what_is_detached_has_the_memory_that_the_original_has_by_then(device, l
             detached = original.detach()
             assert (detached.data_ptr(), detached.storage_offset()) == (original.data_ptr(), original.storage_offset())
             assert (detached.shape, detached.stride()) == (original.shape, original.stride())
+            assert (detached.dtype, detached.device) == (original.dtype, original.device)
             assert elements(detached) == elements(original)
 
 

@@ -5,7 +5,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
-from tests.inputs import Expression, dtypes, elementwise, leaves, routes, shapes_of_one_element, tensors
+from tests.inputs import (
+    Expression,
+    dtypes,
+    elementwise,
+    layouts,
+    leaves,
+    routes,
+    shapes,
+    shapes_of_one_element,
+    tensors,
+)
 from tests.inputs.circumstances import BACKWARD, UNRECORDED, also
 from tests.oracles import numbers
 
@@ -130,10 +140,15 @@ def test_an_integer_or_boolean_tensor_is_a_leaf(device, tensor, route):
 
 @rule("leaves.leaf.copies")
 @also(*BACKWARD)
-@given(leaf=leaves(dtypes=dtypes.differentiable()) | leaves(shapes_of_one_element()))
+@given(
+    leaf=leaves(dtypes=dtypes.differentiable())
+    | leaves(shapes_of_one_element())
+    | leaves(shapes(min_dims=2, min_side=2), among=(layouts.transposed,))
+)
 @example(leaf=Expression("torch.ones(2, device=device).requires_grad_()"))
 @example(leaf=Expression("torch.arange(-8.0, 9.0, device=device).requires_grad_()"))
 @example(leaf=Expression("torch.zeros(2, 1, device=device).T.requires_grad_()"))
+@example(leaf=Expression("torch.tensor([[1., 2., 3.], [4., 5., 6.]], device=device).T.requires_grad_()"))
 def test_a_copy_of_a_leaf_is_a_result_through_which_the_leaf_gets_its_gradient(device, leaf):
     before, made = numbers(leaf), list(copies(leaf))
     for copied in made:

@@ -62,8 +62,9 @@ def test_a_decorated_function_runs_in_its_mode_at_every_call(device, mode, defin
 
     def call(depth):
         assert now() == inside
-        if depth:
-            decorated(depth - 1)
+        if depth:  # called again from its own mode, and from others
+            with (torch.no_grad, torch.enable_grad, definer)[depth % 3]():
+                decorated(depth - 1)
         assert now() == inside
         return depth
 

@@ -368,16 +368,26 @@ def test_a_result_is_a_constant_afterwards(device, leaf, route, functions):
         lambda x: x.sum(),
     )
     tensor = route(leaf)
+    constants = []
     for function in (*functions, *always):
         with torch.no_grad():
-            constant = function(tensor)
-        weight = torch.full_like(constant, 2, requires_grad=True)
-        before = state(leaf, constant)
-        output = constant * weight + weight * constant
-        assert torch.autograd.grad(output.sum(), leaf, retain_graph=True, allow_unused=True) == (None,)
-        output.sum().backward()
+            constants.append(function(tensor))
+    # So it is where grad mode was off already, and where it was switched on in between.
+    for outer in (torch.no_grad, torch.enable_grad):
+        with torch.no_grad(), outer(), torch.no_grad():
+            constants += [tensor * 2, tensor.clone()]
+    with torch.no_grad():
+        with torch.no_grad():
+            pass
+        constants += [tensor * 2, tensor.clone()]
+    weights = [torch.full_like(constant, 2, requires_grad=True) for constant in constants]
+    before = state(leaf, *constants)
+    outputs = [(one * weight + weight * one).sum() for one, weight in zip(constants, weights, strict=True)]
+    assert torch.autograd.grad(outputs, leaf, retain_graph=True, allow_unused=True) == (None,)
+    torch.autograd.backward(outputs)
+    for constant, weight in zip(constants, weights, strict=True):
         assert numbers(weight.grad) == [2 * number for number in numbers(constant)]
-        assert state(leaf, constant) == before
+    assert state(leaf, *constants) == before
 
 
 @rule("modes.no-grad.constants")
@@ -387,8 +397,10 @@ def test_backward_from_a_result_alone_is_refused(device, leaf, route, computatio
     function, _ = computation
     with torch.no_grad():
         constant = function(route(leaf))
+        with torch.no_grad():
+            inner = function(route(leaf))
     before = state(leaf, constant)
-    for output in (constant.sum(), constant, constant[None], constant * 2):
+    for output in (constant.sum(), constant, constant[None], constant * 2, inner):
         with pytest.raises(RuntimeError, match=DOES_NOT_REQUIRE_GRAD) as refusal:
             output.backward(torch.ones_like(output))
         assert refusal.type is RuntimeError
