@@ -34,9 +34,8 @@ WITH_A_DTYPE = (
 READ_ONLY = (
     *CONVERSIONS[:3],
     lambda a: torch.as_tensor(a, device="cpu"),
-    lambda a: torch.asarray(a, copy=False),
     lambda a: torch.as_tensor(a, dtype=getattr(torch, a.dtype.name)),
-    lambda a: torch.asarray(a, dtype=getattr(torch, a.dtype.name)),
+    lambda a: torch.asarray(a, dtype=getattr(torch, a.dtype.name), copy=False),
 )
 COPYING = (
     lambda a: torch.tensor(a),
@@ -164,7 +163,7 @@ def test_every_dtype_is_refused_backwards_or_in_the_other_order(device, first):
         cases = [(np.ones(3, dtype)[::-1], "negative"), (np.ones((2, 1, 2), dtype)[..., ::-1], "negative")]
         if dtype.itemsize > 1:
             swapped = np.ones((2, 3), dtype.newbyteorder())
-            cases += [(swapped, "byte order"), (swapped[0], "byte order"), (swapped[:, 1:], "byte order")]
+            cases += [(swapped, "byte order"), (swapped[:, 1:], "byte order")]
         for a, reason in cases:
             with pytest.raises(Exception, match=reason) as refusal:
                 convert(a)
