@@ -34,7 +34,8 @@ WITH_A_DTYPE = (
 READ_ONLY = (
     *CONVERSIONS[:3],
     lambda a: torch.as_tensor(a, device="cpu"),
-    lambda a: torch.asarray(a, copy=False),
+    lambda a: torch.as_tensor(a, dtype=getattr(torch, a.dtype.name)),
+    lambda a: torch.asarray(a, dtype=getattr(torch, a.dtype.name), copy=False),
 )
 COPYING = (
     lambda a: torch.tensor(a),
@@ -42,7 +43,12 @@ COPYING = (
     lambda a: torch.tensor(data=a, device="cpu"),
     lambda a: torch.asarray(a, dtype=torch.from_numpy(a.copy()).dtype, copy=True),
 )
-READ_ONLY_SOURCES = ("lambda a: torch.from_numpy(a)", "lambda a: torch.as_tensor(a)", "lambda a: torch.asarray(a)")
+READ_ONLY_SOURCES = (
+    "lambda a: torch.from_numpy(a)",
+    "lambda a: torch.as_tensor(a)",
+    "lambda a: torch.asarray(a)",
+    "lambda a: torch.as_tensor(a, dtype=getattr(torch, a.dtype.name))",
+)
 STRANGE_DTYPES = (
     "object",
     "'U3'",
@@ -94,8 +100,12 @@ def packed_arrays():
 def swapped_arrays():
     """An array whose bytes are in the order of the other kind of machine, and what is wrong with it."""
     return st.tuples(
-        arrays(dtypes=WIDE).map(
-            lambda array: Expression(f"{array.source}.astype(np.dtype({array.facts['dtype']}).newbyteorder())")
+        st.builds(
+            lambda array, way: Expression(
+                way.format(f"{array.source}.astype(np.dtype({array.facts['dtype']}).newbyteorder())")
+            ),
+            arrays(dtypes=WIDE),
+            st.sampled_from(("{}", "{}[...]", "{}[None]", "{}[None].T")),
         ),
         st.just("byte order different from the native byte order"),
     )
@@ -110,6 +120,11 @@ def strange_arrays():
         return every[first:] + every[:first]
 
     return st.builds(rotated, shapes(), st.integers(0, 7))
+
+
+def made_anew(array):
+    """A function that makes such an array, of which nobody else knows, each time that it is called."""
+    return Expression(f"lambda: {array.source}")
 
 
 @rule("numpy.refused-arrays.layouts")
@@ -147,7 +162,8 @@ def test_every_dtype_is_refused_backwards_or_in_the_other_order(device, first):
         convert = CONVERSIONS[first]
         cases = [(np.ones(3, dtype)[::-1], "negative"), (np.ones((2, 1, 2), dtype)[..., ::-1], "negative")]
         if dtype.itemsize > 1:
-            cases += [(np.ones(2, dtype.newbyteorder()), "byte order")]
+            swapped = np.ones((2, 3), dtype.newbyteorder())
+            cases += [(swapped, "byte order"), (swapped[:, 1:], "byte order")]
         for a, reason in cases:
             with pytest.raises(Exception, match=reason) as refusal:
                 convert(a)
@@ -172,20 +188,24 @@ def test_a_dtype_that_torch_lacks_is_refused_by_name(device, strange):
 
 @rule("numpy.refused-arrays.released")
 @given(
-    strange=strange_arrays(),
+    strange=strange_arrays().map(lambda every: list(map(made_anew, every))),
     cases=st.tuples(
-        *(drawn.map(lambda case: case[0]) for drawn in (reversed_arrays(), packed_arrays(), swapped_arrays()))
+        *(
+            drawn.map(lambda case: made_anew(case[0]))
+            for drawn in (reversed_arrays(), packed_arrays(), swapped_arrays())
+        )
     ),
 )
 def test_a_refused_array_lives_no_longer_than_its_names(device, strange, cases):
-    for a, way in zip((*strange, *cases), itertools.cycle(WITH_A_DTYPE)):
+    for make, way in zip((*strange, *cases), itertools.cycle(WITH_A_DTYPE)):
         for convert in (*CONVERSIONS, way):
+            a = make()
             refused = a[...]
-            owned = weakref.ref(refused)
+            alive = [weakref.ref(one) for one in (a, refused, refused.base)]  # the base is whose memory it shows
             with pytest.raises((TypeError, ValueError)):
                 convert(refused)
-            del refused
-            assert owned() is None
+            del a, refused
+            assert all(one() is None for one in alive)
 
 
 @rule("numpy.refused-arrays.read-only")

@@ -23,6 +23,8 @@ FACTORIES = (
     "lambda: torch.tensor(True)",
     "lambda: torch.tensor(1.0, dtype=torch.float64, requires_grad=True)",
     "lambda: torch.eye(3)",
+    "lambda: torch.tensor([[0.0, 0.0]])",
+    "lambda: torch.full((2, 3), 0)",
     "lambda: torch.ones(1, requires_grad=True)",
     "lambda: torch.rand(2, 3)",
     "lambda: torch.linspace(-1, 1, 5, dtype=torch.float64)",
@@ -31,6 +33,8 @@ FACTORIES = (
     "lambda: torch.arange(3)",
     "lambda: torch.randn(2, requires_grad=True)",
     "lambda: torch.tensor([True, False], dtype=torch.int8)",
+    "lambda: torch.tensor(0)",
+    "lambda: torch.full((1,), 0.0, requires_grad=True)",
 )
 
 

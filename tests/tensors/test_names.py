@@ -52,6 +52,12 @@ def test_every_tensor_is_a_torch_tensor_and_torch_autograd_has_no_such_class(dev
     if x.requires_grad and x.is_leaf:
         x.grad = torch.ones_like(x)
         every += [x.grad]
+        for turn in range(0 if torch.is_inference_mode_enabled() else 3):
+            with torch.enable_grad():
+                (2 * x).backward(torch.ones_like(x))
+            every += [x.grad]
+            if turn == 0:
+                x.grad = None
     for tensor in every:
         assert type(tensor) is torch.Tensor
         assert f"{type(tensor).__module__}.{type(tensor).__qualname__}" == "torch.Tensor"
