@@ -20,6 +20,26 @@ from tests.wrong_engines.tools import replaced
 HARMLESS: dict[str, WrongEngine] = {}
 
 
+def together(*names: str) -> WrongEngine:
+    """All of these at once. It shows itself when each of them has stood in the way."""
+
+    @contextmanager
+    def install(hit: Hit) -> Iterator[None]:
+        unseen = set(names)
+
+        def seen(name: str) -> None:
+            unseen.discard(name)
+            if not unseen:
+                hit()
+
+        with ExitStack() as stack:
+            for name in names:
+                stack.enter_context(HARMLESS[name].install(functools.partial(seen, name)))
+            yield
+
+    return WrongEngine(" and ".join(names), install)
+
+
 def harmless(name: str) -> Callable[[Install], Install]:
     """Register a context manager `install(hit)` that changes nothing; it calls `hit` where it stands in the way."""
 

@@ -55,7 +55,7 @@ MORE = (
     lambda x: x.sub_(x),
     lambda x: x.index_fill_(0, torch.zeros(1, dtype=torch.int64, device=x.device), 1) if x.numel() else x.zero_(),
     lambda x: x.masked_scatter_(x == x, torch.ones_like(x)),
-    lambda x: x.put_(torch.zeros(0, dtype=torch.int64, device=x.device), x.detach().flatten()[:0].clone()),
+    lambda x: x.addcmul_(torch.ones_like(x), torch.ones_like(x)),
     lambda x: x.reciprocal_(),
     lambda x: x.exp_(),
     lambda x: x.addcdiv_(torch.ones_like(x), torch.ones_like(x)),
