@@ -115,9 +115,11 @@ def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
     for place in (*range(1, len(results), 2), *range(0, len(results), 2)):
         results[place].register_hook(lambda gradient, place=place: order.append(place))
     output = results[-1].real.sum()
+    output.register_hook(lambda gradient: order.append(len(results)))
     for options in ({"retain_graph": True}, {"inputs": [leaf], "retain_graph": True}, {}):
         order.clear()
         output.backward(**options)
+        assert order[:2] == [len(results), len(results) - 1]
         for place, (_, *operands) in enumerate(steps, start=1):
             if place in order:
                 assert order.index(place) < min(order.index(operand) for operand in operands)
