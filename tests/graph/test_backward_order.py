@@ -106,9 +106,19 @@ def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_n
                 another.clear()
 
 
+LADDER = (
+    ((Expression("lambda a, b: a + b"), (1, 1)), 0, 0),
+    ((Expression("lambda a, b: a + b"), (1, 1)), 1, 1),
+    ((Expression("lambda a, b: a + b"), (1, 1)), 2, 0),
+)
+"""A program whose first result is used both by the last and by one that is further from it."""
+
+
 @rule("graph.backward-order.users-first")
 @also(*BACKWARD)
 @given(leaf=leaves(dtypes=DTYPES), steps=PROGRAMS)
+@example(leaf=Expression("torch.ones(2, device=device, requires_grad=True)"), steps=LADDER)
+@example(leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"), steps=LADDER)
 def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
     results = run(leaf, steps)
     order = []
