@@ -76,10 +76,16 @@ def test_a_retained_graph_adds_the_same_gradient_each_time(device, pair, operati
     ).real.sum()  # saves the condition
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the reference cycle that create_graph makes
-        for held, earlier in ((None, 0), (None, 0), (torch.zeros_like(leaf), 0), (torch.full_like(leaf, 2), 2)):
+        view = output.view(1)
+        for run, held, earlier in (
+            (output, None, 0),
+            (view, None, 0),
+            (output, torch.zeros_like(leaf), 0),
+            (view, torch.full_like(leaf, 2), 2),
+        ):
             leaf.grad, other.grad = held, None
             for _ in range(times):
-                output.backward(**keep)
+                run.backward(**keep)
             assert numbers(leaf.grad) == [earlier + times * slope for slope in slopes]
             assert numbers(other.grad) == [times * value for value in others]
         leaf.grad = other.grad = None

@@ -249,10 +249,10 @@ def test_one_backward_of_several_outputs_adds_all_their_gradients(device, leaf, 
         ((leaf * 2).real.sum(), None),
         (spread, torch.ones_like(spread)),
         (spread, torch.full_like(spread, 2)),
-        (inner, torch.ones_like(spread)),
+        (inner[None][0], torch.ones_like(spread)),
     )
     torch.autograd.backward(*zip(*with_gradients, strict=True))
-    torch.autograd.backward([one, one, inner.real.sum(), one])
+    torch.autograd.backward([one, one, inner.real.sum(), one.view(1)])
     assert numbers(leaf.grad) == [
         held + sum(derivative(value).conjugate() for _, derivative in chosen) + 1 + 6 + 4
         for held, value in zip(before, numbers(leaf), strict=True)

@@ -208,7 +208,7 @@ def test_a_complex_output_without_a_gradient_is_refused_and_nothing_changes(devi
                 with pytest.raises(RuntimeError, match="implicitly created only for real scalar outputs") as refusal:
                     call(complex_output, real)
                 assert refusal.type is RuntimeError
-                assert state(leaf, complex_output, real) == before
+            assert state(leaf, complex_output, real) == before
 
 
 @rule("backward.complex-outputs.same-kind")
@@ -225,4 +225,4 @@ def test_a_gradient_of_the_other_kind_is_refused_and_nothing_changes(device, dra
                 with pytest.raises(RuntimeError, match=BOTH) as refusal:
                     call(output, leaf, form(unfit))
                 assert refusal.type is RuntimeError
-                assert state(leaf, output) == before
+        assert state(leaf, output) == before

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.harness.bindings import rule
 from tests.inputs import (
@@ -50,21 +51,26 @@ AS_IT_IS = Expression("lambda x: x")
 
 @rule("backward.implicit-gradient.one-element")
 @also(*BACKWARD)
-@given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), route=routes())
+@given(leaf=leaves(shapes_of_one_element()), operation=elementwise(), route=routes(), turn=st.integers(0, 1))
 @example(
     leaf=Expression("torch.full((), float('nan'), device=device).requires_grad_()"),
     operation=TIMES_THREE,
     route=AS_IT_IS,
+    turn=0,
 )
 @example(
     leaf=Expression("torch.full((1,), float('inf'), device=device).requires_grad_()"),
     operation=TIMES_THREE,
     route=AS_IT_IS,
+    turn=1,
 )
 @example(
-    leaf=Expression("torch.full((1, 1), -0.0, device=device).requires_grad_()"), operation=TIMES_THREE, route=AS_IT_IS
+    leaf=Expression("torch.full((1, 1), -0.0, device=device).requires_grad_()"),
+    operation=TIMES_THREE,
+    route=AS_IT_IS,
+    turn=0,
 )
-def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, route):
+def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, route, turn):
     function, derivative = operation
     result = function(route(leaf))
     slope = derivative(numbers(leaf)[0])
@@ -76,18 +82,18 @@ def test_an_output_of_one_element_needs_no_gradient(device, leaf, operation, rou
         assert leaf.grad.shape == leaf.shape
         assert numbers(leaf.grad) == [slope]
     leaf.grad = None
-    for times in (1, 2, 3):
+    for times in (1, 2):
         leaf.view_as(leaf).backward()
         result.backward(retain_graph=True)
         assert leaf.grad is not None
         assert numbers(leaf.grad) == [times * (1 + slope)]
-    for number, call in enumerate(CALLS):
+    for call in CALLS[turn::2]:
         leaf.grad = None
         call(leaf, leaf)
         call(function(leaf), leaf)
         assert leaf.grad is not None
         assert leaf.grad.dtype == leaf.dtype
-        assert numbers(leaf.grad) == [1 + slope], number
+        assert numbers(leaf.grad) == [1 + slope]
 
 
 @rule("backward.implicit-gradient.one-element")
@@ -129,7 +135,7 @@ def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, lea
     outputs = [
         result,
         total.expand(2),
-        total.expand(1, 3),
+        total.expand(2, 9),
         leaf,
         total[:0],
         torch.cat([total, total])[None],
@@ -137,11 +143,11 @@ def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, lea
     ]
     for turn, output in enumerate(outputs, leaf.ndim):
         before = state(leaf, other, output)
-        for call in (CALLS[0], *CALLS[1 + turn % 4 :: 4]):
+        for call in (CALLS[0], CALLS[1 + turn % (len(CALLS) - 1)]):
             with pytest.raises(RuntimeError, match=NEEDS_A_SCALAR) as refusal:
                 call(output, leaf)
             assert refusal.type is RuntimeError
-            assert state(leaf, other, output) == before
+        assert state(leaf, other, output) == before
         output.backward(torch.ones_like(output), retain_graph=True)
         before = state(leaf, other, output)
         with pytest.raises(RuntimeError, match=NEEDS_A_SCALAR):
@@ -151,8 +157,8 @@ def test_any_other_number_of_elements_is_refused_and_nothing_changes(device, lea
 
 @rule("backward.implicit-gradient.graph-survives-refusal")
 @also(*BACKWARD)
-@given(leaf=leaves(shapes_of_other_sizes() | tails()), operation=elementwise(), route=routes())
-def test_after_a_refusal_the_same_output_can_still_be_run_backward(device, leaf, operation, route):
+@given(leaf=leaves(shapes_of_other_sizes() | tails()), operation=elementwise(), route=routes(), turn=st.integers(0, 1))
+def test_after_a_refusal_the_same_output_can_still_be_run_backward(device, leaf, operation, route, turn):
     function, derivative = operation
     other = torch.zeros_like(leaf, requires_grad=True)
     output = function(route(leaf)) - route(2 * other)
@@ -169,7 +175,7 @@ def test_after_a_refusal_the_same_output_can_still_be_run_backward(device, leaf,
         assert numbers(leaf.grad) == slopes
         assert other.grad is not None
         assert numbers(other.grad) == [-2] * leaf.numel()
-    for number, call in enumerate(CALLS[1::2]):
+    for number, call in enumerate(CALLS[1 + 2 * turn :: 4], turn):
         leaf.grad = None
         with pytest.raises(RuntimeError, match=NEEDS_A_SCALAR):
             call(leaf, leaf)

@@ -93,18 +93,17 @@ GRADIENTS = (
 
 @rule("backward.no-graph.refused")
 @also(*BACKWARD)
-@given(leaf=leaves(earlier_grad=True), turn=st.integers(0, len(CALLS) - 1), route=routes())
+@given(leaf=leaves(earlier_grad=True), turn=st.integers(0, 27), route=routes())
 def test_an_output_that_requires_no_grad_is_refused_and_nothing_changes(device, leaf, turn, route):
     one = torch.ones(1, dtype=leaf.dtype, device=device)
     outputs = [one, one[0], one[:0], one.expand(2, 2), leaf.detach().sum()]
     outputs += [cut(leaf) if number % 2 else route(cut(leaf)) for number, cut in enumerate(OUT_OF_THE_GRAPH, turn)]
     before = state(leaf, *outputs)
     for number, output in enumerate(outputs):
-        for place, gradients in enumerate(GRADIENTS[(turn + number) % 2 :: 2]):
-            call = CALLS[(turn + number + place) % len(CALLS)]
-            with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
-                call(output, leaf, gradients(output))
-            assert refusal.type is RuntimeError
+        call, gradients = CALLS[(turn + number) % len(CALLS)], GRADIENTS[(turn + number) % len(GRADIENTS)]
+        with pytest.raises(RuntimeError, match=NO_GRAPH) as refusal:
+            call(output, leaf, gradients(output))
+        assert refusal.type is RuntimeError
     assert state(leaf, *outputs) == before
 
 
@@ -113,7 +112,7 @@ def test_an_output_that_requires_no_grad_is_refused_and_nothing_changes(device, 
 @given(leaf=leaves(earlier_grad=True), turn=st.integers(0, 27), route=routes())
 def test_an_output_of_integers_requires_no_grad_and_is_refused(device, leaf, turn, route):
     tensor = route(leaf)
-    outputs = [to_integers(tensor) for to_integers in TO_INTEGERS]
+    outputs = [to_integers(tensor) for to_integers in TO_INTEGERS[turn % 2 :: 2]]
     before = state(leaf, *outputs)
     for number, output in enumerate(outputs):
         assert not output.dtype.is_floating_point
@@ -145,4 +144,4 @@ def test_an_output_without_a_graph_among_others_stops_all_of_them(device, drawn,
             with pytest.raises(RuntimeError, match=f"element {place} of tensors {NO_GRAPH}") as refusal:
                 SEVERAL[turn % len(SEVERAL)](outputs, gradients, leaf)
             assert refusal.type is RuntimeError
-            assert state(leaf, outside, *others) == before
+        assert state(leaf, outside, *others) == before

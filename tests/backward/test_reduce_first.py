@@ -66,7 +66,7 @@ def test_the_sum_counts_each_element_once_and_the_copies_of_an_expanded_one_too(
         (result.expand(copies, *leaf.shape), copies),
         (result, 1),
         (result[..., None].expand(*leaf.shape, copies), copies),
-        (torch.stack([result, result])[1], 1),
+        (torch.stack([result, result], -1)[..., 1], 1),  # with gaps between its elements
     ):
         leaf.grad = other.grad = None
         output.sum().backward(retain_graph=True)

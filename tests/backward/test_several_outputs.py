@@ -98,15 +98,15 @@ def test_outputs_that_are_repeated_or_computed_from_each_other_add_up(device, dr
     function, derivative = operation
     leaves = [leaf, torch.zeros_like(leaf, requires_grad=True), torch.zeros_like(leaf, requires_grad=True)]
     values, weights = numbers(leaf), [numbers(gradient) for gradient in gradients]
-    for number, run in enumerate(RUNS):
+    for number in range(turn % 2, len(RUNS), 2):
         order = ORDERS[(turn + 5 * number) % len(ORDERS)]
         for one in leaves:
             one.grad = None
         inner = route(function(leaf) - leaves[1])
-        outer = (inner * 2).to(leaf.dtype if (number + turn) % 2 else other)
+        outer = (inner * 2).to(leaf.dtype if (number // 2 + turn // 2) % 2 else other)
         outputs = [inner, outer, inner, route(leaves[2] * 3)]
         given = [route(gradients[place % 3]).to(output.dtype) for place, output in enumerate(outputs)]
-        result = run([outputs[place] for place in order], [given[place] for place in order], leaf)
+        result = RUNS[number]([outputs[place] for place in order], [given[place] for place in order], leaf)
         assert result.shape == leaf.shape
         sums = [one + 2 * two + three for one, two, three in zip(*weights, strict=True)]
         assert numbers(result) == [derivative(value) * by for value, by in zip(values, sums, strict=True)], number
@@ -214,23 +214,26 @@ def test_none_alone_counts_as_one_for_an_output_of_one_element(device, leaf, ope
 
 @rule("backward.several-outputs.none")
 @also(UNRECORDED_BACKWARD, AS_RESULTS)
-@given(leaf=leaves(shapes_of_other_sizes() | tails(), earlier_grad=True), operation=elementwise())
-def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, operation):
+@given(
+    leaf=leaves(shapes_of_other_sizes() | tails(), earlier_grad=True), operation=elementwise(), turn=st.integers(0, 1)
+)
+def test_none_for_any_other_output_is_refused_and_nothing_changes(device, leaf, operation, turn):
     function, _ = operation
     one = torch.ones(1, dtype=leaf.dtype, device=device, requires_grad=True)
-    for output in (function(leaf), leaf, one[0].expand(2), one[:0]):
+    for place, output in enumerate((function(leaf), leaf, one[0].expand(2), one[:0]), turn):
         before = state(leaf, output, one)
-        for number, run in enumerate((*NONE, *NONE_AMONG_SEVERAL)):
+        runs = [(run, leaf) for run in NONE] + [(run, one) for run in NONE_AMONG_SEVERAL]
+        for run, reached in runs[place % 2 :: 2]:
             with pytest.raises(RuntimeError, match="implicitly created only for scalar outputs") as refusal:
-                run(output, leaf if number < len(NONE) else one)
+                run(output, reached)
             assert refusal.type is RuntimeError
             assert state(leaf, output, one) == before
 
 
 @rule("backward.several-outputs.refused-whole")
 @also(AS_RESULTS)
-@given(drawn=with_a_fit_and_a_misfit(), operation=elementwise())
-def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, operation):
+@given(drawn=with_a_fit_and_a_misfit(), operation=elementwise(), turn=st.integers(0, len(CALLS) - 1))
+def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, operation, turn):
     leaf, good, bad = drawn
     function, derivative = operation
     other = torch.zeros_like(leaf, requires_grad=True)
@@ -239,11 +242,10 @@ def test_one_gradient_that_does_not_fit_stops_all_outputs(device, drawn, operati
     bads = [wrong for wrong in bads if wrong.shape != good.shape]
     before = state(leaf, other, *outputs)
     for number, unfit in enumerate(UNFIT):
-        for call in CALLS:
-            with pytest.raises(RuntimeError) as refusal:
-                call(outputs, unfit(good, bads[number % len(bads)]))
-            assert refusal.type is RuntimeError
-            assert state(leaf, other, *outputs) == before
+        with pytest.raises(RuntimeError) as refusal:
+            CALLS[(number + turn) % len(CALLS)](outputs, unfit(good, bads[number % len(bads)]))
+        assert refusal.type is RuntimeError
+        assert state(leaf, other, *outputs) == before
     leaf.grad = None
     torch.autograd.backward(outputs, [good, good, good])
     pairs = zip(numbers(leaf), numbers(good), strict=True)

@@ -106,18 +106,30 @@ def test_each_result_hears_its_whole_gradient_once_and_what_is_not_below_hears_n
                 another.clear()
 
 
+LADDER = (
+    ((Expression("lambda a, b: a + b"), (1, 1)), 0, 0),
+    ((Expression("lambda a, b: a + b"), (1, 1)), 1, 1),
+    ((Expression("lambda a, b: a + b"), (1, 1)), 2, 0),
+)
+"""A program whose first result is used both by the last and by one that is further from it."""
+
+
 @rule("graph.backward-order.users-first")
 @also(*BACKWARD)
 @given(leaf=leaves(dtypes=DTYPES), steps=PROGRAMS)
+@example(leaf=Expression("torch.ones(2, device=device, requires_grad=True)"), steps=LADDER)
+@example(leaf=Expression("torch.tensor(2., device=device, requires_grad=True)"), steps=LADDER)
 def test_a_gradient_is_complete_before_it_is_passed_on(device, leaf, steps):
     results = run(leaf, steps)
     order = []
     for place in (*range(1, len(results), 2), *range(0, len(results), 2)):
         results[place].register_hook(lambda gradient, place=place: order.append(place))
     output = results[-1].real.sum()
+    output.register_hook(lambda gradient: order.append(len(results)))
     for options in ({"retain_graph": True}, {"inputs": [leaf], "retain_graph": True}, {}):
         order.clear()
         output.backward(**options)
+        assert order[:2] == [len(results), len(results) - 1]
         for place, (_, *operands) in enumerate(steps, start=1):
             if place in order:
                 assert order.index(place) < min(order.index(operand) for operand in operands)
