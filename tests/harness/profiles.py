@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture.engine import ConjectureRunner
 
 DEFAULT = "standard"
-EXAMPLES = {"smoke": 4, "standard": 16, "thorough": 500}
+EXAMPLES = {"smoke": 4, "standard": 14, "thorough": 500}
 
 
 def register() -> None:
