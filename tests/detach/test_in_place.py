@@ -178,6 +178,19 @@ def test_earlier_results_still_lead_to_the_leaves_and_later_ones_do_not(
 
 @rule("detach.in-place.views-refused")
 @also(NO_GRAD, AS_RESULTS)
+@given(base=leaves(shapes(min_dims=1, min_side=2)), detaching=DETACHING)
+def test_none_of_several_views_of_one_operation_can_be_detached_in_place(device, base, detaching):
+    for parts in (base.unbind(), base.split(1), base.chunk(2), base.split(1, -1)):
+        before = state(base, *parts)
+        for part in parts:
+            with pytest.raises(RuntimeError, match="Can't detach views in-place") as refusal:
+                detaching(part)
+            assert refusal.type is RuntimeError
+        assert state(base, *parts) == before
+
+
+@rule("detach.in-place.views-refused")
+@also(NO_GRAD, AS_RESULTS)
 @given(
     bases=st.tuples(
         leaves(dtypes=dtypes.differentiable()),

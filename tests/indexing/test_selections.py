@@ -289,6 +289,20 @@ def test_a_selection_that_a_slice_could_tell_is_a_copy_too(device, x):
             assert numbers(picked) == [9] * picked.numel(), index
 
 
+@rule("indexing.selections.copies")
+@also(*UNRECORDED)
+@given(x=tensors(shapes(min_dims=1, min_side=1), st.sampled_from(dtypes.FLOATING), layouts.WRITABLE))
+def test_a_selection_of_a_single_row_is_a_copy(device, x):
+    for row in (0, -1, len(x) // 2):
+        index = torch.tensor([row], device=device)
+        for picked in (x[index], x[index.int()], x[index.tolist()]):
+            before = numbers(x)
+            picked.fill_(9)
+            assert numbers(x) == before
+            x.sub_(2)
+            assert numbers(picked) == [9] * picked.numel()
+
+
 def between(x):
     """What stands in the memory of a view beside its elements."""
     if x._base is None:

@@ -250,6 +250,25 @@ def test_a_part_of_a_leaf_is_not_updated_in_grad_mode(device, leaf, parts, updat
 
 @rule("modes.in-place-updates.not-recorded")
 @also(UNRECORDED_BACKWARD)
+@given(leaf=leaves(dtypes=dtypes.differentiable(), earlier_grad=True), node=nodes())
+def test_the_operand_of_a_change_made_inside_gets_no_gradient(device, leaf, node):
+    for change in (
+        lambda x, operand: x.add_(operand),
+        lambda x, operand: x.sub_(operand, alpha=2),
+        lambda x, operand: x.__imul__(operand),
+        lambda x, operand: x.copy_(operand),
+        lambda x, operand: x.__setitem__(..., operand),
+    ):
+        operand = torch.full_like(leaf, 2, requires_grad=True)
+        tensor = node(leaf)
+        with torch.no_grad():
+            change(tensor, operand)
+        tensor.backward(torch.ones_like(tensor))
+        assert operand.grad is None
+
+
+@rule("modes.in-place-updates.not-recorded")
+@also(UNRECORDED_BACKWARD)
 @given(
     leaf=leaves(dtypes=dtypes.differentiable()),
     node=nodes(),

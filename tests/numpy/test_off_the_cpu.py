@@ -79,6 +79,14 @@ def test_a_fetched_array_does_not_follow_the_tensor(device, x):
 
 
 @rule("numpy.off-the-cpu.arrays-are-copied")
+def test_a_transposed_array_reads_the_same_on_the_device(device):
+    for dtype in (np.float32, np.int64):
+        for a in (np.arange(6, dtype=dtype).reshape(2, 3).T, np.arange(24, dtype=dtype).reshape(2, 3, 4).T):
+            for send in SENDING:
+                assert send(a, device).cpu().tolist() == a.tolist()
+
+
+@rule("numpy.off-the-cpu.arrays-are-copied")
 @given(a=arrays(telling_shapes(min_dims=1), NUMPY_DTYPES).map(sent))
 def test_an_array_sent_to_the_device_is_copied(device, a):
     for send in SENDING:

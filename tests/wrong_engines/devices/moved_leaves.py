@@ -157,7 +157,12 @@ def the_gradient_of_integers_reaches_a_leaf_that_has_one(hit: Hit) -> Iterator[N
         yield
 
 
-@wrong_engine("device-move-of-a-part-is-not-recorded", kind="place", first_sight="fourth sample: caught elsewhere")
+@wrong_engine(
+    "device-move-of-a-part-is-not-recorded",
+    kind="place",
+    refuses="does not require grad and does not have a grad_fn",
+    first_sight="fourth sample: caught elsewhere",
+)
 @contextmanager
 def a_leaf_that_is_a_view_is_moved_unrecorded(hit: Hit) -> Iterator[None]:
     def wrong(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

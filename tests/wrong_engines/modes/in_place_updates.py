@@ -268,12 +268,12 @@ def the_last_elements_of_a_long_tensor_keep_their_values(hit: Hit) -> Iterator[N
 @wrong_engine("update-inside-goes-by-operand", kind="order")
 @contextmanager
 def an_operand_that_requires_grad_has_the_update_recorded(hit: Hit) -> Iterator[None]:
-    def wrong(update: Update, tensor: torch.Tensor, operand: Any, *args: Any) -> torch.Tensor:
+    def wrong(update: Update, tensor: torch.Tensor, operand: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         if not isinstance(operand, torch.Tensor) or not operand.requires_grad:
-            return update(tensor, operand, *args)
+            return update(tensor, operand, *args, **kwargs)
         hit()
         with torch.enable_grad():
-            return update(tensor, operand, *args)
+            return update(tensor, operand, *args, **kwargs)
 
     with _updating("add_", True, lambda tensor: tensor.grad_fn is not None, wrong):
         yield
