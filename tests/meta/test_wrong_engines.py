@@ -30,12 +30,22 @@ def runs_on_an_accelerator() -> dict[str, runs.EngineRun]:
 
 @pytest.mark.parametrize("named", NAMED, ids=lambda named: f"{named.path.parent.name}-{named.name}")
 def test_engine_is_reached_and_caught_by_its_rules_and_comes_off(
-    named: NamedEngine, tests_of_rules: draws.Tests, request: pytest.FixtureRequest
+    named: NamedEngine,
+    tests_of_rules: draws.Tests,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for variable in ("CI", "BUILD_NUMBER"):  # with them pytest compares long lists line by line, which takes minutes
+        monkeypatch.delenv(variable, raising=False)
     if not on_an_accelerator(named):
         rules = [rule for rule in named.caught_by if rule in tests_of_rules]
         draws.record(tests_of_rules, rules)
-        check(named, runs.run_engine(load_all()[named.name], rules, tests_of_rules))
+        engine = load_all()[named.name]
+        run = runs.run_engine(engine, rules, tests_of_rules)
+        if runs.UNEXPLAINED in {cell.verdict for cell in run.cells.values()}:
+            # The first example may fail because of the way in which the defect is put in: what do all of them say?
+            run = runs.run_engine(engine, rules, tests_of_rules, every_draw=True)
+        check(named, run)
     elif draws.has_accelerator():
         check(named, request.getfixturevalue("runs_on_an_accelerator")[named.name])
     else:
