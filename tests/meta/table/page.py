@@ -11,7 +11,7 @@ from typing import get_args
 
 from tests.harness.problems import ROOT
 from tests.harness.spec import NamedEngine, Spec, read_spec
-from tests.wrong_engines.engine import Kind, WrongEngine, load_all
+from tests.wrong_engines.engine import FirstSight, Kind, WrongEngine, load_all
 
 from .catalogue import GAPS
 from .store import BY_SMOKE, BY_STANDARD, LETTERS, Row, Table
@@ -23,9 +23,6 @@ ISSUE = re.compile(r"\[(pytorch#\d+)\]\(([^)]+)\)")
 
 HARD = 1 / 25
 """A rule that catches an engine by a smaller share of its draws than this is told with the draw that did it."""
-
-GROUPS = {"adversary": False, "sample": False, "second sample": True, "third sample": True, "fourth sample": True}
-"""Who wrote engines without a look at the tests, and whether each was run against every rule at first sight."""
 
 
 def text(table: Table) -> str:
@@ -48,11 +45,13 @@ def text(table: Table) -> str:
 
 def _first_sight(sights: dict[str, str]) -> Iterator[str]:
     """A row for each group: its engines, and how many were caught at first sight by their rule, and by any."""
-    for group, told_elsewhere in GROUPS.items():
+    told = get_args(FirstSight)
+    for group in dict.fromkeys(sight.partition(": ")[0] for sight in told):
         found = [sight.partition(": ")[2] for sight in sights.values() if sight.startswith(f"{group}: ")]
         if found:
             caught, elsewhere = found.count("caught"), found.count("caught elsewhere")
-            by_any = _share(caught + elsewhere, len(found)) if told_elsewhere else "not known"
+            all_rules_met = f"{group}: caught elsewhere" in told
+            by_any = _share(caught + elsewhere, len(found)) if all_rules_met else "not known"
             yield f"| {group} | {len(found)} | {_share(caught, len(found))} | {by_any} |"
 
 
